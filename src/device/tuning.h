@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Tuning numbers of a device family: the named fields of tuning.def, in one flat struct. Pure. */
+#ifndef PUM_TUNING_H
+#define PUM_TUNING_H
+
+#include "caps.h"
+
+typedef struct pum_tuning {
+#define PUM_TUNING_FIELD(field, value, text) uint32_t field;
+#include "tuning_fields.def"
+#undef PUM_TUNING_FIELD
+} pum_tuning;
+
+/* The generic values, overridden by the rows of tuning.def for caps->family, clamped to the device's limits. */
+void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning);
+
+#endif

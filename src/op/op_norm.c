@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Row-wise reductions: RMSNorm (Zhang & Sennrich, 2019), LayerNorm (Ba et al., 2016) and softmax. One workgroup a
+ * row; decides nothing but the workgroup size, which is the tuning table's. */
+#include "op.h"
+
+pumice_status pum_op_norm_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *x = &graph->values.data[node->in[PUM_IN_NORM_X]];
+    pum_value_id w = node->in[PUM_IN_NORM_W], b = node->in[PUM_IN_NORM_B];
+    if (!pum_value_is(graph, node->out, x->rows, x->cols)) {
+        return pum_shape_fail(graph, node, "output must have the input's shape", err);
+    }
+    if ((w >= 0 && !pum_value_is(graph, w, 1, x->cols)) || (b >= 0 && !pum_value_is(graph, b, 1, x->cols))) {
+        return pum_shape_fail(graph, node, "weight and bias must have one row as long as the input's", err);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
+{
+    uint32_t kernel;
+    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_NORM, PUM_DTYPE_COUNT, &kernel));
+    pum_value_id x = node->in[PUM_IN_NORM_X], w = node->in[PUM_IN_NORM_W], b = node->in[PUM_IN_NORM_B];
+    const pum_value *v = pum_select_value(s, x);
+    pum_draft d = pum_draft_begin(s, kernel);
+    d.spec[PUM_SPEC_NORM_WG] = s->tuning->norm_wg;
+    d.spec[PUM_SPEC_NORM_KIND] = node->params.norm;
+    d.spec[PUM_SPEC_NORM_HAS_W] = w >= 0;
+    d.spec[PUM_SPEC_NORM_HAS_B] = b >= 0;
+    d.bind[0].value = x;
+    d.bind[1].value = w >= 0 ? w : x;
+    d.bind[2].value = b >= 0 ? b : x;
+    d.bind[3].value = node->out;
+    d.grid[0] = (uint32_t)v->rows;
+    d.bytes = 2 * 4 * v->rows * v->cols + 4 * v->cols * ((w >= 0) + (b >= 0));
+    d.flops = 4 * v->rows * v->cols;
+    pum_args_norm args = { .cols = (uint32_t)v->cols, .rows = (uint32_t)v->rows, .x_stride = (uint32_t)v->cols,
+                           .y_stride = (uint32_t)v->cols, .eps = node->params.eps, .w_add = node->params.w_add };
+    return pum_draft_emit(s, &d, &args, sizeof args);
+}
+
+pumice_status pum_op_softmax_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *x = &graph->values.data[node->in[PUM_IN_X]];
+    if (!pum_value_is(graph, node->out, x->rows, x->cols)) {
+        return pum_shape_fail(graph, node, "output must have the input's shape", err);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_op_softmax_select(pum_select *s, const pum_node *node)
+{
+    uint32_t kernel;
+    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, &kernel));
+    const pum_value *v = pum_select_value(s, node->in[PUM_IN_X]);
+    pum_draft d = pum_draft_begin(s, kernel);
+    d.spec[PUM_SPEC_SOFTMAX_WG] = s->tuning->norm_wg;
+    d.bind[0].value = node->in[PUM_IN_X];
+    d.bind[1].value = node->out;
+    d.grid[0] = (uint32_t)v->rows;
+    d.bytes = 2 * 4 * v->rows * v->cols;
+    d.flops = 4 * v->rows * v->cols;
+    pum_args_softmax args = { .cols = (uint32_t)v->cols, .rows = (uint32_t)v->rows,
+                              .x_stride = (uint32_t)v->cols, .y_stride = (uint32_t)v->cols,
+                              .scale = node->params.scale };
+    return pum_draft_emit(s, &d, &args, sizeof args);
+}

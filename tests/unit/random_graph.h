@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Random but valid graphs for planner tests and fuzzing: decoder-like chains with side branches, weights of all
+ * formats and of sizes that must be split, several layers of KV. Deterministic for a seed. */
+#ifndef RANDOM_GRAPH_H
+#define RANDOM_GRAPH_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "args.h"
+#include "plan.h"
+
+enum { RG_MAX_WEIGHTS = 128, RG_MAX_LIVE = 16, RG_MAX_LAYERS = 4 };
+
+typedef struct random_graph {
+    uint64_t state;
+    pum_graph graph;
+    pum_tensor_size weights[RG_MAX_WEIGHTS], kv[2 * RG_MAX_LAYERS];
+    char names[RG_MAX_WEIGHTS][16];
+    size_t n_weights, n_kv;
+    pum_value_id live[RG_MAX_LIVE]; /* activations [rows x d] that may be read */
+    size_t n_live;
+    uint32_t d;
+} random_graph;
+
+static inline uint32_t rg_next(random_graph *r, uint32_t below)
+{
+    r->state = r->state * 6364136223846793005ull + 1442695040888963407ull;
+    return below ? (uint32_t)(r->state >> 33) % below : 0;
+}
+
+static inline pum_value_id rg_weight(random_graph *r, pum_dtype type, uint64_t rows, uint64_t cols)
+{
+    size_t i = r->n_weights++;
+    uint64_t row_bytes = 0;
+    pum_dtype_row_bytes(type, cols, &row_bytes);
+    snprintf(r->names[i], sizeof r->names[i], "w%zu", i);
+    r->weights[i] = (pum_tensor_size){ r->names[i], rows, row_bytes, rows > 1 };
+    return pum_graph_value(&r->graph, PUM_VALUE_WEIGHT, type, rows, cols, (int32_t)i, r->names[i]);
+}
+
+static inline pum_dtype rg_type(random_graph *r)
+{
+    static const pum_dtype types[] = { PUM_DTYPE_F32, PUM_DTYPE_F16, PUM_DTYPE_BF16, PUM_DTYPE_Q8_0, PUM_DTYPE_Q4_0 };
+    return types[rg_next(r, PUM_COUNT(types))];
+}
+
+static inline pum_value_id rg_pick(random_graph *r)
+{
+    return r->live[rg_next(r, (uint32_t)r->n_live)];
+}
+
+static inline void rg_keep(random_graph *r, pum_value_id v)
+{
+    if (r->n_live < RG_MAX_LIVE) r->live[r->n_live++] = v;
+    else r->live[rg_next(r, RG_MAX_LIVE)] = v;
+}
+
+static inline pum_value_id rg_node(random_graph *r, pum_op op, const pum_value_id *in, size_t n, pum_params p,
+                                   uint64_t cols)
+{
+    pum_node node = { .op = op, .out = PUM_NO_VALUE, .params = p, .layer = -1 };
+    for (size_t i = 0; i < PUM_MAX_INPUTS; i++) node.in[i] = i < n ? in[i] : PUM_NO_VALUE;
+    char name[24];
+    snprintf(name, sizeof name, "%s%zu", pum_op_name(op), r->graph.nodes.count);
+    return pum_graph_node(&r->graph, node, r->graph.rows, cols, name);
+}
+
+static inline pum_value_id rg_matmul(random_graph *r, pum_value_id x, uint64_t k, uint64_t n, bool bias)
+{
+    pum_value_id w = rg_weight(r, rg_type(r), n, k);
+    pum_value_id b = bias ? rg_weight(r, PUM_DTYPE_F32, 1, n) : PUM_NO_VALUE;
+    pum_value_id in[] = { w, x, b, PUM_NO_VALUE };
+    return rg_node(r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, n);
+}
+
+static inline void rg_attention(random_graph *r, int32_t layer)
+{
+    uint32_t hd = 2 * (1 + rg_next(r, 32)), kvh = 1 + rg_next(r, 3), heads = kvh * (1 + rg_next(r, 3));
+    pum_params p = { .heads = heads, .kv_heads = kvh, .head_dim = hd, .rot_dim = hd - 2 * rg_next(r, hd / 2), .scale = 1,
+                     .pairing = rg_next(r, 2), .one_sequence = rg_next(r, 2) };
+    pum_value_id x = rg_pick(r), freq = rg_weight(r, PUM_DTYPE_F32, 1, p.rot_dim);
+    uint64_t cells = (1 + rg_next(r, 8)) * KV_PAGE;
+    pum_value_id cache[2];
+    for (int i = 0; i < 2; i++) {
+        pum_dtype t = rg_next(r, 2) ? PUM_DTYPE_F16 : PUM_DTYPE_F32;
+        size_t k = r->n_kv++;
+        r->kv[k] = (pum_tensor_size){ "kv", cells * kvh, (uint64_t)hd * pum_dtype_get(t)->block_bytes, false };
+        cache[i] = pum_graph_value(&r->graph, PUM_VALUE_KV, t, cells * kvh, hd, (int32_t)k, "kv");
+    }
+    (void)layer;
+    pum_value_id q = rg_matmul(r, x, r->d, (uint64_t)heads * hd, false);
+    pum_value_id k = rg_matmul(r, x, r->d, (uint64_t)kvh * hd, rg_next(r, 2));
+    pum_value_id v = rg_matmul(r, x, r->d, (uint64_t)kvh * hd, false);
+    pum_value_id q_in[] = { q, freq }, k_in[] = { k, freq };
+    q = rg_node(r, PUM_OP_ROPE, q_in, 2, p, (uint64_t)heads * hd);
+    pum_params kp = p;
+    kp.heads = kvh;
+    k = rg_node(r, PUM_OP_ROPE, k_in, 2, kp, (uint64_t)kvh * hd);
+    pum_value_id store[] = { k, v, cache[0], cache[1] };
+    rg_node(r, PUM_OP_KV_STORE, store, 4, p, 0);
+    pum_value_id attn[] = { q, cache[0], cache[1] };
+    pum_value_id o = rg_node(r, PUM_OP_ATTENTION, attn, 3, p, (uint64_t)heads * hd);
+    o = rg_matmul(r, o, (uint64_t)heads * hd, r->d, false);
+    pum_value_id add[] = { x, o };
+    rg_keep(r, rg_node(r, PUM_OP_ADD, add, 2, (pum_params){ .scale = 1 }, r->d));
+}
+
+static inline void rg_mlp(random_graph *r)
+{
+    pum_value_id x = rg_pick(r), w = rg_weight(r, PUM_DTYPE_F32, 1, r->d);
+    uint64_t ff = 32 * (1 + rg_next(r, 12));
+    pum_value_id norm[] = { x, w, PUM_NO_VALUE };
+    pum_value_id h = rg_node(r, PUM_OP_NORM, norm, 3, (pum_params){ .eps = 1e-5f }, r->d);
+    pum_value_id g = rg_matmul(r, h, r->d, ff, false), u = rg_matmul(r, h, r->d, ff, false);
+    pum_value_id act[] = { g, rg_next(r, 4) ? u : PUM_NO_VALUE };
+    pum_value_id a = rg_node(r, PUM_OP_ACT, act, 2, (pum_params){ .act = ACT_SILU }, ff);
+    pum_value_id y = rg_matmul(r, a, ff, r->d, rg_next(r, 2));
+    pum_value_id add[] = { rg_next(r, 2) ? y : x, x };
+    if (add[0] == x) add[1] = y;
+    rg_keep(r, rg_node(r, PUM_OP_ADD, add, 2, (pum_params){ .scale = rg_next(r, 4) ? 1.0f : 0.5f }, r->d));
+}
+
+static inline void rg_small(random_graph *r)
+{
+    pum_value_id in[] = { rg_pick(r), PUM_NO_VALUE };
+    switch (rg_next(r, 3)) {
+    case 0: rg_keep(r, rg_node(r, PUM_OP_COPY, in, 1, (pum_params){ 0 }, r->d)); break;
+    case 1: rg_keep(r, rg_node(r, PUM_OP_SOFTMAX, in, 1, (pum_params){ .scale = 1 }, r->d)); break;
+    default: rg_keep(r, rg_node(r, PUM_OP_ACT, in, 2, (pum_params){ .act = ACT_RELU }, r->d)); break;
+    }
+}
+
+/* Fills r with the graph of a seed. Free with pum_graph_free(&r->graph). */
+static inline void random_graph_make(random_graph *r, uint64_t seed)
+{
+    *r = (random_graph){ .state = seed * 2654435761u + 1 };
+    rg_next(r, 2);
+    uint32_t rows = rg_next(r, 3) ? 1 + rg_next(r, 8) : 1 + rg_next(r, 300);
+    pum_step_layout step = pum_step_layout_make(PUM_MAX(rows, 8u), 4, 4, 512);
+    pum_graph_init(&r->graph, rows, &step);
+    r->d = 32 * (1 + rg_next(r, 16));
+    uint32_t vocab = 100 + rg_next(r, 5000);
+    pum_value_id table = rg_weight(r, rg_type(r), vocab, r->d);
+    rg_keep(r, rg_node(r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, r->d));
+    uint32_t n = 1 + rg_next(r, 10), layers = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t kind = rg_next(r, 4);
+        if (kind == 0 && layers < RG_MAX_LAYERS) rg_attention(r, (int32_t)layers++);
+        else if (kind <= 2) rg_mlp(r);
+        else rg_small(r);
+    }
+    uint32_t slots = PUM_MIN(rows, 1 + rg_next(r, 4));
+    pum_value_id logits = pum_graph_value(&r->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, 4, vocab, -1, "logits");
+    pum_value_id x = rg_pick(r);
+    pum_node gather = { .op = PUM_OP_GATHER_ROWS, .in = { x }, .out = PUM_NO_VALUE, .layer = -1 };
+    x = pum_graph_node(&r->graph, gather, slots, r->d, "gathered");
+    pum_node head = { .op = PUM_OP_MATMUL, .in = { table, x, PUM_NO_VALUE, PUM_NO_VALUE }, .out = logits, .layer = -1 };
+    pum_graph_node(&r->graph, head, 0, 0, "");
+    pum_node pick = { .op = rg_next(r, 2) ? PUM_OP_ARGMAX : PUM_OP_SAMPLE, .in = { logits }, .out = PUM_NO_VALUE,
+                      .params = { .slots = slots }, .layer = -1 };
+    pum_graph_node(&r->graph, pick, 0, 0, "");
+}
+
+#endif

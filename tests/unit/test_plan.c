@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The planner without a GPU: random graphs on every device profile are planned and proven, broken plans are
+ * caught, fusions and reuse do what they claim, large tensors are split, plans are the same every time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "random_graph.h"
+
+static pum_caps profile(const char *name)
+{
+    pum_caps caps;
+    assert_true(pum_caps_profile(name, &caps));
+    return caps;
+}
+
+typedef struct planned {
+    random_graph r;
+    pum_caps caps;
+    pum_tuning tuning;
+    pum_placement weights, kv;
+    pum_plan plan;
+} planned;
+
+static void plan_seed(planned *p, uint64_t seed, const pum_caps *caps, const pum_plan_options *options)
+{
+    pumice_error err = { 0 };
+    *p = (planned){ .caps = *caps };
+    random_graph_make(&p->r, seed);
+    pum_tuning_for(caps, &p->tuning);
+    if (pum_placement_make(p->r.weights, p->r.n_weights, caps, &p->weights, &err) != PUMICE_OK
+        || pum_placement_make(p->r.kv, p->r.n_kv, caps, &p->kv, &err) != PUMICE_OK
+        || pum_plan_make(&p->r.graph, caps, &p->tuning, &p->weights, &p->kv, options, &p->plan, &err) != PUMICE_OK
+        || pum_plan_check(&p->plan, caps, &p->weights, &p->kv, &err) != PUMICE_OK) {
+        fail_msg("seed %llu on %s: %s", (unsigned long long)seed, caps->name, err.text);
+    }
+}
+
+static void planned_free(planned *p)
+{
+    pum_plan_free(&p->plan);
+    pum_placement_free(&p->weights);
+    pum_placement_free(&p->kv);
+    pum_graph_free(&p->r.graph);
+}
+
+static void test_random_graphs_on_all_profiles(void **state)
+{
+    (void)state;
+    const char *name;
+    size_t plans = 0;
+    for (size_t i = 0; (name = pum_caps_profile_name(i)); i++) {
+        pum_caps caps = profile(name);
+        for (uint64_t seed = 1; seed <= 150; seed++, plans++) {
+            planned p;
+            pum_plan_options options = { .no_fusion = seed % 5 == 0, .no_reuse = seed % 7 == 0 };
+            plan_seed(&p, seed, &caps, &options);
+            planned_free(&p);
+        }
+    }
+    print_message("%zu plans proven\n", plans);
+}
+
+static void test_split_tensors(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("minimal");
+    caps.max_buffer_range_bytes = 64 << 10; /* everything of any size is cut */
+    caps.max_allocation_bytes = 256 << 10;
+    size_t split = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        random_graph r;
+        pumice_error err = { 0 };
+        pum_placement weights, kv;
+        pum_plan plan;
+        pum_tuning tuning;
+        random_graph_make(&r, seed);
+        pum_tuning_for(&caps, &tuning);
+        bool ok = pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err) == PUMICE_OK;
+        if (ok && pum_placement_make(r.kv, r.n_kv, &caps, &kv, &err) == PUMICE_OK) {
+            pumice_status s = pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err);
+            if (s == PUMICE_OK) {
+                split += weights.pieces.count > r.n_weights;
+                assert_int_equal(pum_plan_check(&plan, &caps, &weights, &kv, &err), PUMICE_OK);
+                pum_plan_free(&plan);
+            } else {
+                assert_int_equal(s, PUMICE_ERROR_UNSUPPORTED); /* activations too large for such a device */
+                assert_non_null(strstr(err.text, "smaller batch"));
+            }
+            pum_placement_free(&kv);
+        }
+        if (ok) pum_placement_free(&weights);
+        pum_graph_free(&r.graph);
+    }
+    assert_true(split > 50);
+}
+
+/* The prover must see a missing barrier: taking any one away must be found, or the barrier was not needed. */
+static void test_every_barrier_is_needed(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("lavapipe");
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        planned p;
+        plan_seed(&p, seed, &caps, NULL);
+        for (size_t i = 0; i < p.plan.steps.count; i++) {
+            if (!p.plan.steps.data[i].barrier) continue;
+            pumice_error err = { 0 };
+            p.plan.steps.data[i].barrier = 0;
+            assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+            p.plan.steps.data[i].barrier = 1;
+        }
+        planned_free(&p);
+    }
+}
+
+static void test_checker_finds_faults(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("lavapipe");
+    planned p;
+    plan_seed(&p, 3, &caps, NULL);
+    pumice_error err = { 0 };
+    pum_step *last = &p.plan.steps.data[p.plan.steps.count - 1];
+    pum_step saved = *last;
+    last->bind[0].offset_bytes += 4;
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    *last = saved;
+    last->grid[0] = 0;
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    *last = saved;
+    last->spec[0] = 1u << 20;
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    *last = saved;
+    last->submit_end = 0;
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    *last = saved;
+    /* an activation moved onto its neighbour */
+    bool moved = false;
+    for (size_t i = 0; i + 1 < p.plan.values.count && !moved; i++) {
+        pum_plan_value *a = &p.plan.values.data[i], *b = &p.plan.values.data[i + 1];
+        if (a->last_step <= b->first_step || a->offset_bytes == b->offset_bytes) continue;
+        uint64_t keep = b->offset_bytes;
+        b->offset_bytes = a->offset_bytes;
+        assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+        b->offset_bytes = keep;
+        moved = true;
+    }
+    assert_true(moved);
+    pum_error_clear(&err);
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_OK);
+    planned_free(&p);
+}
+
+static void test_reuse_and_fusion_pay(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("lavapipe");
+    uint64_t arena = 0, plain = 0, steps = 0, unfused = 0, extra_barriers = 0, barriers = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        planned a, b, c;
+        plan_seed(&a, seed, &caps, NULL);
+        plan_seed(&b, seed, &caps, &(pum_plan_options){ .no_reuse = true });
+        plan_seed(&c, seed, &caps, &(pum_plan_options){ .no_fusion = true });
+        assert_true(a.plan.arena_bytes <= b.plan.arena_bytes);
+        assert_true(a.plan.steps.count <= c.plan.steps.count);
+        assert_int_equal(a.plan.steps.count + a.plan.n_fused <= c.plan.steps.count, 1);
+        arena += a.plan.arena_bytes;
+        plain += b.plan.arena_bytes;
+        steps += a.plan.steps.count;
+        unfused += c.plan.steps.count;
+        barriers += b.plan.n_barriers;
+        extra_barriers += a.plan.n_barriers - b.plan.n_barriers;
+        planned_free(&a);
+        planned_free(&b);
+        planned_free(&c);
+    }
+    print_message("arena %.0f %% of no reuse, %.0f %% of the unfused steps, %llu barriers more for %llu\n",
+                  100.0 * (double)arena / (double)plain, 100.0 * (double)steps / (double)unfused,
+                  (unsigned long long)extra_barriers, (unsigned long long)barriers);
+    assert_true(arena * 10 < plain * 8);
+    assert_true(steps < unfused);
+    assert_true(extra_barriers * 20 < barriers); /* reuse must not serialise what could overlap */
+}
+
+static void test_plans_are_stable(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("navi31");
+    planned a, b;
+    plan_seed(&a, 11, &caps, NULL);
+    plan_seed(&b, 11, &caps, NULL);
+    pum_text x = { 0 }, y = { 0 };
+    pum_plan_dump(&a.plan, &x);
+    pum_plan_dump(&b.plan, &y);
+    assert_false(x.failed || y.failed);
+    assert_string_equal(x.data, y.data);
+    assert_true(pum_plan_hash(&a.plan) == pum_plan_hash(&b.plan));
+    pum_text_free(&x);
+    pum_text_free(&y);
+    planned_free(&a);
+    planned_free(&b);
+}
+
+static void test_submits_follow_predicted_time(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("lavapipe");
+    planned one, many;
+    plan_seed(&one, 5, &caps, &(pum_plan_options){ .max_submit_ns = UINT64_MAX });
+    plan_seed(&many, 5, &caps, &(pum_plan_options){ .max_submit_ns = 1 });
+    assert_int_equal(one.plan.n_submits, 1);
+    assert_int_equal(many.plan.n_submits, many.plan.steps.count);
+    planned_free(&one);
+    planned_free(&many);
+}
+
+static void test_bad_graphs_are_refused(void **state)
+{
+    (void)state;
+    pum_caps caps = profile("lavapipe");
+    pum_tuning tuning;
+    pum_tuning_for(&caps, &tuning);
+    random_graph r;
+    pum_placement weights, kv;
+    pum_plan plan;
+    pumice_error err = { 0 };
+    random_graph_make(&r, 2);
+    assert_int_equal(pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err), PUMICE_OK);
+    assert_int_equal(pum_placement_make(r.kv, r.n_kv, &caps, &kv, &err), PUMICE_OK);
+    pum_node *last = &r.graph.nodes.data[r.graph.nodes.count - 1];
+    last->in[0] = (pum_value_id)r.graph.values.count + 5;
+    assert_int_equal(pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err), PUMICE_ERROR_INTERNAL);
+    last->in[0] = 0; /* the step buffer is no logits value */
+    pum_error_clear(&err);
+    assert_int_equal(pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err), PUMICE_ERROR_INTERNAL);
+    assert_null(plan.steps.data);
+    pum_placement_free(&weights);
+    pum_placement_free(&kv);
+    pum_graph_free(&r.graph);
+    pum_tensor_size huge = { "huge", 1ull << 62, 8, true };
+    pum_error_clear(&err);
+    assert_int_equal(pum_placement_make(&huge, 1, &caps, &weights, &err), PUMICE_ERROR_FORMAT);
+    pum_tensor_size wide = { "wide", 2, 1ull << 40, true };
+    pum_error_clear(&err);
+    assert_int_equal(pum_placement_make(&wide, 1, &caps, &weights, &err), PUMICE_ERROR_UNSUPPORTED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_graphs_on_all_profiles), cmocka_unit_test(test_split_tensors),
+        cmocka_unit_test(test_every_barrier_is_needed),       cmocka_unit_test(test_checker_finds_faults),
+        cmocka_unit_test(test_reuse_and_fusion_pay),          cmocka_unit_test(test_plans_are_stable),
+        cmocka_unit_test(test_submits_follow_predicted_time), cmocka_unit_test(test_bad_graphs_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
