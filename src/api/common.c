@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the API files share: params structs, status names, sizes of sessions. No decisions beyond defaults. */
+#include "api.h"
+
+#include <string.h>
+
+static const char *const status_names[] = {
+    "ok", "invalid argument", "file error", "damaged file", "not supported", "out of host memory",
+    "out of device memory", "no usable device", "device lost", "cancelled", "context full", "internal error",
+};
+
+const char *pumice_status_name(pumice_status status)
+{
+    return status >= 0 && (size_t)status < PUM_COUNT(status_names) ? status_names[status] : "unknown status";
+}
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+const char *pumice_version(void)
+{
+    return TEXT(PUMICE_VERSION_MAJOR) "." TEXT(PUMICE_VERSION_MINOR) "." TEXT(PUMICE_VERSION_PATCH);
+}
+
+pumice_status pum_params_check(uint32_t struct_size, size_t least, const char *what, pumice_error *err)
+{
+    if (struct_size >= least && struct_size <= 65536) return PUMICE_OK;
+    return pum_fail(err, PUMICE_ERROR_INVALID, "%s.struct_size is %u: set it to sizeof(%s)", what, struct_size, what);
+}
+
+void pum_params_copy(void *out, size_t out_bytes, const void *params)
+{
+    memset(out, 0, out_bytes);
+    if (!params) return;
+    uint32_t size;
+    memcpy(&size, params, sizeof size); /* struct_size is the first field of every params struct */
+    memcpy(out, params, PUM_MIN((size_t)size, out_bytes));
+}
+
+bool pum_kv_dtype(pumice_kv_type type, pum_dtype *out)
+{
+    switch (type) {
+    case PUMICE_KV_DEFAULT:
+    case PUMICE_KV_F16: *out = PUM_DTYPE_F16; return true;
+    case PUMICE_KV_F32: *out = PUM_DTYPE_F32; return true;
+    default: return false;
+    }
+}
+
+pumice_status pum_session_size_make(const pum_model_def *def, const pumice_session_params *params,
+                                    pum_session_size *out, pumice_error *err)
+{
+    enum { MAX_SEQUENCES = 256, MAX_BATCH = 4096, DEFAULT_CTX = 4096, DEFAULT_BATCH = 256 };
+    const uint64_t max_logits_bytes = 32ull << 20;
+    *out = (pum_session_size){ 0 };
+    pum_session_size z = { 0 };
+    uint32_t train = def->hp.n_ctx_train;
+    z.n_ctx = params->n_ctx_tokens ? params->n_ctx_tokens : PUM_MIN(train, (uint32_t)DEFAULT_CTX);
+    z.n_sequences = params->n_sequences ? params->n_sequences : 1;
+    z.n_batch = PUM_MIN(params->n_batch_tokens ? params->n_batch_tokens : (uint32_t)DEFAULT_BATCH, z.n_ctx);
+    if (z.n_ctx > train) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "a context of %u tokens is more than the %u this model was trained "
+                        "for: ask for fewer", z.n_ctx, train);
+    }
+    if (z.n_sequences > MAX_SEQUENCES || z.n_batch > MAX_BATCH) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "at most %d sequences and a batch of %d tokens are possible, not %u "
+                        "and %u", MAX_SEQUENCES, MAX_BATCH, z.n_sequences, z.n_batch);
+    }
+    if (!pum_kv_dtype(params->kv_type_k, &z.kv_k) || !pum_kv_dtype(params->kv_type_v, &z.kv_v)) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "unknown KV cache type: use f16 or f32");
+    }
+    uint32_t rows = PUM_MAX(z.n_batch, z.n_sequences);
+    uint64_t fit = max_logits_bytes / ((uint64_t)def->hp.n_vocab * 4);
+    z.logits_rows = (uint32_t)PUM_MAX(PUM_MIN(fit, z.n_batch), z.n_sequences);
+    z.step = pum_step_layout_make(rows, z.n_sequences, z.n_sequences, z.n_ctx);
+    z.pages_per_sequence = z.step.pages_per_sequence;
+    z.pages = (uint64_t)z.pages_per_sequence * z.n_sequences;
+    *out = z;
+    return PUMICE_OK;
+}
+
+pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, pum_placement *out, pumice_error *err)
+{
+    *out = (pum_placement){ 0 };
+    pum_tensor_size *sizes = pum_alloc_array(def->weights.count + 1, sizeof *sizes);
+    if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
+    for (size_t i = 0; i < def->weights.count; i++) {
+        const pum_weight *w = &def->weights.data[i];
+        sizes[i] = (pum_tensor_size){ w->name, w->rows, w->row_bytes, w->splittable };
+    }
+    pumice_status status = pum_placement_make(sizes, def->weights.count, caps, out, err);
+    pum_free(sizes);
+    return status;
+}
+
+pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_dtype k, pum_dtype v, uint64_t pages,
+                           pum_placement *out, pumice_error *err)
+{
+    *out = (pum_placement){ 0 };
+    const pum_hparams *hp = &def->hp;
+    size_t count = 2 * (size_t)hp->n_layers;
+    pum_tensor_size *sizes = pum_alloc_array(count, sizeof *sizes);
+    if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the KV cache");
+    for (size_t i = 0; i < count; i++) {
+        uint64_t element = pum_dtype_get(i % 2 ? v : k)->block_bytes;
+        sizes[i] = (pum_tensor_size){ i % 2 ? "V cache" : "K cache", pages * KV_PAGE * hp->n_kv_heads,
+                                      hp->head_dim * element, false };
+    }
+    pumice_status status = pum_placement_make(sizes, count, caps, out, err);
+    pum_free(sizes);
+    return status;
+}

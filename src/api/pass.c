@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Passes: a pass is planned and recorded when first needed and replayed afterwards. Decides only what is kept: the
+ * most recently used few, decode above all, since prompts come in every length. */
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size, const pum_caps *caps,
+                            const pum_tuning *tuning, const pum_placement *weights, const pum_placement *kv,
+                            const pum_plan_options *options, const pum_pass_key *key, pum_plan *out_plan,
+                            pumice_error *err)
+{
+    pum_graph graph = { 0 };
+    pum_build build = { .rows = key->rows, .n_slots = key->n_slots, .one_sequence = key->one_sequence,
+                        .head = key->head, .sampler = key->sampler, .kv_type_k = size->kv_k,
+                        .kv_type_v = size->kv_v, .kv_cells = size->pages * KV_PAGE, .step = size->step,
+                        .logits_rows = size->logits_rows };
+    *out_plan = (pum_plan){ 0 };
+    pumice_status status = pum_model_build(def, &build, &graph, err);
+    if (status == PUMICE_OK) {
+        status = pum_plan_make(&graph, caps, tuning, weights, kv, options, out_plan, err);
+    }
+    pum_graph_free(&graph);
+    return status;
+}
+
+static pumice_status plan(pumice_session *s, const pum_pass_key *key, pum_plan *out_plan)
+{
+    const pumice_model *m = s->model;
+    return pum_pass_plan(&m->def, &s->size, pum_vk_device_caps(s->vk), &m->device->tuning, &m->placement,
+                         &s->kv_place, &s->plan_options, key, out_plan, &s->err);
+}
+
+pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes)
+{
+    const pum_pass_key largest[] = {
+        { .rows = s->size.n_batch, .n_slots = 1, .one_sequence = true, .head = PUM_HEAD_SLOTS },
+        { .rows = PUM_MIN(s->size.n_batch, s->size.logits_rows), .one_sequence = true, .head = PUM_HEAD_ALL },
+        { .rows = s->size.n_sequences, .n_slots = s->size.n_sequences, .head = PUM_HEAD_SLOTS,
+          .sampler = PUM_SAMPLER_CHAIN },
+    };
+    *out_bytes = 64;
+    for (size_t i = 0; i < PUM_COUNT(largest); i++) {
+        pum_plan p;
+        PUM_TRY(plan(s, &largest[i], &p));
+        *out_bytes = PUM_MAX(*out_bytes, p.arena_bytes);
+        pum_plan_free(&p);
+    }
+    return PUMICE_OK;
+}
+
+static void pass_free(pum_pass *pass)
+{
+    pum_exec_destroy(&pass->exec);
+    pum_plan_free(&pass->plan);
+    *pass = (pum_pass){ 0 };
+}
+
+void pum_pass_clear(pumice_session *s)
+{
+    for (size_t i = 0; i < PUM_PASS_CACHE; i++) pass_free(&s->passes[i]);
+}
+
+static bool same_key(const pum_pass_key *a, const pum_pass_key *b)
+{
+    return a->rows == b->rows && a->n_slots == b->n_slots && a->one_sequence == b->one_sequence
+        && a->head == b->head && a->sampler == b->sampler;
+}
+
+static pumice_status grow_arena(pumice_session *s, uint64_t bytes)
+{
+    pum_pass_clear(s); /* their descriptors name the old arena */
+    pum_vk_buffer_destroy(s->vk, &s->arena);
+    return pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, bytes, "activations", &s->arena, &s->err);
+}
+
+pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass)
+{
+    pum_pass *oldest = &s->passes[0];
+    *out_pass = NULL;
+    for (size_t i = 0; i < PUM_PASS_CACHE; i++) {
+        pum_pass *p = &s->passes[i];
+        if (p->last_use && same_key(&p->key, key)) {
+            p->last_use = ++s->clock;
+            *out_pass = p;
+            return PUMICE_OK;
+        }
+        if (p->last_use < oldest->last_use) oldest = p;
+    }
+    uint64_t begin = pum_now_ns();
+    pum_pass made = { .key = *key };
+    pumice_status status;
+    PUM_GOTO(plan(s, key, &made.plan));
+    if (made.plan.arena_bytes > s->arena.size_bytes) PUM_GOTO(grow_arena(s, made.plan.arena_bytes));
+    PUM_GOTO(pum_exec_create(s->vk, &made.plan, &s->exec_buffers, s->profile, &made.exec, &s->err));
+    pass_free(oldest);
+    made.last_use = ++s->clock;
+    *oldest = made;
+    *out_pass = oldest;
+    s->timings.plan_ns += pum_now_ns() - begin;
+    return PUMICE_OK;
+fail:
+    pass_free(&made);
+    return status;
+}
+
+void pum_pass_report(pumice_session *s, pum_pass *pass)
+{
+    s->n_passes++;
+    if (!s->profile || !s->dispatch_fn) return;
+    size_t n = pass->plan.steps.count;
+    uint64_t *times = pum_alloc_array(2 * n, sizeof *times);
+    pumice_error ignored = { 0 };
+    if (times && pum_exec_step_times(pass->exec, times, times + n, n, &ignored) == PUMICE_OK) {
+        for (size_t i = 0; i < n; i++) {
+            const pum_step *step = &pass->plan.steps.data[i];
+            pumice_dispatch d = { .struct_size = sizeof d, .kernel = pum_kernels[step->kernel].name,
+                                  .label = step->label, .layer = step->layer, .barrier = step->barrier,
+                                  .n_rows = pass->plan.rows, .pass = s->n_passes - 1, .begin_ns = times[i],
+                                  .duration_ns = times[n + i], .bytes = step->bytes, .flops = step->flops };
+            s->dispatch_fn(s->dispatch_user, &d);
+        }
+    }
+    pum_free(times);
+}
+
+pumice_status pum_pass_run(pumice_session *s, pum_pass *pass)
+{
+    PUM_TRY(pum_exec_run(pass->exec, &s->cancel, &s->err));
+    pum_pass_report(s, pass);
+    return PUMICE_OK;
+}
