@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the host and the shaders agree on: push-constant structs and the layout of the step buffer.
+ * Included by C and by GLSL, so it holds nothing but 32-bit members and integer #defines.
+ * Every count is in elements unless the name says otherwise; strides are in elements of the bound type
+ * (f32 for activations). A "row" is one token of the batch.
+ */
+#ifndef PUM_ARGS_H
+#define PUM_ARGS_H
+
+#ifdef PUM_GLSL
+#  define PUM_UINT uint
+#  define PUM_ARGS(name) struct name
+#else
+#  include <stdint.h>
+#  define PUM_UINT uint32_t
+#  define PUM_ARGS(name) typedef struct name name; struct name
+#endif
+
+/* ---- the step buffer: all that changes from token to token, as 32-bit words --------------------
+ *
+ *   [0, STEP_HEADER)                            header
+ *   rows   at STEP_ROWS_AT + r * STEP_ROW_WORDS        one per batch row
+ *   slots  at args.slot_at + i * STEP_SLOT_WORDS       one per row that has logits: sampling state
+ *   ring   at slot word SLOT_RING + (counter % STEP_RING)   the tokens chosen, newest overwrites oldest
+ *   block tables at args.table_at + seq * args.table_stride: physical page of each logical page
+ *
+ * The host writes it between submits; sampling kernels write tokens and advance rows. */
+#define STEP_HEADER 64u
+#define STEP_ROWS_AT 64u
+#define STEP_ROW_WORDS 8u
+#define ROW_TOKEN 0u   /* token id */
+#define ROW_POS 1u     /* position for rotary / learned embeddings */
+#define ROW_SEQ 2u     /* sequence index (selects the block table); ROW_INACTIVE = do nothing */
+#define ROW_CELL 3u    /* logical KV cell this row's K and V are stored in */
+#define ROW_LO 4u      /* first visible cell */
+#define ROW_HI 5u      /* one past the last visible cell */
+#define ROW_POS2 6u    /* second position (2-D rotary), else 0 */
+#define ROW_FLAGS 7u
+#define ROW_INACTIVE 0xffffffffu
+
+#define STEP_SLOT_WORDS 96u
+#define SLOT_SRC_ROW 0u   /* batch row whose hidden state this slot takes to the head */
+#define SLOT_DST_ROW 1u   /* batch row that receives the chosen token, ROW_INACTIVE = none */
+#define SLOT_TEMPERATURE 2u /* float bits; <= 0 = arg-max */
+#define SLOT_TOP_K 3u     /* 0 = off */
+#define SLOT_TOP_P 4u     /* float bits; 0 or >= 1 = off */
+#define SLOT_MIN_P 5u     /* float bits; 0 = off */
+#define SLOT_SEED_LO 6u
+#define SLOT_SEED_HI 7u
+#define SLOT_COUNTER 8u   /* tokens chosen so far: the generator's counter and the ring's index */
+#define SLOT_SEQ 9u       /* sequence, next cell and next position: what DST_ROW gets with the token; */
+#define SLOT_CELL 10u     /* cell and position then advance by one */
+#define SLOT_POS 11u
+#define SLOT_LO 12u       /* first visible cell, copied to the row */
+#define SLOT_TOKEN 13u    /* the last token chosen */
+#define SLOT_RING 32u
+#define STEP_RING 64u
+
+/* The KV cache of a layer is [page][kv head][cell in page][head_dim], pages of this many cells. */
+#define KV_PAGE 32u
+
+/* KV types as specialisation constants KT and VT */
+#define KV_F32 0u
+#define KV_F16 1u
+
+/* ---- push constants, one struct per kernel family ---------------------------------------------- */
+
+/* y[r] = scale * table[token(r)], rows of the table in [first, first + count) only: a table larger than one
+ * binding is gathered by several steps, each of which leaves the other rows alone. */
+PUM_ARGS(pum_args_embed) {
+    PUM_UINT cols, rows;      /* grid (ceil(cols / (4*WG)), rows) */
+    PUM_UINT first, count;
+    float scale;
+    PUM_UINT y_stride;
+    PUM_UINT last;            /* 1: ids outside the whole table (>= first+count) give zeros */
+};
+
+/* y = norm(x) * w (+ b), row by row. grid (rows) */
+PUM_ARGS(pum_args_norm) {
+    PUM_UINT cols, rows;
+    PUM_UINT x_stride, y_stride;
+    float eps;
+    float w_add;              /* added to w (1 for Gemma, else 0) */
+};
+
+/* y[r, y_first + n] = act(sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the piece
+ * bound. Also used by matvec_glu (gate and up) and by the matmul families. */
+PUM_ARGS(pum_args_matmul) {
+    PUM_UINT k, n, rows;      /* inner size, weight rows bound here, batch rows */
+    PUM_UINT x_stride, y_stride, res_stride;
+    PUM_UINT y_first;         /* column of y (and bias, res) where the piece begins */
+};
+
+/* Rotates `heads` heads of head_dim within x[r, x_first ...] into y[r, y_first ...]; dims beyond rot_dim are copied.
+ * Pair i's angle is position * freq[i] turns, freq a 64-bit fraction of a turn (uvec2: low, high word). */
+PUM_ARGS(pum_args_rope) {
+    PUM_UINT heads, head_dim, rot_dim, rows;
+    PUM_UINT x_stride, x_first, y_stride, y_first;
+    float scale;              /* multiplies the rotated pairs (YaRN's attention factor), else 1 */
+};
+
+/* Stores k[r], v[r] (kv_heads * head_dim each) in the cells of the rows' sequences. */
+PUM_ARGS(pum_args_kv_store) {
+    PUM_UINT kv_heads, head_dim, rows;
+    PUM_UINT k_stride, k_first, v_stride, v_first;
+    PUM_UINT table_at, table_stride;
+};
+
+/* rope of q into qo, rope of k and plain v into the cache, in one dispatch. */
+PUM_ARGS(pum_args_rope_kv) {
+    PUM_UINT heads, kv_heads, head_dim, rot_dim, rows;
+    PUM_UINT q_stride, q_first, k_stride, k_first, v_stride, v_first, y_stride;
+    PUM_UINT table_at, table_stride;
+    float scale;
+};
+
+/* y[r, h] = softmax over cells c in [lo, hi) of cap(scale * q[r,h].k[c]) times v[c];
+ * lo = max(ROW_LO, ROW_CELL + 1 - window) when window != 0; cap(s) = softcap*tanh(s/softcap) when softcap != 0.
+ * ALiBi: slope(h) * c is added when alibi_max != 0 (BLOOM's slopes for `heads` heads). */
+PUM_ARGS(pum_args_attn) {
+    PUM_UINT heads, kv_heads, head_dim, rows;
+    PUM_UINT q_stride, q_first, y_stride;
+    float scale, softcap;
+    PUM_UINT window;
+    PUM_UINT table_at, table_stride;
+    float alibi_max;
+};
+
+/* y = act(x) or act(gate) * up, element by element: see the specialisation constant ACT. */
+PUM_ARGS(pum_args_act) {
+    PUM_UINT cols, rows;
+    PUM_UINT gate_stride, gate_first, up_stride, up_first, y_stride;
+};
+
+/* y = a + b; b_stride 0 repeats one row (a bias). */
+PUM_ARGS(pum_args_add) {
+    PUM_UINT cols, rows;
+    PUM_UINT a_stride, b_stride, y_stride;
+    float scale;              /* y = scale * a + b */
+};
+
+/* Copies `cols` f32 of rows; gather_rows takes row SLOT_SRC_ROW of slot i as its i-th row. */
+PUM_ARGS(pum_args_copy) {
+    PUM_UINT cols, rows;
+    PUM_UINT x_stride, y_stride;
+    PUM_UINT slot_at;
+};
+
+/* y[r] = softmax(scale * x[r]). grid (rows) */
+PUM_ARGS(pum_args_softmax) {
+    PUM_UINT cols, rows;
+    PUM_UINT x_stride, y_stride;
+    float scale;
+};
+
+/* Chooses a token of logits[slot] for every slot and advances the slot and its row. grid (slots) */
+PUM_ARGS(pum_args_sample) {
+    PUM_UINT cols, slots, x_stride;
+    PUM_UINT slot_at;
+};
+
+/* Activations (specialisation constant ACT) */
+#define ACT_NONE 0u
+#define ACT_SILU 1u
+#define ACT_GELU_TANH 2u
+#define ACT_GELU_ERF 3u
+#define ACT_RELU 4u
+
+/* Norms (specialisation constant KIND) */
+#define NORM_RMS 0u
+#define NORM_LAYER 1u
+
+/* Rotary pairings (specialisation constant PAIRING) */
+#define ROPE_INTERLEAVED 0u /* pair (2i, 2i+1): GGUF "llama", GPT-J */
+#define ROPE_HALVES 1u      /* pair (i, i + rot_dim/2): GPT-NeoX, Hugging Face LLaMA */
+
+/* Epilogue bits of matmul kernels (specialisation constant EPI) */
+#define EPI_BIAS 1u
+#define EPI_RESIDUAL 2u
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A model as its file describes it: hyper-parameters, the list of weights (with where their bytes lie), and the
+ * function that builds the graph of one pass. Host side only: no device, no plan. Immutable after load, so any
+ * thread may build graphs from it. Adding an architecture: docs/adding.md. */
+#ifndef PUM_MODEL_H
+#define PUM_MODEL_H
+
+#include "gguf.h"
+#include "graph.h"
+
+/* Hyper-parameters of a decoder-only transformer. Options that a derivative switches on are here and not in
+ * copies of the builder; 0 or false is plain LLaMA. */
+typedef struct pum_hparams {
+    char architecture[32], name[128], license[64], file_type[32];
+    uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
+    uint32_t rot_dim;              /* rotated dims of a head; < head_dim: partial rotary */
+    uint32_t rope_pairing;         /* ROPE_INTERLEAVED or ROPE_HALVES */
+    float rope_base;
+    uint32_t norm;                 /* NORM_RMS or NORM_LAYER */
+    float norm_eps;
+    float norm_w_add;              /* 1: weights are stored minus one (Gemma) */
+    uint32_t act;                  /* ACT_* of the MLP */
+    bool gated;                    /* gate and up, else up alone */
+    bool parallel;                 /* attention and MLP read the same input and are summed */
+    bool tied_head;
+    float embed_scale;             /* 1 */
+    float attn_scale;              /* head_dim^-0.5 unless said otherwise */
+    float attn_softcap, final_softcap;
+    uint32_t window;               /* sliding window, 0 = none */
+    uint32_t window_every;         /* layers i with i % window_every != window_every-1 use it; 0 or 1 = all */
+    /* rotary scaling, decided in rope.c */
+    struct {
+        enum { PUM_ROPE_NONE, PUM_ROPE_LINEAR, PUM_ROPE_YARN, PUM_ROPE_LLAMA3, PUM_ROPE_NTK } kind;
+        float factor;              /* context multiplier, 1 = none */
+        uint32_t original_ctx;     /* context before scaling */
+        float attn_factor;         /* YaRN: multiplies its own; 1 */
+        float beta_fast, beta_slow;/* YaRN: 32 and 1 */
+        float ext_factor;          /* YaRN: 1 */
+        float low_freq_factor, high_freq_factor; /* Llama 3: 1 and 4 */
+    } rope;
+} pum_hparams;
+
+/* One tensor that goes to the device. `data` points into the mapped file, or to `owned` when the loader had to
+ * make or convert it (constants such as rotary frequencies; norms and biases, which are F32 on the device). */
+typedef struct pum_weight {
+    char name[64];
+    pum_dtype dtype;               /* on the device */
+    uint64_t rows, cols;
+    uint64_t row_bytes;
+    const void *data;
+    void *owned;                   /* pum_free'd with the model; NULL if data is the file's */
+    bool splittable;               /* may be cut between rows (matrices) */
+    bool is_constant;              /* not a model parameter */
+} pum_weight;
+
+/* Weight indices of one layer; -1 = absent. */
+typedef struct pum_layer {
+    int32_t attn_norm, attn_norm_b, q, k, v, o, q_b, k_b, v_b, o_b;
+    int32_t q_norm, k_norm;        /* per-head norms, reserved for derivatives */
+    int32_t ffn_norm, ffn_norm_b, gate, up, down, up_b, down_b, gate_b;
+    int32_t attn_post_norm, ffn_post_norm;
+} pum_layer;
+
+typedef struct pum_model_def {
+    pum_hparams hp;
+    PUM_ARRAY(pum_weight) weights;
+    PUM_ARRAY(pum_layer) layers;
+    int32_t embed, output_norm, output_norm_b, head, head_b, rope_freq; /* weight indices */
+    float rope_scale;              /* attention factor of the rotary scaling (YaRN's mscale), else 1 */
+    uint64_t parameters;           /* number of weights in the file's tensors, embedding counted once */
+} pum_model_def;
+
+/* Reads hyper-parameters and weights through the row of arch.def that the file's general.architecture names.
+ * The gguf must outlive the def (its bytes are referenced). Every fault is one sentence with the tensor or key. */
+pumice_status pum_model_def_load(const pum_gguf *gguf, pum_model_def *out_def, pumice_error *err);
+void pum_model_def_free(pum_model_def *def);
+
+typedef enum pum_head {
+    PUM_HEAD_NONE,   /* fill the KV cache only */
+    PUM_HEAD_SLOTS,  /* logits of the rows that slots 0..n_slots-1 name */
+    PUM_HEAD_ALL     /* logits of every row */
+} pum_head;
+
+typedef enum pum_sampler { PUM_SAMPLER_NONE, PUM_SAMPLER_ARGMAX, PUM_SAMPLER_CHAIN } pum_sampler;
+
+typedef struct pum_build {
+    uint32_t rows;                 /* batch rows; 0 = no forward pass, sampling only */
+    uint32_t n_slots;              /* for PUM_HEAD_SLOTS and sampling */
+    bool one_sequence;             /* all rows are consecutive tokens of one sequence */
+    pum_head head;
+    pum_sampler sampler;           /* after the forward pass */
+    pum_dtype kv_type_k, kv_type_v;
+    uint64_t kv_cells;             /* physical cells of each layer's cache (multiple of KV_PAGE) */
+    pum_step_layout step;
+    uint32_t logits_rows;          /* capacity of the logits buffer */
+} pum_build;
+
+/* Builds the graph of one pass. KV values have source 2*layer and 2*layer+1, rows = kv_cells * n_kv_heads, cols =
+ * head_dim. Writes the logits to the LOGITS value [logits_rows x n_vocab]. */
+pumice_status pum_model_build(const pum_model_def *def, const pum_build *build, pum_graph *out_graph,
+                              pumice_error *err);
+
+/* Rotary frequencies as 64-bit fractions of a turn per position, two words (low, high) for each of rot_dim / 2
+ * pairs; *out_scale is the factor on rotated pairs. Decides linear, NTK, YaRN (Peng et al., 2023) and Llama 3
+ * scaling; `factors` (rope_freqs.weight, rot_dim/2 divisors) may be NULL. Pure (rope.c). */
+void pum_rope_frequencies(const pum_hparams *hp, const float *factors, uint32_t *out_words, float *out_scale);
+
+#endif

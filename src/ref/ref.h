@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The slow CPU truth: every kernel family and every weight format again, in double precision, written to be
+ * obviously right. Tests compare each kernel with it, and a whole plan can be run on it. Not a product
+ * backend. Pure; thread-safe. */
+#ifndef PUM_REF_H
+#define PUM_REF_H
+
+#include "kernel.h"
+
+/* Block formats. `bytes` holds count/elems blocks; count is a multiple of the block. */
+void pum_ref_dequantize(pum_dtype type, const void *bytes, size_t count, double *out);
+/* Rounds floats to a storage type (nearest even for f16/bf16; ggml's rule for the quantized ones). */
+void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes);
+float pum_ref_f16_to_f32(uint16_t half);
+uint16_t pum_ref_f32_to_f16(float value);
+
+typedef struct pum_ref_binding {
+    void *data;
+    size_t bytes;
+} pum_ref_binding;
+
+/* One dispatch: the same kernel, specialisation constants, push constants and buffers as on the device. */
+typedef struct pum_ref_step {
+    uint32_t family;          /* pum_kernel_family */
+    pum_dtype weight;
+    const uint32_t *spec;     /* by PUM_SPEC_<FAMILY>_<NAME> */
+    const void *args;         /* the family's struct of args.h */
+    pum_ref_binding bind[PUM_MAX_BINDINGS]; /* in the row's binding order */
+    /* If not NULL: for each f32 element of the binding named "y", the sum of the absolute values of the terms
+     * it was summed from (the scale of its rounding error). Same number of items as the binding has f32. */
+    double *scale;
+} pum_ref_step;
+
+/* Executes the step on the host; writes the bindings the kernel would write. False when a binding is too
+ * small for what args say or the family is unknown. */
+bool pum_ref_run(const pum_ref_step *step);
+
+/* One function per family, called by pum_ref_run through a table in ref_run.c: */
+typedef bool (*pum_ref_fn)(const pum_ref_step *step);
+bool pum_ref_embed(const pum_ref_step *step);
+bool pum_ref_norm(const pum_ref_step *step);
+bool pum_ref_matvec(const pum_ref_step *step);
+bool pum_ref_matvec_glu(const pum_ref_step *step);
+bool pum_ref_matmul(const pum_ref_step *step);
+bool pum_ref_matmul_reg(const pum_ref_step *step);
+bool pum_ref_rope(const pum_ref_step *step);
+bool pum_ref_kv_store(const pum_ref_step *step);
+bool pum_ref_rope_kv(const pum_ref_step *step);
+bool pum_ref_attn_decode(const pum_ref_step *step);
+bool pum_ref_attn_prefill(const pum_ref_step *step);
+bool pum_ref_act(const pum_ref_step *step);
+bool pum_ref_add(const pum_ref_step *step);
+bool pum_ref_copy(const pum_ref_step *step);
+bool pum_ref_gather_rows(const pum_ref_step *step);
+bool pum_ref_softmax(const pum_ref_step *step);
+bool pum_ref_argmax(const pum_ref_step *step);
+bool pum_ref_sample(const pum_ref_step *step);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What tests share: cmocka with its headers, paths of data and models, opening a device the way all tests do
+ * (validation on, no pipeline cache on disk), skipping with a message. */
+#ifndef TESTING_H
+#define TESTING_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <pumice/pumice_profile.h>
+
+#define TEST_PATH_BYTES 1024
+
+/* Path of a file in the data folder (PUMICE_TEST_DATA); false, with a message, if it is not there. */
+static inline int test_data(const char *name, char out[TEST_PATH_BYTES])
+{
+    const char *folder = getenv("PUMICE_TEST_DATA");
+    if (folder && folder[0]) {
+        snprintf(out, TEST_PATH_BYTES, "%s/%s", folder, name);
+        if (access(out, R_OK) == 0) return 1;
+    }
+    print_message("skipped: no test data '%s' (set PUMICE_TEST_DATA)\n", name);
+    return 0;
+}
+
+/* Path of a file of the project (PUMICE_SOURCE_ROOT). */
+static inline void test_source(const char *name, char out[TEST_PATH_BYTES])
+{
+    const char *root = getenv("PUMICE_SOURCE_ROOT");
+    snprintf(out, TEST_PATH_BYTES, "%s/%s", root ? root : ".", name);
+}
+
+static inline void test_log(void *user, pumice_log_level level, const char *text)
+{
+    (void)user;
+    if (level <= PUMICE_LOG_WARNING) print_message("[%s] %s\n", level == PUMICE_LOG_ERROR ? "error" : "warning", text);
+}
+
+/* Opens the driver's device with validation where the layer is installed, or without if `validation` is 0. */
+static inline pumice_device *test_device(const char *disable, int validation)
+{
+    pumice_device *device = NULL;
+    pumice_error err = { 0 };
+    pumice_device_params p = { .struct_size = sizeof p, .disable = disable, .no_cache = 1, .log = test_log,
+                               .validation = validation && !getenv("PUMICE_TEST_NO_VALIDATION") };
+    if (pumice_device_create(&p, &device, &err) != PUMICE_OK) fail_msg("no device: %s", err.text);
+    return device;
+}
+
+static inline pumice_model *test_model(pumice_device *device, const char *path)
+{
+    pumice_model *model = NULL;
+    pumice_error err = { 0 };
+    pumice_model_params p = { .struct_size = sizeof p, .path = path };
+    if (pumice_model_load(device, &p, &model, &err) != PUMICE_OK) fail_msg("%s: %s", path, err.text);
+    return model;
+}
+
+static inline pumice_session *test_session(pumice_model *model, const pumice_session_params *params)
+{
+    pumice_session *session = NULL;
+    pumice_error err = { 0 };
+    if (pumice_session_create(model, params, &session, &err) != PUMICE_OK) fail_msg("no session: %s", err.text);
+    return session;
+}
+
+#define assert_pumice_ok(session, expr)                                                              \
+    do {                                                                                             \
+        pumice_status status_ = (expr);                                                              \
+        if (status_ != PUMICE_OK) fail_msg("%s: %s: %s", #expr, pumice_status_name(status_), pumice_session_error(session)); \
+    } while (0)
+
+#endif
