@@ -6,15 +6,16 @@ The stories are made from our own templates: a skeleton (a hero, a problem, its
 resolution and a small moral) is chosen, its slots are filled, and every
 sentence is one of many variants.  The same seed gives the same stories.
 
-Templates:  [a|b|c] is one of these, earlier ones more often; {slot} and
-{role.form} are filled in; a~ becomes "a" or "an"; <role mood: Words.> becomes
-a line of dialogue.  Sentences get their capitals at the end.
+Templates:  [a|b|c] is one of these, earlier ones more often, and [?a|b|c] may be
+left out; {slot} and {role.form} are filled in; a~ becomes "a" or "an";
+<role mood: Words.> becomes a line of dialogue.  Capitals are set at the end.
 """
 import argparse
 import random
 import re
 
 MIN_WORDS, MAX_WORDS = 60, 160
+OPTIONAL = 0.35  # how often an optional part stays in
 
 GIRLS = ["Lily", "Mia", "Anna", "Rosie", "Emma", "Lucy", "Sue", "Molly", "Ella", "Nora"]
 BOYS = ["Tom", "Ben", "Max", "Sam", "Leo", "Jack", "Tim", "Finn", "Billy", "Oscar"]
@@ -47,8 +48,12 @@ PRONOUNS = {
 # Slots that any template may use.
 COMMON = {
     "colour": ["red", "blue", "yellow", "green", "pink", "purple", "orange", "white"],
-    "place": ["the park", "the garden", "the meadow", "the forest", "the river", "the beach",
-              "the hill", "the lake"],
+    "place": [
+        {"": "the park", "at": "in the park"}, {"": "the garden", "at": "in the garden"},
+        {"": "the meadow", "at": "in the meadow"}, {"": "the forest", "at": "in the forest"},
+        {"": "the river", "at": "by the river"}, {"": "the beach", "at": "at the beach"},
+        {"": "the hill", "at": "on the hill"}, {"": "the lake", "at": "by the lake"},
+    ],
     "weather": ["sunny", "warm", "bright", "windy", "cool", "lovely"],
     "time": ["morning", "day", "afternoon"],
     "treat": ["apple", "cookie", "cake", "sandwich", "pear", "muffin", "banana", "orange"],
@@ -62,7 +67,6 @@ MOODS = {
     "scared": (["", "in a small voice", "with a shaky voice"], []),
 }
 VERBS = {".": ["said"], "!": ["said", "cried"], "?": ["asked"]}
-PRONOUN_SUBJECTS = {"he", "she", "they"}
 KEEP_CASE = "\x01"
 
 INTRO = ("[Once upon a time, there was a~ {h.adj} {h.kind} named {h}. "
@@ -78,12 +82,12 @@ ONE_DAY = ("[One [{weather} |]{time}|One day|One {weather} {time}|Early one morn
 THANKS = ("[<h happy: Thank you, {f}! You are a good friend.>|<h happy: Thank you so much!>"
           "|{h} gave {f} a big hug. <h happy: Thank you!>"
           "|{h} thanked {f} and gave {f.him} a hug.]")
-FRIENDS_END = ("[They were very happy and played together until the sun went down."
+FRIENDS_END = ("[?They were very happy and played together until the sun went down."
                "|{h} and {f} played together all day."
                "|From that day on, {h} and {f} were best friends."
                "|They laughed and walked home together."
                "|It was a very good day for both of them.]")
-HOME_END = ("[That night, {h} went to bed with a big smile."
+HOME_END = ("[?That night, {h} went to bed with a big smile."
             "|{h} was very happy and slept well that night."
             "|{h} gave {p} a big hug and felt warm inside."
             "|It was the best day ever."
@@ -128,7 +132,7 @@ SKELETONS = {
         "<h kind: [What is wrong, {f}?|Are you hungry, {f}?|Why do you look so sad?]> "
         "<f sad: [I have nothing to eat today.|I forgot my lunch at home.|I dropped my lunch in "
         "the mud.]>",
-        "[{h} looked at the {treat}. It was big, and it smelled so good.|{h} wanted to eat the "
+        "[?{h} looked at the {treat}. It was big, and it smelled so good.|{h} wanted to eat the "
         "whole {treat}, but {h.he} felt sorry for {f}.|{h} thought for a moment.] "
         "[Then {h.he} had an idea.|Then {h.he} smiled.]",
         "<h happy: [We can share it!|Let us share!|You can have half of my {treat}.]> {h} broke "
@@ -162,7 +166,7 @@ SKELETONS = {
         "{patient.food} and [some water|a bowl of water].",
         "Every day, {h} [sat next to|took care of|sang a song to] the {patient.kind}. [Day by day, "
         "it got stronger.|Soon it began to feel better.|After a week, it was well again.]",
-        "[One morning|At last], {h} took the {patient.kind} outside. [{h.he} felt a little sad, "
+        "[One morning|At last], {h} took the {patient.kind} outside. [?{h.he} felt a little sad, "
         "but {h.he} knew it was time to say goodbye.|<h sad: I will miss you.>] The "
         "{patient.kind} looked at {h.him}, and then it {patient.gone}.",
         "[The next day|A few days later], the {patient.kind} came back to visit. {h} was so happy! "
@@ -184,20 +188,21 @@ SKELETONS = {
         ],
     }, [
         INTRO,
-        "{h} wanted to learn to {skill.do}. [All {h.his} friends could do it, but {h} could not."
+        "{h} wanted to learn to {skill.do}. [?All {h.his} friends could do it, but {h} could not."
         "|{h.he} had seen {f} do it many times.|It looked like so much fun.]",
         ONE_DAY + ", {h} tried for the first time. {h.he} {skill.fail}. <h sad: [This is too hard!"
-        "|I will never learn to {skill.do}!|I cannot do it.]> [{h} sat down and cried.|{h} wanted "
+        "|I will never learn to {skill.do}!|I cannot do it.]> [?{h} sat down and cried.|{h} wanted "
         "to stop.|{h} felt very sad.]",
         "{p} came and sat next to {h.him}. <p kind: [Everyone falls at first. You just have to "
         "try again.|It is okay. New things are hard at first.|Do not give up. You can do it if "
         "you try.]>",
-        "[{h} took a deep breath|{h} wiped {h.his} eyes|{h} stood up] and tried again. [The second "
-        "time was a little better.|It was still hard, but {h.he} did not stop.] {h.he} tried "
-        "again [the next day|and again], and [the day after that|{p} helped {h.him} every time].",
+        "[{h} took a deep breath|{h} wiped {h.his} eyes|{h} stood up] and tried again. [?The "
+        "second time was a little better.|It was still hard, but {h.he} did not stop.] {h.he} "
+        "tried again [the next day|and again], and [the day after that|{p} helped {h.him} every "
+        "time].",
         "[Then one day, it happened!|At last, it worked!] {h} {skill.win}! "
         "<h happy: [Look at me! I can do it!|I did it! I did it!|Look, I am {skill.doing}!]> "
-        "[{p} clapped and cheered.|{p} was very proud.]",
+        "[?{p} clapped and cheered.|{p} was very proud.]",
         "[{h} learned that if you keep trying, you can do hard things.|{h} learned to never give "
         "up.|{h} was so proud. {h.he} knew that trying again is the best way to learn.]",
         HOME_END,
@@ -215,33 +220,33 @@ SKELETONS = {
         INTRO,
         "[But {h} was afraid of the dark.|There was only one thing {h.he} did not like. {h.he} was "
         "afraid of the dark.|{h} was brave all day, but at night {h.he} was afraid.]",
-        "One night, {h} was in bed when {h.he} heard {noise.sound}. [{h} hid under the blanket."
+        "One night, {h} was in bed when {h.he} heard {noise.sound}. [?{h} hid under the blanket."
         "|{h.his} heart beat very fast.|{h} sat up and held the blanket.] "
         "<h scared: [What is that?|Is it a monster?|Who is there?]>",
-        "{h} called for {p}. {p} came with a {light}. <p kind: [Let us go and look together.|Do not "
-        "be afraid. We will see what it is.|We can be brave together.]>",
+        "{h} called for {p}. {p} came with a {light}. <p kind: [Let us go and look together.|Do "
+        "not be afraid. We will see what it is.|We can be brave together.]>",
         "{h} was [still scared|a little scared], but {h.he} [took {p.his} hand|held {p.his} hand "
         "and got up]. They walked slowly to the sound and looked. It was only {noise.cause}!",
         "{h} started to laugh. <h happy: [It was not a monster at all!|I was afraid of nothing!"
-        "|That is not scary!]> <p kind: [Things often look smaller in the light.|You were very "
-        "brave to look.|Now you know what it is.]>",
+        "|That is not scary!]> [?<p kind: [Things often look smaller in the light.|You were very "
+        "brave to look.|Now you know what it is.]>]",
         "[{h} learned that being brave means to look even when you are scared.|After that, {h} was "
         "not afraid of the dark anymore.|{h} went back to bed and felt brave.]",
-        "[{p} gave {h.him} a kiss, and soon {h} was fast asleep.|Soon {h} was asleep, and the moon "
-        "smiled in the sky.|{h} closed {h.his} eyes and had sweet dreams.]",
+        "[?{p} gave {h.him} a kiss, and soon {h} was fast asleep.|Soon {h} was asleep, and the "
+        "moon smiled in the sky.|{h} closed {h.his} eyes and had sweet dreams.]",
     ]),
     "broken thing": ("child", {
         "thing": ["cup", "vase", "plate", "lamp", "clock", "bowl"],
         "game": ["playing with a ball", "running around", "dancing", "jumping on the sofa"],
     }, [
         INTRO,
-        ONE_DAY + ", {h} was {game} in the house. [{p} had told {h.him} not to do that, but {h} forgot."
-        "|It was so much fun that {h.he} did not look where {h.he} was going.] Crash! A {colour} "
-        "{thing} fell down and broke.",
-        "[Oh no! It was the {thing} that {p} loved.|{h} stood very still. {h.he} felt bad inside.] "
-        "[{h} was afraid that {p} would be angry.|{h} did not know what to do.] [{h.he} wanted to "
-        "hide the pieces under the rug.|First, {h.he} wanted to run away and hide.|{h.he} thought "
-        "about saying that the cat did it.]",
+        ONE_DAY + ", {h} was {game} in the house. [?{p} had told {h.him} not to do that, but {h} "
+        "forgot.|It was so much fun that {h.he} did not look where {h.he} was going.] Crash! A "
+        "{colour} {thing} fell down and broke.",
+        "[?Oh no! It was the {thing} that {p} loved.|{h} stood very still. {h.he} felt bad "
+        "inside.] [{h} was afraid that {p} would be angry.|{h} did not know what to do.] [?{h.he} "
+        "wanted to hide the pieces under the rug.|First, {h.he} wanted to run away and "
+        "hide.|{h.he} thought about saying that the cat did it.]",
         "[But {h} knew that was not right.|But then {h.he} thought that it is wrong to lie.] {h} "
         "went to {p} and said, \"[I am sorry, {p.call}. I broke your {thing}.|{p.call}, I broke "
         "the {thing}. I am very sorry.]\"",
@@ -249,7 +254,7 @@ SKELETONS = {
         "moment.] <p kind: [Thank you for telling me the truth. That was brave.|I am glad that you "
         "told me. A {thing} is only a thing.|It is okay. You told the truth, and that makes me "
         "proud.]>",
-        "They cleaned up together. [{h} used glue to fix the {thing}, and it looked almost new."
+        "They cleaned up together. [?{h} used glue to fix the {thing}, and it looked almost new."
         "|Then {h} made a new {thing} out of clay.|{h} helped to pick up all the pieces.]",
         "[{h} felt much better. {h.he} learned that it is always good to tell the truth.|{h} "
         "learned that the truth is better than a lie.|From that day on, {h} always told the "
@@ -258,16 +263,16 @@ SKELETONS = {
     ]),
     "seed": ("any", {
         "plant": [
-            dict(what="a tall sunflower", seed="seed", fruit="It was as yellow as the sun"),
-            dict(what="a big pumpkin", seed="seed", fruit="It was round and orange"),
-            dict(what="a bush full of berries", seed="seed", fruit="The berries were sweet and red"),
-            dict(what="a rose", seed="seed", fruit="It was pink and smelled so sweet"),
-            dict(what="a small apple tree", seed="seed", fruit="It had green leaves and a red apple"),
+            dict(what="a tall sunflower", fruit="It was as yellow as the sun"),
+            dict(what="a big pumpkin", fruit="It was round and orange"),
+            dict(what="a bush full of berries", fruit="The berries were sweet and red"),
+            dict(what="a rose", fruit="It was pink and smelled so sweet"),
+            dict(what="a small apple tree", fruit="It had green leaves and a red apple"),
         ],
     }, [
         INTRO,
-        ONE_DAY + ", {p} gave {h} a tiny seed. <h: [What will it be?|What is it?|What can I do with "
-        "it?]> <p kind: [Plant it, and you will see.|You must wait and see.|Put it in the "
+        ONE_DAY + ", {p} gave {h} a tiny seed. <h: [What will it be?|What is it?|What can I do "
+        "with it?]> <p kind: [Plant it, and you will see.|You must wait and see.|Put it in the "
         "ground and give it water.]>",
         "{h} dug a hole in the garden, put the seed inside, and gave it some water. [Then {h.he} "
         "sat down and waited.|The next morning, {h.he} ran outside to look.] [But nothing "
@@ -277,10 +282,10 @@ SKELETONS = {
         "seed.]> <p kind: [Good things take time.|Be patient, {h}. It is growing under the "
         "ground.|Give it water and love, and wait.]>",
         "So {h} gave it water every day. [{h.he} sang to it, too.|{h.he} told it stories, too.|] "
-        "[The sun was warm and the rain was soft.|Days went by.] [One morning|At last], {h} saw a "
+        "[?The sun was warm and the rain was soft.|Days went by.] [One morning|At last], {h} saw a "
         "little green leaf! <h happy: [Look! It is growing!|It is here! It is here!]>",
         "The plant grew [bigger and bigger|taller and taller|a little more every day]. Soon it was "
-        "{plant.what}. {plant.fruit}. [{h} was so proud.|{h} danced around it.|Everyone came to "
+        "{plant.what}. {plant.fruit}. [?{h} was so proud.|{h} danced around it.|Everyone came to "
         "see it.]",
         "[{h} learned that good things come to those who wait.|{h} learned to be patient.|{h} "
         "knew now that love and time make things grow.]",
@@ -292,7 +297,7 @@ SKELETONS = {
                   "sitting alone on a rock"],
     }, [
         INTRO,
-        ONE_DAY + ", {h} was playing {game} with {h.his} friends at {place}. {h.he} saw someone "
+        ONE_DAY + ", {h} was playing {game} with {h.his} friends {place.at}. {h.he} saw someone "
         "new. It was {f.a} named {f}, {alone}. {f} looked [sad|lonely|shy].",
         "[{h.his} friends did not want to stop the game.|The others did not see {f}.] But {h} "
         "[felt sorry for {f}|remembered how it feels to be alone|wanted to be kind]. {h.he} walked "
@@ -303,13 +308,13 @@ SKELETONS = {
         "us!|You can play with us if you like.]>",
         "{f} [smiled for the first time that day|looked up and smiled|was so happy]. "
         "<f happy: [Yes, please!|I would love to!|Can I really play?]>",
-        "They played {game} all {time}. [{f} was very good at it, and everyone laughed and had fun."
-        "|{f} made everyone laugh.|{f} even showed them a new game.] [When it was time to go home, "
-        "{f} did not look sad anymore.|Soon {f} had many new friends.]",
+        "They played {game} all {time}. [?{f} was very good at it, and everyone laughed and had "
+        "fun.|{f} made everyone laugh.|{f} even showed them a new game.] [?When it was time to go "
+        "home, {f} did not look sad anymore.|Soon {f} had many new friends.]",
         "<f happy: [Thank you, {h}. Today was the best day.|I am glad that I met you, {h}.]> "
         "[{h} learned that a kind word can make a new friend.|{h} learned that it is easy to make "
         "a friend. You just say hello.]",
-        "[From that day on, they played together every day.|{h} and {f} were best friends from "
+        "[?From that day on, they played together every day.|{h} and {f} were best friends from "
         "that day on.|After that, {f} was never alone again.]",
     ]),
     "stuck in a tree": ("child", {
@@ -323,7 +328,7 @@ SKELETONS = {
                     "tried to climb up"]),
     }, [
         INTRO,
-        ONE_DAY + ", {h} was at {place} with {h.his} new {colour} {item.what}. [{h.he} was having "
+        ONE_DAY + ", {h} was {place.at} with {h.his} new {colour} {item.what}. [?{h.he} was having "
         "so much fun.|It was {h.his} favorite thing.] Then the wind blew hard, and the {item.what} "
         "{item.how}.",
         "<h sad: [Oh no! My {item.what}!|Oh no! How will I get it back?]> {h} {try1}, but it did "
@@ -331,11 +336,11 @@ SKELETONS = {
         "[{h} sat down and felt sad.|{h} was about to go home.] Just then, {f} came by. "
         "<f: [What are you looking at?|Do you need help?|Why are you so sad?]> <h sad: [My "
         "{item.what} is stuck in the tree.|I cannot reach my {item.what}.]>",
-        "[{f} looked up and thought hard.|{f} thought for a while.] <f happy: [I have an idea! Let "
-        "us work together.|I know! I can stand on your back.|We can use a long stick together!]> "
-        "So they worked as a team. [They pushed and pulled.|They tried once, and they tried "
-        "again.] At last, the {item.what} came down!",
-        "[They both cheered.|<h happy: We did it!>|{h} jumped up and down.] " + THANKS,
+        "[?{f} looked up and thought hard.|{f} thought for a while.] <f happy: [I have an idea! "
+        "Let us work together.|I know! I can stand on your back.|We can use a long stick "
+        "together!]> So they worked as a team. [?They pushed and pulled.|They tried once, and "
+        "they tried again.] At last, the {item.what} came down!",
+        "[?They both cheered.|<h happy: We did it!>|{h} jumped up and down.] " + THANKS,
         "[{h} learned that two friends can do more than one.|{h} learned that it is good to ask "
         "for help.|They learned that working together makes hard things easy.]",
         FRIENDS_END,
@@ -349,15 +354,15 @@ SKELETONS = {
         ],
     }, [
         INTRO,
-        "{h} wanted to go to {place} with {f.full}. [They had waited all week.|{h.he} had packed a "
-        "basket with a~ {treat}.|{h.he} could not wait!] But when {h} woke up, it was raining. "
-        "[The rain fell and fell.|There were big gray clouds in the sky.]",
-        "<h sad: [The day is ruined!|This is not fair!|Now we cannot go out.]> [{h} looked out of "
+        "{h} wanted to go to {place} with {f.full}. [?They had waited all week.|{h.he} had packed "
+        "a basket with a~ {treat}.|{h.he} could not wait!] But when {h} woke up, it was raining. "
+        "[?The rain fell and fell.|There were big gray clouds in the sky.]",
+        "<h sad: [The day is ruined!|This is not fair!|Now we cannot go out.]> [?{h} looked out of "
         "the window and felt sad.|{h} did not want to do anything.] Then there was a knock on the "
         "door. It was {f}, all wet from the rain.",
         "<f happy: [We can have fun inside!|Do not be sad. I have an idea!|Rain cannot stop us "
         "from having fun!]> They made {indoor.make} and {indoor.play}. {p} gave them warm "
-        "[milk|soup|tea] and a~ {treat} to share. [They laughed so much that they forgot about "
+        "[milk|soup|tea] and a~ {treat} to share. [?They laughed so much that they forgot about "
         "the rain.|It was so much fun!]",
         "[After a while|In the afternoon], the rain stopped. {h} and {f} ran outside. [There was a "
         "beautiful rainbow in the sky!|They jumped in every puddle they could find.|The grass "
@@ -369,55 +374,56 @@ SKELETONS = {
     ]),
     "lost in the woods": ("any", {
         "lure": ["a pretty butterfly", "a blue bird", "a tiny frog", "a shiny leaf in the wind"],
-        "guide": [dict(kind="owl", call="Mr. Owl", he="he"),
-                  dict(kind="deer", call="Mrs. Deer", he="she"),
-                  dict(kind="turtle", call="Mr. Turtle", he="he"),
-                  dict(kind="goose", call="Mrs. Goose", he="she")],
+        "guide": [dict(kind="owl", call="Mr. Owl"),
+                  dict(kind="deer", call="Mrs. Deer"),
+                  dict(kind="turtle", call="Mr. Turtle"),
+                  dict(kind="goose", call="Mrs. Goose")],
     }, [
         INTRO,
         ONE_DAY + ", {h} went for a walk in the woods with {p}. <p: [Stay close to me, {h}.|Do not "
-        "go too far, {h}.|Please stay on the path.]> But {h} saw {lure} and followed it. [{h.he} "
+        "go too far, {h}.|Please stay on the path.]> But {h} saw {lure} and followed it. [?{h.he} "
         "ran deeper and deeper into the woods.|{h.he} did not look back.]",
-        "[Soon|When {h.he} stopped], {h} did not know where {h.he} was. [All the trees looked the "
+        "[Soon|When {h.he} stopped], {h} did not know where {h.he} was. [?All the trees looked the "
         "same.|It was getting dark.|The woods were very quiet.] {h} was [scared|afraid]. "
         "<h scared: [I want to go home.|I am lost!|Where is my {p.word}?]>",
-        "Then {h.he} met an old {guide.kind}. <h: [Can you help me, {guide.call}? I am lost.|Please "
-        "help me find my way, {guide.call}.]> The {guide.kind} nodded. \"[Do not cry. Just follow "
-        "me.|I know every path in these woods. Come with me.]\"" + KEEP_CASE +
-        " {guide.he} said.",
+        "Then {h.he} met an old {guide.kind}. <h: [Can you help me, {guide.call}? I am "
+        "lost.|Please help me find my way, {guide.call}.]> <guide kind: [Do not cry. Just follow "
+        "me.|I know every path in these woods. Come with me.]>",
         "They walked [past a small stream|over a little bridge|between the tall trees] and [up a "
-        "hill|around a big rock|past the berry bushes]. At last, {h} heard a voice. It was {p}! {h} "
-        "ran to {p.him} and gave {p.him} a big hug.",
-        "<h sad: [I am sorry. I should have stayed close to you.|I am sorry that I did not listen.]> "
-        "<p kind: [I am so glad that you are safe.|I was worried. I am happy that you are back.]> "
-        "[They thanked the {guide.kind} and went home.|{h} waved goodbye to the {guide.kind}.]",
+        "hill|around a big rock|past the berry bushes]. At last, {h} heard a voice. It was {p}! "
+        "{h} ran to {p.him} and gave {p.him} a big hug.",
+        "<h sad: [I am sorry. I should have stayed close to you.|I am sorry that I did not "
+        "listen.]> <p kind: [I am so glad that you are safe.|I was worried. I am happy that you "
+        "are back.]> [?They thanked the {guide.kind} and went home.|{h} waved goodbye to the "
+        "{guide.kind}.]",
         "[{h} learned to listen and to stay close.|From that day on, {h} always stayed on the path."
         "|After that, {h} always listened to {p}.]",
         HOME_END,
     ]),
     "birthday": ("any", {
-        "gift": ["a big {colour} kite", "a little wooden boat", "a {colour} scarf",
+        "gift": ["a big {colour} kite", "a little wooden boat", "a~ {colour} scarf",
                  "a book full of stories", "a small drum"],
     }, [
         INTRO,
         "[Today was {h.his} birthday.|It was the morning of {h.his} birthday.] {h} jumped out of "
-        "bed. [{h.he} was so excited!|{h.he} could not wait to see {h.his} friends.] But nobody "
-        "said a word about it. {p} [was busy in the kitchen|went out early|only said good morning].",
+        "bed. [?{h.he} was so excited!|{h.he} could not wait to see {h.his} friends.] But nobody "
+        "said a word about it. {p} [was busy in the kitchen|went out early|only said good "
+        "morning].",
         "{h} went to see {f.full}. <h happy: [Do you know what day it is?|Guess what day it is "
         "today!]> <f: [It is a nice day, but I have to go now.|I am sorry, {h}. I am too busy to "
-        "play.]> [{f} ran away very fast.|Then {f} closed the door.]",
+        "play.]> [?{f} ran away very fast.|Then {f} closed the door.]",
         "[{h} felt sad. {h.he} thought that everyone had forgotten.|{h} walked to {place} and sat "
-        "down all alone.] <h sad: [Nobody remembers my birthday.|Does nobody care about me?]> "
+        "down all alone.] [?<h sad: [Nobody remembers my birthday.|Does nobody care about me?]>] "
         "When the sun went down, {h} walked slowly home.",
         "It was dark inside. {h} opened the door, and then [all the lights came on|the room was "
         "full of light]. \"Surprise!\"" + KEEP_CASE + " everyone shouted. {f} was there, and all "
-        "{h.his} friends were there, too. [There was a big cake on the table.|There were {colour} "
+        "{h.his} friends were there, too. [?There was a big cake on the table.|There were {colour} "
         "balloons everywhere.]",
         "<f happy: [We did not forget! We were making a surprise.|Happy birthday, {h}! We worked "
-        "on this all day.]> {f} gave {h} {gift}. [{h} was so happy that {h.he} cried a little.|{h} "
-        "laughed and hugged everyone.]",
+        "on this all day.]> {f} gave {h} {gift}. [?{h} was so happy that {h.he} cried a "
+        "little.|{h} laughed and hugged everyone.]",
         "[{h} learned that good friends never forget.|{h} knew that {h.he} was loved very much.]",
-        "[They danced and sang until late at night.|It was the best birthday ever.|They ate cake "
+        "[?They danced and sang until late at night.|It was the best birthday ever.|They ate cake "
         "and played games all night.]",
     ]),
     "messy room": ("child", {
@@ -431,16 +437,16 @@ SKELETONS = {
         "|Tomorrow!]>",
         ONE_DAY + ", {f} came to the door. <f happy: [Come with us to {place}!|We are going to "
         "{place}. Do you want to come?]> {h} wanted to go, but {h.he} could not find {h.his} "
-        "{lost}. [{h.he} looked here and there, but there was too much mess.|{h.he} looked "
+        "{lost}. [?{h.he} looked here and there, but there was too much mess.|{h.he} looked "
         "everywhere, but it was not there.]",
-        "[{h} wanted to cry.|{h} felt bad.] <h sad: [Now I cannot go.|I will never find it in this "
-        "mess.]> <f kind: [I can help you clean up.|Let us clean up together.|We can do it fast "
-        "if we work together.]>",
-        "They put the toys in the box and the books on the shelf. [They sang a song while they "
+        "[?{h} wanted to cry.|{h} felt bad.] <h sad: [Now I cannot go.|I will never find it in "
+        "this mess.]> <f kind: [I can help you clean up.|Let us clean up together.|We can do it "
+        "fast if we work together.]>",
+        "They put the toys in the box and the books on the shelf. [?They sang a song while they "
         "worked.|It was almost like a game.] Soon the floor was clean, and there was the {lost}, "
         "{found}! <h happy: [I found it!|There it is!]>",
-        "[{p} looked into the room and smiled.|{p} was very proud.] <p happy: [What a clean room!"
-        "|Now you can find all your things.|Well done, you two!]>",
+        "[?[{p} looked into the room and smiled.|{p} was very proud.] <p happy: [What a clean room!"
+        "|Now you can find all your things.|Well done, you two!]>]",
         "[{h} learned that it is good to keep things in their place.|From that day on, {h} put "
         "{h.his} things away every night.|After that, {h} never lost a {lost} again.]",
         FRIENDS_END,
@@ -451,18 +457,18 @@ SKELETONS = {
     }, [
         INTRO,
         "{h} was [very fast|the fastest of all {h.his} friends]. {h.he} wanted to win the big race "
-        "in {place}. {f.full} wanted to win, too. [All the animals came to watch.|Everyone was "
+        "{place.at}. {f.full} wanted to win, too. [?All the animals came to watch.|Everyone was "
         "excited.]",
-        "\"Ready, set, go!\"" + KEEP_CASE + " called the old owl. They ran as fast as they could to "
-        "{finish}. [{h} was first, and {f} was close behind.|{h} ran past all the others.|First {f} "
-        "was in front, and then {h} was.]",
-        "Then {h} heard a cry. {f} had {trip}. <f sad: [Ouch! My foot hurts!|Help! I cannot get up!]> [{h} could see the end of the race."
-        "|{h} was almost there.] [{h.he} wanted to win so much.|If {h.he} stopped, {h.he} would "
-        "lose.]",
-        "But {h} stopped and went back. <h kind: [Take my hand, {f}. I will help you.|Are you okay, "
-        "{f}? Lean on me.]> [{h} helped {f} to get up.|{f} put an arm around {h}.] They walked "
-        "slowly to {finish} together. [They were the last ones.|All the others were there before "
-        "them.]",
+        "\"Ready, set, go!\"" + KEEP_CASE + " called the old owl. They ran as fast as they could "
+        "to {finish}. [?{h} was first, and {f} was close behind.|{h} ran past all the "
+        "others.|First {f} was in front, and then {h} was.]",
+        "Then {h} heard a cry. {f} had {trip}. <f sad: [Ouch! My foot hurts!|Help! I cannot get "
+        "up!]> [?{h} could see the end of the race.|{h} was almost there.] [?{h.he} wanted to win "
+        "so much.|If {h.he} stopped, {h.he} would lose.]",
+        "But {h} stopped and went back. <h kind: [Take my hand, {f}. I will help you.|Are you "
+        "okay, {f}? Lean on me.]> [{h} helped {f} to get up.|{f} put an arm around {h}.] They "
+        "walked slowly to {finish} together. [?They were the last ones.|All the others were there "
+        "before them.]",
         "But all the animals clapped and cheered for them. <f happy: [Thank you, {h}. You are a "
         "true friend.|You could have won, but you helped me.]> The old owl gave {h} a prize for "
         "[the kindest heart|being so kind].",
@@ -479,19 +485,19 @@ SKELETONS = {
         INTRO,
         ONE_DAY + ", {h} found {load.what} near {place}. <h happy: [This is enough {load.use} for "
         "everyone!|I can make so much {load.use}!|I will take it home.]> {h} pushed and pushed, "
-        "but it did not move. [It was much too heavy.|{h.he} pulled, but it still did not move.]",
+        "but it did not move. [?It was much too heavy.|{h.he} pulled, but it still did not move.]",
         "{f.full} came by. <f: [Do you need some help?|Can I help you?]> <h: [No, thank you. I can "
         "do it alone.|No, I am strong. I can do it by myself.]> {h} pushed again, until {h.he} was "
-        "[very tired|so tired that {h.he} fell down]. [The sun was going down.|It was getting "
+        "[very tired|so tired that {h.he} fell down]. [?The sun was going down.|It was getting "
         "late.]",
         "[At last|Then], {h} [sat down and sighed|felt a little silly]. <h sad: [I cannot do it "
         "alone. Will you help me, {f}?|Maybe I do need help.]> <f happy: [Of course I will!|Yes! "
         "That is what friends are for.]>",
-        "So {h} and {f} pushed together. One, two, three! [It moved a little.|Slowly, it began to "
+        "So {h} and {f} pushed together. One, two, three! [?It moved a little.|Slowly, it began to "
         "roll.] [They called their friends, and everyone helped to push.|They pushed again and "
         "again.] Soon they had rolled it all the way home.",
         "That evening, they made {load.use} and [everyone came to eat|all the animals had some]. "
-        "[It was warm and good.|It tasted wonderful.] " + THANKS,
+        "[?It was warm and good.|It tasted wonderful.] " + THANKS,
         "[{h} learned that it is okay to ask for help.|{h} learned that together we are strong.|"
         "{h} knew that work is easy when friends do it together.]",
         FRIENDS_END,
@@ -507,13 +513,13 @@ SKELETONS = {
         "{food} [looked so good|smelled so sweet]. {h} ate one. Then {h.he} ate one more, and one "
         "more, until the bowl was empty.",
         "[Soon|After a while], {h} felt bad. {h.his} tummy hurt very much. <h sad: [Oh, my tummy "
-        "hurts!|I do not feel well.|I should not have done that.]> [{h.he} lay down on the floor."
+        "hurts!|I do not feel well.|I should not have done that.]> [?{h.he} lay down on the floor."
         "|{h.he} held {h.his} tummy and cried.]",
-        "{p} came back and saw the empty bowl. [{p} sat down next to {h}.|{p} was not angry, only "
-        "a little sad.] <p kind: [Did you eat all the {food}, {h}?|What happened to all the {food}?]> "
-        "<h sad: [Yes, I did. I am sorry.|I ate them all. I am very sorry.]>",
-        "{p} gave {h} some [tea|water] and [let {h.him} rest|a warm blanket]. [The next day|When "
-        "{h} felt better], {h} helped to make more {food}. [This time, {h.he} shared them with "
+        "{p} came back and saw the empty bowl. [?{p} sat down next to {h}.|{p} was not angry, only "
+        "a little sad.] <p kind: [Did you eat all the {food}, {h}?|Where are the {food}? Did you "
+        "eat them all?]> <h sad: [Yes, I did. I am sorry.|I ate them all. I am very sorry.]>",
+        "{p} gave {h} some [tea|water] and [let {h.him} rest|a warm blanket]. [The next day|A "
+        "few days later], {h} helped to get more {food}. [This time, {h.he} shared them with "
         "{f}.|{h.he} gave the first one to {f} and ate only two.]",
         "[{h} learned that too much of a good thing can be bad.|{h} learned that it is better to "
         "share than to eat everything alone.|From that day on, {h} ate only a few.]",
@@ -539,11 +545,11 @@ SKELETONS = {
         "{giver.kind}. It was {giver.where}. <giver: [Please help me!|Help! I cannot get out!]> "
         "{h} [was very careful and set it free|helped it right away].",
         "<giver kind: [Thank you, {h}. I will give you one wish.|You are kind, {h}. You can have "
-        "one wish.]> {h} was so excited! {h.he} thought about {self}. [That would be so much fun!"
+        "one wish.]> {h} was so excited! {h.he} thought about {self}. [?That would be so much fun!"
         "|What a wish that would be!]",
         "But then {h} thought about {h.his} friend {f}. {f} {need.bad}. [{h} did not need to think "
         "anymore.|{h} knew what to do.] <h kind: {need.wish}.>",
-        "The {giver.kind} [began to shine|turned around three times]. [There was a flash of light."
+        "The {giver.kind} [began to shine|turned around three times]. [?There was a flash of light."
         "|The air was full of tiny lights.] Just like that, {need.good}! "
         "<f happy: [What happened? I am so happy!|This is like a dream!]> {h} told {f.him} about "
         "the wish.",
@@ -558,50 +564,54 @@ SKELETONS = {
         "toy": ["swing", "drum", "wagon", "sled", "toy train", "boat"],
     }, [
         INTRO,
-        ONE_DAY + ", {h} and {f.full} were at {place}. They found a~ {colour} {toy}. <h happy: [I "
+        ONE_DAY + ", {h} and {f.full} were {place.at}. They found a~ {colour} {toy}. <h happy: [I "
         "want to play with it!|I saw it first!|It is mine!]> <f: [No, I want it!|No, I saw it "
         "first!|No, it is my turn!]>",
         "{h} pulled, and {f} pulled, too. [They pulled and shouted until they fell down in the mud."
-        "|They both shouted, and nobody had any fun.] [{f} sat down and looked away.|Then {f} began "
-        "to cry.|They were both very angry.] {h} [felt bad|was sorry|did not feel happy at all].",
+        "|They both shouted, and nobody had any fun.] [?{f} sat down and looked away.|Then {f} "
+        "began to cry.|They were both very angry.] {h} [felt bad|was sorry|did not feel happy at "
+        "all].",
         "{p} heard the noise and came to see. <p kind: [A toy is no fun if you fight.|Why do you "
         "not take turns?|What can you do so that both of you are happy?]> {h} thought about it. "
         "{h.he} looked at the {toy}, and then {h.he} looked at {f}.",
-        "<h kind: [I am sorry, {f}. You can go first.|I am sorry that I pulled. Let us take turns.]> "
-        "<f kind: [I am sorry, too. We can play together.|Thank you. Then it will be your turn.]>",
-        "First {f} played with the {toy}, and then {h} did. [They counted to ten and changed places."
-        "|They even made up a new game for two.] [It was much more fun than before.|They laughed "
-        "and laughed.]",
+        "<h kind: [I am sorry, {f}. You can go first.|I am sorry that I pulled. Let us take "
+        "turns.]> <f kind: [I am sorry, too. We can play together.|Thank you. Then it will be "
+        "your turn.]>",
+        "First {f} played with the {toy}, and then {h} did. [?They counted to ten and changed "
+        "places.|They even made up a new game for two.] [?It was much more fun than before.|They "
+        "laughed and laughed.]",
         "[{h} learned that taking turns is better than fighting.|They learned that it is more fun "
         "to play together.|{h} knew that a friend is more important than a toy.]",
         FRIENDS_END,
     ]),
     "heavy basket": ("child", {
-        "elder": [dict(name="Mrs. Brown", kind="an old woman", he="she", him="her", his="her"),
-                  dict(name="Mr. Green", kind="an old man", he="he", him="him", his="his"),
-                  dict(name="Mrs. Rose", kind="an old lady", he="she", him="her", his="her")],
+        "elder": [{"": "Mrs. Brown", "kind": "an old woman", "he": "she",
+                   "him": "her", "his": "her"},
+                  {"": "Mr. Green", "kind": "an old man", "he": "he",
+                   "him": "him", "his": "his"},
+                  {"": "Mrs. Rose", "kind": "an old lady", "he": "she",
+                   "him": "her", "his": "her"}],
         "load": ["apples", "wood", "potatoes", "books"],
         "reward": ["a warm cookie", "a piece of cake", "a shiny red apple", "a jar of honey"],
     }, [
         INTRO,
-        ONE_DAY + ", {h} was on {h.his} way to {place} to meet {f}. [{h.he} was in a hurry.|{h.he} "
-        "was skipping down the road.] On the road, {h.he} saw {elder.kind} named {elder.name}. "
-        "{elder.he} was carrying a heavy basket of {load}.",
-        "{elder.name} [walked very slowly|had to stop and rest]. [Many people walked by, but nobody "
+        ONE_DAY + ", {h} was on {h.his} way to {place} to meet {f}. [?{h.he} was in a "
+        "hurry.|{h.he} was skipping down the road.] On the road, {h.he} saw {elder.kind} named "
+        "{elder}. {elder.he} was carrying a heavy basket of {load}.",
+        "{elder} [walked very slowly|had to stop and rest]. [?Many people walked by, but nobody "
         "stopped.|The basket was too heavy for {elder.him}.] {h} wanted to play, but {h.he} "
         "[stopped|felt sorry for {elder.him}]. <h kind: [Can I help you with your basket?|May I "
         "carry that for you?]>",
-        "\"[That is very kind of you. Thank you!|Oh, yes, please! My arms are so tired.]\"" +
-        KEEP_CASE + " said {elder.name}. {h} took the basket. It was heavy, but {h.he} [did not "
-        "stop|carried it all the way]. On the way, {elder.name} told {h.him} [funny stories|a story "
-        "about a bear who could dance].",
-        "When they came to {elder.his} house, {elder.name} gave {h} {reward}. [<h happy: Thank you! "
+        "<elder: [That is very kind of you. Thank you!|Oh, yes, please! My arms are so tired.]> "
+        "{h} took the basket. It was heavy, but {h.he} [did not stop|carried it all the way]. "
+        "[?On the way, {elder} told {h.him} [funny stories|a story about a bear who could dance].]",
+        "When they came to {elder.his} house, {elder} gave {h} {reward}. [<h happy: Thank you! "
         "But I was happy to help.>|{h} said thank you and smiled.] Then {h} ran to meet {f}.",
-        "<f: [Why are you so late?|Where were you?]> <h happy: [I helped {elder.name}, and now I "
+        "<f: [Why are you so late?|Where were you?]> <h happy: [I helped {elder}, and now I "
         "have something to share!|I made a new friend today!]> {h} told {f} everything, and they "
-        "shared {reward}.",
+        "shared what {elder} had given {h.him}.",
         "[{h} learned that helping others makes you happy, too.|{h} learned that a little help can "
-        "mean a lot.|From that day on, {h} visited {elder.name} every week.]",
+        "mean a lot.|From that day on, {h} visited {elder} every week.]",
         FRIENDS_END,
     ]),
     "gift for a parent": ("child", {
@@ -613,17 +623,17 @@ SKELETONS = {
         ],
     }, [
         INTRO,
-        "[Tomorrow was a special day for {p}.|{p} had worked hard all week and was very tired.] {h} "
-        "wanted to give {p.him} a gift, but {h.he} did not have any money. <h sad: [What can I do?"
-        "|I have nothing to give.]>",
+        "[Tomorrow was a special day for {p}.|{p} had worked hard all week and was very tired.] "
+        "{h} wanted to give {p.him} a gift, but {h.he} did not have any money. <h sad: [What can "
+        "I do?|I have nothing to give.]>",
         "{h} asked {f} for help. <f kind: [You can make something. A gift from the heart is the "
-        "best.|Why do you not make something by yourself?]> <h happy: [That is a great idea! I will "
-        "make {gift.what}!|I know! I will make {gift.what}!]>",
-        "{h} worked all {time}. It was not easy. First, {gift.mess}. [{h} wanted to give up, but "
-        "{h.he} started again.|{h} almost cried, but then {h.he} tried again.] [{f} helped {h.him} a "
-        "little.|{h.he} worked until it was dark.] At last, it was done.",
+        "best.|Why do you not make something by yourself?]> <h happy: [That is a great idea! I "
+        "will make {gift.what}!|I know! I will make {gift.what}!]>",
+        "{h} worked all {time}. It was not easy. First, {gift.mess}. [?{h} wanted to give up, but "
+        "{h.he} started again.|{h} almost cried, but then {h.he} tried again.] [?{f} helped "
+        "{h.him} a little.|{h.he} worked until it was dark.] At last, it was done.",
         "In the morning, {h} gave {p} the gift. <h: [I made it for you, {p.call}.|This is for you, "
-        "{p.call}. It is not perfect.]> {p} looked at {gift.what}, and {p.his} eyes were full of "
+        "{p.call}. It is not perfect.]> {p} looked at the gift, and {p.his} eyes were full of "
         "happy tears. <p happy: [It is the best gift in the world!|This is so beautiful! You made "
         "it with love.]>",
         "[{h} learned that a gift made with love is the best gift of all.|{h} learned that you do "
@@ -681,9 +691,13 @@ def fill_slots(rng, slots):
 
 
 def choose_alternatives(rng, template):
-    """Resolves [a|b|c], innermost first."""
+    """Resolves [a|b|c] and [?a|b|c], innermost first."""
+    def choose(match):
+        if match[1] and rng.random() >= OPTIONAL:
+            return ""
+        return pick(rng, match[2].split("|"))
     while "[" in template:
-        template = re.sub(r"\[([^\[\]]*)\]", lambda match: pick(rng, match[1].split("|")), template)
+        template = re.sub(r"\[(\??)([^\[\]]*)\]", choose, template)
     return template
 
 
@@ -710,8 +724,6 @@ def say(rng, speaker, mood, words):
             return f'{speaker} {pick(rng, phrases)}, "{words}"'
         return f'{speaker} {verb}{tail}, "{words}"'
     spoken = words[:-1] + "," if end == "." else words
-    if speaker in PRONOUN_SUBJECTS:
-        return f'"{spoken}"{KEEP_CASE} {speaker} {verb}{tail}.'
     return f'"{spoken}"{KEEP_CASE} {verb} {speaker}{tail}.'
 
 
@@ -719,11 +731,8 @@ def add_dialogue(rng, template, values):
     """Turns <role mood: Words.> into lines of dialogue."""
     def line(match):
         role, mood, words = match.groups()
-        if role == "giver":
-            speaker = "the " + values[role]["kind"]
-        else:
-            speaker = values[role][""]
-        return say(rng, speaker, mood, words)
+        who = values[role]
+        return say(rng, who[""] if "" in who else f"the {who['kind']}", mood, words)
     return re.sub(r"<(\w+)(?: (\w+))?: ([^<>]*)>", line, template)
 
 

@@ -2,6 +2,10 @@
  * GGUF v2 and v3 files, memory-mapped: bytes -> named, typed, bounds-checked ranges. The input is
  * hostile: every count, length, offset and type is checked against the file's size before use, and a
  * fault is one sentence that names the file and the field. Knows nothing of models.
+ * What open guarantees, so that nobody checks it again: keys and tensor names are unique, printable
+ * UTF-8 without NUL; values and arrays lie within the file; tensors have 1 to 4 non-zero dimensions,
+ * whole blocks per row, lie within the file at the file's alignment and share no byte.
+ * String *values* may hold any bytes, NUL included.
  * Format: ggml's docs/gguf.md. Thread safety: immutable after open, so any thread may read. */
 #ifndef PUM_GGUF_H
 #define PUM_GGUF_H
@@ -47,6 +51,7 @@ void pum_gguf_close(pum_gguf **gguf);
 const char *pum_gguf_path(const pum_gguf *gguf);
 uint32_t pum_gguf_version(const pum_gguf *gguf);
 uint64_t pum_gguf_size_bytes(const pum_gguf *gguf);
+const char *pum_gguf_type_name(pum_gguf_type type); /* "u8" ... "array"; never NULL */
 
 /* Metadata. Keys in file order; find is by hash. */
 size_t pum_gguf_kv_count(const pum_gguf *gguf);
@@ -63,7 +68,7 @@ bool pum_gguf_f32(const pum_gguf *gguf, const char *key, float *out); /* integer
 bool pum_gguf_bool(const pum_gguf *gguf, const char *key, bool *out);
 bool pum_gguf_str(const pum_gguf *gguf, const char *key, pum_str *out);
 /* Array items: the array must have that item kind (integers convert); index must be < value->count. */
-bool pum_gguf_item_str(const pum_gguf_value *array, uint64_t index, pum_str *out); /* O(1) after open's scan or O(n): see .c */
+bool pum_gguf_item_str(const pum_gguf_value *array, uint64_t index, pum_str *out); /* O(index) */
 bool pum_gguf_item_i64(const pum_gguf_value *array, uint64_t index, int64_t *out);
 bool pum_gguf_item_f64(const pum_gguf_value *array, uint64_t index, double *out);
 /* Walks a string array in order: start with *cursor = NULL; false at its end. O(n) in all. */

@@ -24,24 +24,32 @@ uint32_t pum_tokenizer_count(const pum_tokenizer *t);        /* vocabulary size 
 int32_t pum_tokenizer_bos(const pum_tokenizer *t);           /* -1 = none */
 int32_t pum_tokenizer_eos(const pum_tokenizer *t);
 int32_t pum_tokenizer_unk(const pum_tokenizer *t);
-/* true for EOS and for every other token that ends a reply (tokenizer.ggml.eot_token_id, eom). */
+/* true for EOS and for every other token that ends a reply (end of turn, of message; by id or by its text). */
 bool pum_tokenizer_ends(const pum_tokenizer *t, int32_t token);
 pum_token_type pum_tokenizer_type(const pum_tokenizer *t, int32_t token);
 /* The piece as the file stores it (NUL-terminated; '▁' or GPT-2's byte alphabet); NULL if out of range. */
 const char *pum_tokenizer_piece(const pum_tokenizer *t, int32_t token, size_t *out_bytes);
 
-/* Text to ids; `flags` are PUMICE_TOKENIZE_*. Appends to a growing array. Any bytes are legal input. */
+/* Text to ids; `flags` are PUMICE_TOKENIZE_*. Appends to a growing array (unchanged on failure). Any bytes are
+ * legal input, up to 1 GiB. Without PARSE_SPECIAL no text becomes a control token. Fails with HOST_MEMORY, or
+ * with INVALID when the text is too long or too hard for the pre-tokenizer's expressions. */
 typedef PUM_ARRAY(int32_t) pum_tokens;
 pumice_status pum_tokenizer_encode(const pum_tokenizer *t, const char *text, size_t bytes, uint32_t flags,
                                    pum_tokens *tokens, pumice_error *err);
 
-/* Appends the raw bytes of one token to text (maybe a part of a UTF-8 sequence). Control tokens give
- * nothing unless `special`. `first` = no text came before it: SentencePiece's leading blank is dropped. */
+/* Appends the raw bytes of one token to text (maybe a part of a UTF-8 sequence). Control and unknown tokens
+ * give nothing unless `special`. `first` = a blank at the token's beginning is the one SentencePiece puts
+ * before a text, and is dropped (nothing else depends on it). pum_tokenizer_decode_all knows when that is. */
 pumice_status pum_tokenizer_decode(const pum_tokenizer *t, int32_t token, bool first, bool special,
                                    pum_text *text);
+/* Appends the text of many tokens: what encode made of a text gives that text back, byte for byte (with the
+ * "llama" kind: U+2581 comes back as a blank; characters the vocabulary lacks are lost if it has no byte tokens). */
+pumice_status pum_tokenizer_decode_all(const pum_tokenizer *t, const int32_t *tokens, size_t count, bool special,
+                                       pum_text *text);
 
-/* A stream that holds back incomplete UTF-8: push ids, take whole sequences. Zero-initialise. Bytes that can
- * never become valid UTF-8 come out as U+FFFD; finish() gives what is left. One thread at a time. */
+/* A stream that holds back incomplete UTF-8: push ids, take whole sequences. Zero-initialise; set `started`
+ * when the text continues one (so that a leading blank is not SentencePiece's own). Bytes that can never
+ * become valid UTF-8 come out as U+FFFD; finish() gives what is left. One thread at a time. */
 typedef struct pum_text_stream {
     char held[4];
     uint32_t n_held;

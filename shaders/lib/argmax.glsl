@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The index of the largest logit of a row, the lowest on ties; NaN counts as the smallest. All invocations call it
+// and get the result. Needs WG and logits[].
+shared float argmax_values[WG];
+shared uint argmax_ids[WG];
+
+float logit(uint i)
+{
+    float v = logits[i];
+    return isnan(v) ? -3.4e38 : clamp(v, -3.4e38, 3.4e38);
+}
+
+uint argmax(uint at, uint cols)
+{
+    uint me = gl_LocalInvocationID.x, best = 0xffffffffu;
+    float top = -3.4e38;
+    for (uint i = me; i < cols; i += WG) {
+        float v = logit(at + i);
+        if (best == 0xffffffffu || v > top) {
+            top = v;
+            best = i;
+        }
+    }
+    argmax_values[me] = top;
+    argmax_ids[me] = best;
+    barrier();
+    for (uint s = WG / 2u; s > 0u; s >>= 1) {
+        if (me < s) {
+            float v = argmax_values[me + s];
+            uint id = argmax_ids[me + s];
+            if (id != 0xffffffffu && (argmax_ids[me] == 0xffffffffu || v > argmax_values[me]
+                || (v == argmax_values[me] && id < argmax_ids[me]))) {
+                argmax_values[me] = v;
+                argmax_ids[me] = id;
+            }
+        }
+        barrier();
+    }
+    return argmax_ids[0];
+}

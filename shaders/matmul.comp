@@ -1,0 +1,95 @@
+#version 450
+// SPDX-License-Identifier: Apache-2.0
+// y = act(W x + bias) + residual for many batch rows, the GPU way: a workgroup computes BM batch rows x BN weight
+// rows, walking k in steps of BK through shared memory; each invocation keeps TM x TN sums in registers.
+// WG = (BM / TM) * (BN / TN). Weights are turned to f32 when they enter shared memory.
+// grid (ceil(n / BN), ceil(rows / BM)). BK and, with ALIGNED, k are multiples of 4.
+#extension GL_GOOGLE_include_directive : require
+#include "args.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint WG = 128;
+layout(constant_id = 1) const uint BM = 64;
+layout(constant_id = 2) const uint BN = 64;
+layout(constant_id = 3) const uint BK = 16;
+layout(constant_id = 4) const uint TM = 8;
+layout(constant_id = 5) const uint TN = 4;
+layout(constant_id = 6) const uint EPI = 0;
+layout(constant_id = 7) const uint ACT = 0;
+layout(constant_id = 8) const uint ALIGNED = 1;
+layout(push_constant) uniform push { pum_args_matmul a; };
+#include "lib/weights.glsl"
+WEIGHTS(0, wa, wa_v);
+layout(set = 0, binding = 1) readonly buffer x_words { float x[]; };
+layout(set = 0, binding = 1) readonly buffer x_vec_words { vec4 x4[]; };
+layout(set = 0, binding = 2) readonly buffer bias_words { float bias[]; };
+layout(set = 0, binding = 3) readonly buffer res_words { float res[]; };
+layout(set = 0, binding = 4) writeonly buffer y_words { float y[]; };
+#include "lib/act.glsl"
+
+// k runs slowest, so that the inner loop reads neighbours; one word of padding keeps banks apart
+shared float xs[BK * (BM + 1u)];
+shared float ws[BK * (BN + 1u)];
+
+vec4 x_at(uint t, uint k)
+{
+    vec4 v = vec4(0.0);
+    if (t >= a.rows) return v;
+    uint at = t * a.x_stride + k;
+    if (ALIGNED != 0u) return k < a.k ? x4[at >> 2] : v;
+    for (uint j = 0u; j < 4u; j++) v[j] = k + j < a.k ? x[at + j] : 0.0;
+    return v;
+}
+
+vec4 w_at(uint n, uint k)
+{
+    vec4 v = vec4(0.0);
+    if (n >= a.n) return v;
+    if (ALIGNED != 0u) {
+        if (k < a.k) v = Q_LOAD4(wa, wa_v, n, a.k, (k >> 2));
+        return v;
+    }
+    for (uint j = 0u; j < 4u; j++) v[j] = k + j < a.k ? Q_ONE(wa, n, a.k, k + j) : 0.0;
+    return v;
+}
+
+void main()
+{
+    uint me = gl_LocalInvocationID.x, n0 = gl_WorkGroupID.x * BN, t0 = gl_WorkGroupID.y * BM;
+    uint my_n = me % (BN / TN), my_m = me / (BN / TN);
+    float acc[TM * TN];
+    for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
+    for (uint k0 = 0u; k0 < a.k; k0 += BK) {
+        for (uint i = me; i < BM * (BK / 4u); i += WG) {
+            uint m = i / (BK / 4u), k = i % (BK / 4u) * 4u;
+            vec4 v = x_at(t0 + m, k0 + k);
+            for (uint j = 0u; j < 4u; j++) xs[(k + j) * (BM + 1u) + m] = v[j];
+        }
+        for (uint i = me; i < BN * (BK / 4u); i += WG) {
+            uint n = i / (BK / 4u), k = i % (BK / 4u) * 4u;
+            vec4 v = w_at(n0 + n, k0 + k);
+            for (uint j = 0u; j < 4u; j++) ws[(k + j) * (BN + 1u) + n] = v[j];
+        }
+        barrier();
+        for (uint k = 0u; k < BK; k++) {
+            float xv[TM], wv[TN];
+            for (uint m = 0u; m < TM; m++) xv[m] = xs[k * (BM + 1u) + m * (BM / TM) + my_m];
+            for (uint n = 0u; n < TN; n++) wv[n] = ws[k * (BN + 1u) + n * (BN / TN) + my_n];
+            for (uint m = 0u; m < TM; m++) {
+                for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv[m] * wv[n];
+            }
+        }
+        barrier();
+    }
+    for (uint m = 0u; m < TM; m++) {
+        for (uint n = 0u; n < TN; n++) {
+            uint t = t0 + m * (BM / TM) + my_m, row = n0 + n * (BN / TN) + my_n, col = a.y_first + row;
+            if (t >= a.rows || row >= a.n) continue;
+            float v = acc[m * TN + n];
+            if ((EPI & EPI_BIAS) != 0u) v += bias[col];
+            v = activate(ACT, v);
+            if ((EPI & EPI_RESIDUAL) != 0u) v += res[t * a.res_stride + col];
+            y[t * a.y_stride + col] = v;
+        }
+    }
+}
