@@ -11,8 +11,9 @@ static pumice_status upload_piece(pumice_model *m, const pum_piece *piece, const
     const uint64_t slice = 8ull << 20; /* between two calls of progress */
     const pum_weight *w = &m->def.weights.data[piece->tensor];
     const uint8_t *src = (const uint8_t *)w->data + piece->row_first * w->row_bytes;
-    for (uint64_t at = 0; at < piece->size_bytes; at += slice) {
-        uint64_t n = PUM_MIN(slice, piece->size_bytes - at);
+    uint64_t bytes = piece->row_count * w->row_bytes; /* the piece itself may be padded */
+    for (uint64_t at = 0; at < bytes; at += slice) {
+        uint64_t n = PUM_MIN(slice, bytes - at);
         PUM_TRY(pum_vk_buffer_write(m->device->vk, &m->buffers[piece->buffer], piece->offset_bytes + at, src + at, n,
                                     err));
         *done += n;

@@ -4,11 +4,12 @@
  * matrix that lies in several pieces into one dispatch per piece. */
 #include "op.h"
 
-/* The kernels' fast path wants rows that begin on 16 bytes and hold whole groups of 32 weights. */
+/* The kernels' fast path loads whole chunks: blocks of a quantized type (always), or 16 bytes of a plain one. */
 static bool aligned_rows(const pum_value *w)
 {
     uint64_t row_bytes;
-    return pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes) && row_bytes % 16 == 0 && w->cols % 32 == 0;
+    return pum_dtype_get(w->dtype)->block_elems > 1
+        || (pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes) && row_bytes % 16 == 0);
 }
 
 static uint64_t weight_bytes(const pum_value *w, uint64_t rows)

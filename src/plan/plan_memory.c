@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Gives every activation a range of the arena. Lifetimes come from the drafts; values that may share memory with the
- * input they replace (in-place) are joined first; then, largest first, each takes the tightest gap that is free
- * during its life. Weights, KV and the step buffer are external: their ranges come from the placements. */
+ * Gives every activation a range of the arena. Values that may share memory with the input they replace (in-place)
+ * are joined first; then, largest first, each takes the tightest gap that is free during its life. Lives are counted
+ * in epochs, the stretches between the barriers that the data flow itself needs: two values share memory only when
+ * such a barrier lies between them, so that reuse never adds a barrier. Weights, KV and the step buffer are external:
+ * their ranges come from the placements. */
 #include "plan_pass.h"
 
 #include <stdlib.h>
@@ -10,7 +12,7 @@
 typedef struct life {
     uint32_t first, last;      /* drafts that touch it; first > last = never */
     int32_t root;              /* value whose memory it uses (itself unless in place of another) */
-    uint32_t join_first, join_last; /* of everything that shares the root's memory */
+    uint32_t join_first, join_last; /* epochs of everything that shares the root's memory */
     uint64_t bytes, offset;
     bool placed;
 } life;
@@ -25,7 +27,31 @@ static bool is_act(const pum_select *s, pum_value_id id)
     return id >= 0 && s->graph->values.data[id].kind == PUM_VALUE_ACT;
 }
 
-static void find_lifetimes(const pum_select *s, life *lives)
+/* epoch[d]: how many barriers the data flow alone puts before draft d. A value is taken as one thing, so this is what
+ * plan_sync finds when no memory is shared. marks[v]: 2 * epoch of the value's last use, + 1 if it was written. */
+static void find_epochs(const pum_select *s, uint32_t *epoch, uint64_t *marks)
+{
+    uint32_t now = 0;
+    for (size_t d = 0; d < s->drafts.count; d++) {
+        const pum_draft *draft = &s->drafts.data[d];
+        const pum_kernel_info *k = &pum_kernels[draft->kernel];
+        bool hazard = false;
+        for (uint32_t b = 0; b < k->n_bindings; b++) {
+            uint64_t mark = marks[draft->bind[b].value];
+            bool written = mark == 2 * (uint64_t)(now + 1) + 1, used = written || mark == 2 * (uint64_t)(now + 1);
+            if (written || (used && (k->access[b] & PUM_ACCESS_W))) hazard = true;
+        }
+        now += hazard;
+        epoch[d] = now;
+        for (uint32_t b = 0; b < k->n_bindings; b++) {
+            uint64_t mark = 2 * (uint64_t)(now + 1) + ((k->access[b] & PUM_ACCESS_W) != 0);
+            uint64_t *m = &marks[draft->bind[b].value];
+            *m = PUM_MAX(*m, mark);
+        }
+    }
+}
+
+static void find_lifetimes(const pum_select *s, const uint32_t *epoch, life *lives)
 {
     for (size_t v = 0; v < s->graph->values.count; v++) {
         lives[v] = (life){ .first = UINT32_MAX, .root = (int32_t)v,
@@ -41,24 +67,38 @@ static void find_lifetimes(const pum_select *s, life *lives)
         }
     }
     for (size_t v = 0; v < s->graph->values.count; v++) {
-        lives[v].join_first = lives[v].first;
-        lives[v].join_last = lives[v].last;
+        if (lives[v].first == UINT32_MAX) continue;
+        lives[v].join_first = epoch[lives[v].first];
+        lives[v].join_last = epoch[lives[v].last];
     }
 }
 
-static void join_in_place(const pum_select *s, life *lives)
+/* Does another draft of d's epoch touch the memory of `root`? Then writing it in d would need a barrier. */
+static bool used_beside(const pum_select *s, const uint32_t *epoch, const life *lives, size_t d, int32_t root)
+{
+    for (size_t e = d; e-- > 0 && epoch[e] == epoch[d];) {
+        const pum_draft *draft = &s->drafts.data[e];
+        for (uint32_t b = 0; b < pum_kernels[draft->kernel].n_bindings; b++) {
+            pum_value_id v = draft->bind[b].value;
+            if (is_act(s, v) && lives[v].root == root) return true;
+        }
+    }
+    return false;
+}
+
+static void join_in_place(const pum_select *s, const uint32_t *epoch, life *lives)
 {
     for (size_t d = 0; d < s->drafts.count; d++) {
         const pum_draft *draft = &s->drafts.data[d];
         if (draft->inplace_in < 0) continue;
         pum_value_id in = draft->bind[draft->inplace_in].value, out = draft->bind[draft->inplace_out].value;
         if (!is_act(s, in) || !is_act(s, out) || lives[in].last != d || lives[out].first != d
-            || lives[in].bytes != lives[out].bytes) {
+            || lives[in].bytes != lives[out].bytes || used_beside(s, epoch, lives, d, lives[in].root)) {
             continue;
         }
         life *root = &lives[lives[in].root];
         lives[out].root = lives[in].root;
-        root->join_last = PUM_MAX(root->join_last, lives[out].last);
+        root->join_last = PUM_MAX(root->join_last, lives[out].join_last);
     }
 }
 
@@ -211,10 +251,16 @@ pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool
                               pumice_error *err)
 {
     life *lives = pum_alloc_array(s->graph->values.count + 1, sizeof *lives);
-    if (!lives) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
+    uint32_t *epoch = pum_alloc_array(s->drafts.count + 1, sizeof *epoch);
+    uint64_t *marks = pum_alloc_array(s->graph->values.count + 1, sizeof *marks);
     pumice_status status;
-    find_lifetimes(s, lives);
-    if (!no_reuse) join_in_place(s, lives);
+    if (!lives || !epoch || !marks) {
+        status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
+        goto fail;
+    }
+    find_epochs(s, epoch, marks);
+    find_lifetimes(s, epoch, lives);
+    if (!no_reuse) join_in_place(s, epoch, lives);
     PUM_GOTO(place(s, lives, no_reuse, plan, err));
     if (plan->arena_bytes > s->caps->max_allocation_bytes) {
         status = pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "the activations of %u rows need %llu MiB, more than '%s' "
@@ -225,5 +271,7 @@ pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool
     PUM_GOTO(make_steps(s, kv, lives, plan, err));
 fail:
     pum_free(lives);
+    pum_free(epoch);
+    pum_free(marks);
     return status;
 }

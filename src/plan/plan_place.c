@@ -19,7 +19,7 @@ static pumice_status add_piece(pum_placement *p, uint32_t tensor, uint64_t first
     }
     uint64_t *end = &p->buffer_bytes.data[last - 1];
     pum_piece piece = { .tensor = tensor, .row_first = first, .row_count = count, .buffer = (uint32_t)(last - 1),
-                        .offset_bytes = *end, .size_bytes = bytes };
+                        .offset_bytes = *end, .size_bytes = pum_align_up(bytes, 16) /* kernels load words */ };
     if (!pum_array_push(&p->pieces, piece)) goto no_memory;
     *end = pum_align_up(*end + bytes, align);
     return PUMICE_OK;

@@ -68,7 +68,9 @@ static inline pum_value_id rg_node(random_graph *r, pum_op op, const pum_value_i
 
 static inline pum_value_id rg_matmul(random_graph *r, pum_value_id x, uint64_t k, uint64_t n, bool bias)
 {
-    pum_value_id w = rg_weight(r, rg_type(r), n, k);
+    pum_dtype type = rg_type(r);
+    if (k % pum_dtype_get(type)->block_elems) type = PUM_DTYPE_F16;
+    pum_value_id w = rg_weight(r, type, n, k);
     pum_value_id b = bias ? rg_weight(r, PUM_DTYPE_F32, 1, n) : PUM_NO_VALUE;
     pum_value_id in[] = { w, x, b, PUM_NO_VALUE };
     return rg_node(r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, n);

@@ -183,7 +183,7 @@ static void test_reuse_and_fusion_pay(void **state)
                   (unsigned long long)extra_barriers, (unsigned long long)barriers);
     assert_true(arena * 10 < plain * 8);
     assert_true(steps < unfused);
-    assert_true(extra_barriers * 20 < barriers); /* reuse must not serialise what could overlap */
+    assert_int_equal(extra_barriers, 0); /* reuse must not serialise what could overlap */
 }
 
 static void test_plans_are_stable(void **state)

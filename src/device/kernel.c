@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Looks kernels up in the generated table. "Is it supported" is whether this finds one. */
+#include "kernel.h"
+
+int pum_kernel_find(uint32_t family, pum_dtype weight, uint32_t capabilities)
+{
+    int best = -1;
+    for (int i = 0; i < PUM_KERNEL_COUNT; i++) {
+        const pum_kernel_info *k = &pum_kernels[i];
+        if (k->family != family || k->weight != weight || (k->needs & ~capabilities)) continue;
+        if (best < 0 || k->tier > pum_kernels[best].tier) best = i;
+    }
+    return best;
+}
