@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Cases of the kernels that read weight matrices: embed, matvec, matvec_glu, matmul, matmul_reg. The fast paths
+ * (ALIGNED) are taken as the planner takes them: rows of whole 16-byte units and whole groups of 32 weights. */
+#include "kernel_case.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static pum_dtype weight_of(int kernel)
+{
+    return (pum_dtype)pum_kernels[kernel].weight;
+}
+
+static size_t row_bytes(pum_dtype type, uint32_t cols)
+{
+    uint64_t bytes = 0;
+    pum_dtype_row_bytes(type, cols, &bytes);
+    return (size_t)bytes;
+}
+
+static bool aligned(pum_dtype type, uint32_t cols)
+{
+    return row_bytes(type, cols) % 16 == 0 && cols % 32 == 0;
+}
+
+/* A length near `want` that the type can have. */
+static uint32_t fit_cols(pum_dtype type, uint32_t want)
+{
+    uint32_t block = pum_dtype_get(type)->block_elems;
+    return (uint32_t)pum_align_up(want, block);
+}
+
+/* Rounds random values to the type; then, in block formats, makes some quants extreme, which rounding never does. */
+static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t cols, uint8_t *out, bool fast)
+{
+    const pum_dtype_info *info = pum_dtype_get(type);
+    size_t bytes = row_bytes(type, cols);
+    float *values = pum_alloc_array(cols, sizeof *values);
+    if (!values) return false;
+    for (size_t r = 0; r < rows; r++) {
+        if (fast && r >= 64) { /* for benches, whose values nobody checks */
+            memcpy(out + r * bytes, out + (r % 64) * bytes, bytes);
+            continue;
+        }
+        case_fill_f32(rng, values, cols, 0.5f);
+        pum_ref_quantize(type, values, cols, out + r * bytes);
+        for (size_t b = 0; info->block_elems > 1 && b < cols / info->block_elems; b++) {
+            uint8_t *block = out + r * bytes + b * info->block_bytes;
+            uint32_t kind = case_range(rng, 0, 7);
+            if (kind == 0) memset(block + 2, 0x80, info->block_bytes - 2);
+            if (kind == 1) memset(block + 2, 0x7f, info->block_bytes - 2);
+            if (kind == 2) {
+                for (uint32_t i = 2; i < info->block_bytes; i++) block[i] = (uint8_t)case_next(rng);
+            }
+        }
+    }
+    pum_free(values);
+    return true;
+}
+
+/* ---- embed ---- */
+
+static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    static const uint32_t widths[] = { 32, 64, 256, 512, 1, 7, 33, 288, 130, 3 }, wgs[] = { 4, 32, 64, 128 };
+    pum_dtype type = weight_of(kernel);
+    uint32_t cols = fit_cols(type, widths[variant % PUM_COUNT(widths)]), table = case_range(rng, 1, 60);
+    uint32_t rows = case_range(rng, 1, 20), wg = PUM_MIN(case_pick(rng, wgs), caps->max_workgroup_invocations);
+    uint32_t first = case_range(rng, 0, 1) ? case_range(rng, 1, 50) : 0, pad = case_range(rng, 0, 1) * 5;
+    pum_args_embed args = { .cols = cols, .rows = rows, .first = first, .count = table, .y_stride = cols + pad,
+                            .scale = case_range(rng, 0, 1) ? 1.0f : 11.3137f, .last = case_range(rng, 0, 1) };
+    uint8_t *w = case_bind(out, 0, CASE_INPUT, table * row_bytes(type, cols));
+    uint32_t *step = case_bind(out, 1, CASE_INPUT, 4 * (STEP_ROWS_AT + rows * STEP_ROW_WORDS));
+    float *y = case_bind(out, 2, CASE_F32, 4 * ((size_t)(rows - 1) * args.y_stride + cols));
+    if (!w || !step || !y || !fill_weights(rng, type, table, cols, w, false)) return false;
+    for (uint32_t r = 0; r < rows; r++) {
+        uint32_t *row = step + STEP_ROWS_AT + r * STEP_ROW_WORDS;
+        for (uint32_t i = 0; i < STEP_ROW_WORDS; i++) row[i] = (uint32_t)case_next(rng);
+        row[ROW_TOKEN] = case_range(rng, 0, 5) ? case_range(rng, 0, first + table + 4)
+                       : case_range(rng, 0, 1) ? 0xffffffffu : first + table - 1;
+    }
+    out->spec[PUM_SPEC_EMBED_WG] = wg;
+    out->spec[PUM_SPEC_EMBED_ALIGNED] = aligned(type, cols);
+    out->grid[0] = (uint32_t)pum_ceil_div(cols, 4 * wg);
+    out->grid[1] = rows;
+    out->grid[2] = 1;
+    memcpy(out->args, &args, sizeof args);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u table [%u, +%u) last %u wg %u", cols, rows, first, table,
+             args.last, wg);
+    return true;
+}
+
+/* ---- y = W x: sizes, then what every family of it shares ---- */
+
+typedef struct shape {
+    uint32_t k, n, rows;
+    uint32_t x_pad, y_pad, y_first;
+    uint32_t epi, act;
+} shape;
+
+static void shape_name(kernel_case *out, const shape *s, const char *more)
+{
+    snprintf(out->name, sizeof out->name, "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s", s->k, s->n,
+             s->rows, s->x_pad, s->y_pad, s->y_first, s->epi, s->act, more);
+}
+
+static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint32_t max_rows)
+{
+    static const uint32_t inner[] = { 32, 256, 64, 288, 512, 33, 1, 768, 160, 1023, 2048, 5 };
+    static const uint32_t outer[] = { 1, 2, 7, 8, 9, 31, 32, 33, 64, 65, 100, 129 };
+    shape s = { .k = fit_cols(type, inner[variant % PUM_COUNT(inner)]), .n = case_pick(rng, outer) };
+    s.rows = variant % 3 == 0 ? 1 : case_range(rng, 1, max_rows);
+    s.epi = case_range(rng, 0, 3);
+    s.act = case_range(rng, 0, 1) ? case_range(rng, ACT_NONE, ACT_RELU) : ACT_NONE;
+    s.x_pad = case_range(rng, 0, 1) * (aligned(type, s.k) || pum_dtype_get(type)->block_elems > 1 ? 4 : 3);
+    s.y_pad = case_range(rng, 0, 1) * 7;
+    s.y_first = case_range(rng, 0, 1) * case_range(rng, 1, 40);
+    return s;
+}
+
+/* Bindings w x bias res y from slot 0 (two matrices and no bias, res for `glu`) and the arguments. */
+static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool glu, bool fast, kernel_case *out)
+{
+    pum_args_matmul args = { .k = s->k, .n = s->n, .rows = s->rows, .x_stride = s->k + s->x_pad,
+                             .y_stride = s->y_first + s->n + s->y_pad, .y_first = s->y_first };
+    uint32_t matrices = glu ? 2 : 1, slot = matrices;
+    size_t y_count = (size_t)(s->rows - 1) * args.y_stride + s->y_first + s->n;
+    for (uint32_t i = 0; i < matrices; i++) {
+        uint8_t *w = case_bind(out, (int)i, CASE_INPUT, s->n * row_bytes(type, s->k));
+        if (!w || !fill_weights(rng, type, s->n, s->k, w, fast)) return false;
+    }
+    size_t x_count = (size_t)(s->rows - 1) * args.x_stride + s->k;
+    float *x = case_bind(out, (int)slot++, CASE_INPUT, 4 * x_count);
+    if (!x) return false;
+    case_fill_f32(rng, x, x_count, 1.0f);
+    bool in_place = false;
+    if (!glu) {
+        /* switched off, the two optional bindings are bound to something small that must not be read */
+        float *bias = case_bind(out, (int)slot++, CASE_INPUT, s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
+        if (!bias) return false;
+        if (s->epi & EPI_BIAS) case_fill_f32(rng, bias, s->y_first + s->n, 1.0f);
+        in_place = (s->epi & EPI_RESIDUAL) && case_range(rng, 0, 1);
+        args.res_stride = in_place ? args.y_stride : s->y_first + s->n + 2;
+        size_t res_count = (size_t)(s->rows - 1) * args.res_stride + s->y_first + s->n;
+        float *res = case_bind(out, (int)slot, in_place ? CASE_F32 : CASE_INPUT,
+                               s->epi & EPI_RESIDUAL ? 4 * res_count : 4);
+        if (!res) return false;
+        if (s->epi & EPI_RESIDUAL) case_fill_f32(rng, res, res_count, 1.0f);
+        if (in_place) out->bind[slot].keep = true;
+        slot++;
+    }
+    if (in_place) {
+        case_share(out, (int)slot, (int)slot - 1);
+    } else if (!case_bind(out, (int)slot, CASE_F32, 4 * y_count)) {
+        return false;
+    }
+    memcpy(out->args, &args, sizeof args);
+    double weights = (double)matrices * (double)s->n * (double)row_bytes(type, s->k);
+    out->bytes = weights + 4.0 * s->rows * ((double)s->k + s->n);
+    out->flops = 2.0 * matrices * s->n * s->k * s->rows;
+    for (int i = 0; i < 3; i++) out->grid[i] = 1;
+    return true;
+}
+
+/* ---- matvec, matvec_glu ---- */
+
+typedef struct vec_spec { uint32_t wg, rows, cols, group; } vec_spec;
+
+/* Invocations that share a set of rows, as the planner sees it. */
+static uint32_t vec_lanes(const pum_caps *caps, int kernel, const vec_spec *v)
+{
+    return pum_kernels[kernel].tier == PUM_TIER_BASE ? v->group : PUM_MAX(caps->subgroup_size, 1u);
+}
+
+static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_spec *v, bool glu, kernel_case *out)
+{
+    bool fast = aligned(weight_of(kernel), s->k);
+    uint32_t per_group = PUM_MAX(v->wg / vec_lanes(caps, kernel, v), 1u) * v->rows;
+    if (glu) {
+        const uint32_t spec[] = { v->wg, v->rows, v->cols, s->act, fast, v->group };
+        memcpy(out->spec, spec, sizeof spec);
+    } else {
+        const uint32_t spec[] = { v->wg, v->rows, v->cols, s->epi, s->act, fast, v->group };
+        memcpy(out->spec, spec, sizeof spec);
+    }
+    out->grid[0] = (uint32_t)pum_ceil_div(s->n, per_group);
+}
+
+static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    /* what tuning chooses for the kinds of devices, and odd corners */
+    static const vec_spec specs[] = { { 64, 2, 1, 32 }, { 8, 8, 1, 1 }, { 128, 4, 2, 64 }, { 32, 1, 8, 8 },
+                                      { 4, 4, 4, 1 }, { 64, 3, 3, 1 }, { 256, 1, 1, 256 }, { 32, 4, 1, 32 } };
+    pum_dtype type = weight_of(kernel);
+    bool glu = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_GLU;
+    vec_spec v = specs[variant % PUM_COUNT(specs)];
+    char more[64];
+    if (v.wg > caps->max_workgroup_invocations) return false;
+    shape s = random_shape(rng, type, variant, 11);
+    if (!bind_shape(rng, type, &s, glu, false, out)) return false;
+    set_vec(caps, kernel, &s, &v, glu, out);
+    /* the answer must not depend on the grid: fewer workgroups than the planner asks for */
+    if (variant % 5 == 4) out->grid[0] = PUM_MAX(out->grid[0] / 3, 1u);
+    snprintf(more, sizeof more, " wg %u rows %u cols %u group %u grid %u", v.wg, v.rows, v.cols, v.group, out->grid[0]);
+    shape_name(out, &s, more);
+    return true;
+}
+
+static bool bench_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    static const vec_spec specs[] = { { 8, 2, 1, 1 }, { 8, 4, 1, 1 }, { 8, 8, 1, 1 }, { 16, 4, 1, 8 }, { 32, 4, 1, 32 },
+                                      { 64, 1, 1, 32 }, { 64, 2, 1, 32 }, { 64, 4, 1, 64 }, { 128, 1, 1, 128 },
+                                      { 8, 4, 4, 1 }, { 64, 2, 4, 32 } };
+    vec_spec v = specs[variant];
+    shape s = { .k = 2048, .n = 2048, .rows = v.cols };
+    bool glu = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_GLU;
+    if (v.wg > caps->max_workgroup_invocations || !bind_shape(rng, weight_of(kernel), &s, glu, true, out)) return false;
+    set_vec(caps, kernel, &s, &v, glu, out);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u rows %u group %u", s.n, s.k, s.rows, v.wg, v.rows, v.group);
+    return true;
+}
+
+/* ---- matmul ---- */
+
+typedef struct tile_spec { uint32_t wg, bm, bn, bk, tm, tn; } tile_spec;
+static const tile_spec tiles[] = { { 128, 64, 64, 16, 8, 4 }, { 64, 32, 32, 16, 4, 4 }, { 16, 16, 16, 32, 4, 4 },
+                                   { 64, 64, 64, 16, 8, 8 }, { 32, 16, 32, 8, 4, 4 }, { 128, 32, 64, 32, 4, 4 } };
+
+static void set_tile(const shape *s, pum_dtype type, const tile_spec *t, kernel_case *out)
+{
+    const uint32_t spec[] = { t->wg, t->bm, t->bn, t->bk, t->tm, t->tn, s->epi, s->act, aligned(type, s->k) };
+    memcpy(out->spec, spec, sizeof spec);
+    out->grid[0] = (uint32_t)pum_ceil_div(s->n, t->bn);
+    out->grid[1] = (uint32_t)pum_ceil_div(s->rows, t->bm);
+}
+
+static bool make_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    pum_dtype type = weight_of(kernel);
+    tile_spec t = tiles[variant % PUM_COUNT(tiles)];
+    char more[64];
+    if (t.wg > caps->max_workgroup_invocations) return false;
+    shape s = random_shape(rng, type, variant, 70);
+    if (s.k > 512) s.k = fit_cols(type, 257); /* time */
+    if (!bind_shape(rng, type, &s, false, false, out)) return false;
+    set_tile(&s, type, &t, out);
+    snprintf(more, sizeof more, " wg %u tile %ux%ux%u by %ux%u", t.wg, t.bm, t.bn, t.bk, t.tm, t.tn);
+    shape_name(out, &s, more);
+    return true;
+}
+
+static bool bench_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    tile_spec t = tiles[variant];
+    shape s = { .k = 1024, .n = 1024, .rows = 128 };
+    if (t.wg > caps->max_workgroup_invocations || !bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
+    set_tile(&s, weight_of(kernel), &t, out);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u tile %ux%ux%u by %ux%u", s.n, s.k, s.rows, t.wg, t.bm, t.bn,
+             t.bk, t.tm, t.tn);
+    return true;
+}
+
+static void set_reg(const shape *s, pum_dtype type, uint32_t wg, kernel_case *out)
+{
+    const uint32_t spec[] = { wg, s->epi, s->act, aligned(type, s->k) };
+    memcpy(out->spec, spec, sizeof spec);
+    out->grid[0] = (uint32_t)pum_ceil_div(s->n, 8 * wg);
+    out->grid[1] = (uint32_t)pum_ceil_div(s->rows, 8);
+}
+
+static bool make_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    static const uint32_t wgs[] = { 8, 4, 64, 16 };
+    pum_dtype type = weight_of(kernel);
+    char more[32];
+    uint32_t wg = PUM_MIN(wgs[variant % PUM_COUNT(wgs)], caps->max_workgroup_invocations);
+    shape s = random_shape(rng, type, variant, 40);
+    if (!bind_shape(rng, type, &s, false, false, out)) return false;
+    set_reg(&s, type, wg, out);
+    snprintf(more, sizeof more, " wg %u", wg);
+    shape_name(out, &s, more);
+    return true;
+}
+
+static bool bench_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    static const uint32_t wgs[] = { 8, 4, 16 };
+    shape s = { .k = 1024, .n = 1024, .rows = 128 };
+    uint32_t wg = PUM_MIN(wgs[variant], caps->max_workgroup_invocations);
+    if (!bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
+    set_reg(&s, weight_of(kernel), wg, out);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u", s.n, s.k, s.rows, wg);
+    return true;
+}
+
+const case_family case_families_matmul[] = {
+    { PUM_FAMILY_EMBED, 10, make_embed, 0, NULL },
+    { PUM_FAMILY_MATVEC, 24, make_vec, 11, bench_vec },
+    { PUM_FAMILY_MATVEC_GLU, 16, make_vec, 11, bench_vec },
+    { PUM_FAMILY_MATMUL, 12, make_tile, PUM_COUNT(tiles), bench_tile },
+    { PUM_FAMILY_MATMUL_REG, 12, make_reg, 3, bench_reg },
+};
+const uint32_t case_families_matmul_count = PUM_COUNT(case_families_matmul);
