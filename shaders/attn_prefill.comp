@@ -35,6 +35,7 @@ shared float scores[BR * CELLS];
 shared vec4 qs[BR * GROUPS];
 shared float tops[BR], sums[BR], fades[BR];
 shared uint los[BR], his[BR];
+shared uint tile_seq;
 
 void load_rows(uint head, uint t0)
 {
@@ -42,6 +43,13 @@ void load_rows(uint head, uint t0)
         uint r = min(t0 + i / GROUPS, a.rows - 1u), g = i % GROUPS;
         uint at = r * a.q_stride + a.q_first + head * HEAD_DIM + g * GS;
         qs[i] = vec4(q[at], q[at + 1u], GS == 4u ? vec2(q[at + 2u], q[at + 3u]) : vec2(0.0));
+    }
+    if (gl_LocalInvocationID.x == 0u) { /* rows may be inactive: any active one knows the sequence */
+        tile_seq = 0u;
+        for (uint i = 0u; i < BR && t0 + i < a.rows; i++) {
+            uint seq = step_row(t0 + i, ROW_SEQ);
+            if (seq != ROW_INACTIVE) tile_seq = seq;
+        }
     }
     for (uint i = gl_LocalInvocationID.x; i < BR; i += WG) {
         bool here = t0 + i < a.rows;
@@ -89,10 +97,11 @@ void soften_block(uint n)
 void main()
 {
     uint head = gl_WorkGroupID.x, t0 = gl_WorkGroupID.y * BR, me = gl_LocalInvocationID.x;
-    uint kv_head = head / (a.heads / a.kv_heads), seq = step_row(t0, ROW_SEQ);
+    uint kv_head = head / (a.heads / a.kv_heads);
     float slope = alibi_slope(head);
     load_rows(head, t0);
     barrier();
+    uint seq = tile_seq;
     uint lo = 0xffffffffu, hi = 0u;
     for (uint i = 0u; i < BR; i++) {
         if (los[i] < his[i]) {

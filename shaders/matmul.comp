@@ -3,7 +3,8 @@
 // y = act(W x + bias) + residual for many batch rows, the GPU way: a workgroup computes BM batch rows x BN weight
 // rows, walking k in steps of BK through shared memory; each invocation keeps TM x TN sums in registers.
 // WG = (BM / TM) * (BN / TN). Weights are turned to f32 when they enter shared memory.
-// grid (ceil(n / BN), ceil(rows / BM)). BK and, with ALIGNED, k are multiples of 4.
+// BK: a multiple of 4; EPI, ACT: epilogue (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch
+// rows begin on 16 bytes. grid (ceil(n / BN), ceil(rows / BM))
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 
@@ -19,13 +20,12 @@ layout(constant_id = 7) const uint ACT = 0;
 layout(constant_id = 8) const uint ALIGNED = 1;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
-WEIGHTS(0, wa, wa_v);
-layout(set = 0, binding = 1) readonly buffer x_words { float x[]; };
-layout(set = 0, binding = 1) readonly buffer x_vec_words { vec4 x4[]; };
-layout(set = 0, binding = 2) readonly buffer bias_words { float bias[]; };
-layout(set = 0, binding = 3) readonly buffer res_words { float res[]; };
-layout(set = 0, binding = 4) writeonly buffer y_words { float y[]; };
-#include "lib/act.glsl"
+WEIGHTS(0, w)
+#define X_BINDING 1
+#include "lib/input.glsl"
+#include "lib/epilogue.glsl"
+
+const bool WHOLE = Q_BLOCKS != 0 || ALIGNED != 0u;
 
 // k runs slowest, so that the inner loop reads neighbours; one word of padding keeps banks apart
 shared float xs[BK * (BM + 1u)];
@@ -33,23 +33,24 @@ shared float ws[BK * (BN + 1u)];
 
 vec4 x_at(uint t, uint k)
 {
-    vec4 v = vec4(0.0);
-    if (t >= a.rows) return v;
+    if (t >= a.rows || k >= a.k) return vec4(0.0);
     uint at = t * a.x_stride + k;
-    if (ALIGNED != 0u) return k < a.k ? x4[at >> 2] : v;
-    for (uint j = 0u; j < 4u; j++) v[j] = k + j < a.k ? x[at + j] : 0.0;
+    if (WHOLE) return x4[at >> 2];
+    vec4 v = vec4(x[at], 0.0, 0.0, 0.0);
+    if (k + 1u < a.k) v.y = x[at + 1u];
+    if (k + 2u < a.k) v.z = x[at + 2u];
+    if (k + 3u < a.k) v.w = x[at + 3u];
     return v;
 }
 
 vec4 w_at(uint n, uint k)
 {
-    vec4 v = vec4(0.0);
-    if (n >= a.n) return v;
-    if (ALIGNED != 0u) {
-        if (k < a.k) v = Q_LOAD4(wa, wa_v, n, a.k, (k >> 2));
-        return v;
-    }
-    for (uint j = 0u; j < 4u; j++) v[j] = k + j < a.k ? Q_ONE(wa, n, a.k, k + j) : 0.0;
+    if (n >= a.n || k >= a.k) return vec4(0.0);
+    if (WHOLE) return w_four(n, a.k, k >> 2);
+    vec4 v = vec4(w_one(n, a.k, k), 0.0, 0.0, 0.0);
+    if (k + 1u < a.k) v.y = w_one(n, a.k, k + 1u);
+    if (k + 2u < a.k) v.z = w_one(n, a.k, k + 2u);
+    if (k + 3u < a.k) v.w = w_one(n, a.k, k + 3u);
     return v;
 }
 
@@ -83,13 +84,8 @@ void main()
     }
     for (uint m = 0u; m < TM; m++) {
         for (uint n = 0u; n < TN; n++) {
-            uint t = t0 + m * (BM / TM) + my_m, row = n0 + n * (BN / TN) + my_n, col = a.y_first + row;
-            if (t >= a.rows || row >= a.n) continue;
-            float v = acc[m * TN + n];
-            if ((EPI & EPI_BIAS) != 0u) v += bias[col];
-            v = activate(ACT, v);
-            if ((EPI & EPI_RESIDUAL) != 0u) v += res[t * a.res_stride + col];
-            y[t * a.y_stride + col] = v;
+            uint t = t0 + m * (BM / TM) + my_m, row = n0 + n * (BN / TN) + my_n;
+            if (t < a.rows && row < a.n) finish(t, row, acc[m * TN + n]);
         }
     }
 }

@@ -1,9 +1,10 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// y = act(W x + bias) + residual for many batch rows, without shared memory: each invocation computes a tile of TM
-// batch rows x TN weight rows in registers, straight from memory. For devices whose "memory" is a CPU's cache and
-// whose barriers are dear. Neighbouring invocations take neighbouring weight rows.
-// grid (ceil(n / (TN * WG)), ceil(rows / TM)). ALIGNED: k is a multiple of 4 (whole chunks).
+// y = act(W x + bias) + residual for many batch rows, without shared memory: each invocation computes a tile of 8
+// batch rows x 8 weight rows in registers, straight from memory. For devices whose memory is a CPU's cache and whose
+// barriers are dear. Neighbouring invocations take neighbouring weight rows.
+// WG: workgroup; EPI, ACT: epilogue (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch rows
+// begin on 16 bytes. grid (ceil(n / (8 * WG)), ceil(rows / 8))
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 
@@ -14,54 +15,43 @@ layout(constant_id = 2) const uint ACT = 0;
 layout(constant_id = 3) const uint ALIGNED = 1;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
-WEIGHTS(0, wa, wa_v);
-layout(set = 0, binding = 1) readonly buffer x_words { float x[]; };
-layout(set = 0, binding = 1) readonly buffer x_vec_words { vec4 x4[]; };
-layout(set = 0, binding = 2) readonly buffer bias_words { float bias[]; };
-layout(set = 0, binding = 3) readonly buffer res_words { float res[]; };
-layout(set = 0, binding = 4) writeonly buffer y_words { float y[]; };
-#include "lib/act.glsl"
+WEIGHTS(0, w)
+#define X_BINDING 1
+#include "lib/input.glsl"
+#include "lib/epilogue.glsl"
 
-#define TM 8
-#define TN 8
+#define TM 8u
+#define TN 8u
 
 void main()
 {
     uint n0 = gl_GlobalInvocationID.x * TN, t0 = gl_WorkGroupID.y * TM;
     if (n0 >= a.n) return;
-    float acc[TM][TN];
+    /* rows past the end repeat the last and are not stored */
+    uint last_n = a.n - 1u, last_t = a.rows - 1u;
+    float acc[TM * TN];
+    for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
+    for (uint i = 0u; i < whole_chunks() * Q_VECS; i++) {
+        vec4 wv[TN];
+        for (uint n = 0u; n < TN; n++) wv[n] = w_four(min(n0 + n, last_n), a.k, i);
+        for (uint m = 0u; m < TM; m++) {
+            vec4 xv = x4[(min(t0 + m, last_t) * a.x_stride >> 2) + i];
+            for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]);
+        }
+    }
+#if !Q_BLOCKS
+    for (uint i = slow_begin(); i < a.k; i++) {
+        float wv[TN];
+        for (uint n = 0u; n < TN; n++) wv[n] = w_one(min(n0 + n, last_n), a.k, i);
+        for (uint m = 0u; m < TM; m++) {
+            float xv = x[min(t0 + m, last_t) * a.x_stride + i];
+            for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv * wv[n];
+        }
+    }
+#endif
     for (uint m = 0u; m < TM; m++) {
-        for (uint n = 0u; n < TN; n++) acc[m][n] = 0.0;
-    }
-    vec4 wv[TN];
-    if (ALIGNED != 0u) {
-        for (uint i = 0u; i < a.k >> 2; i++) {
-            for (uint n = 0u; n < TN; n++) {
-                uint row = min(n0 + n, a.n - 1u);
-                wv[n] = Q_LOAD4(wa, wa_v, row, a.k, i);
-            }
-            for (uint m = 0u; m < TM; m++) {
-                vec4 xv = x4[(min(t0 + m, a.rows - 1u) * a.x_stride >> 2) + i];
-                for (uint n = 0u; n < TN; n++) acc[m][n] += dot(xv, wv[n]);
-            }
-        }
-    } else {
-        for (uint i = 0u; i < a.k; i++) {
-            for (uint n = 0u; n < TN; n++) wv[n].x = Q_ONE(wa, min(n0 + n, a.n - 1u), a.k, i);
-            for (uint m = 0u; m < TM; m++) {
-                float xv = x[min(t0 + m, a.rows - 1u) * a.x_stride + i];
-                for (uint n = 0u; n < TN; n++) acc[m][n] += xv * wv[n].x;
-            }
-        }
-    }
-    for (uint m = 0u; m < TM && t0 + m < a.rows; m++) {
-        for (uint n = 0u; n < TN && n0 + n < a.n; n++) {
-            uint col = a.y_first + n0 + n;
-            float v = acc[m][n];
-            if ((EPI & EPI_BIAS) != 0u) v += bias[col];
-            v = activate(ACT, v);
-            if ((EPI & EPI_RESIDUAL) != 0u) v += res[(t0 + m) * a.res_stride + col];
-            y[(t0 + m) * a.y_stride + col] = v;
+        for (uint n = 0u; n < TN; n++) {
+            if (t0 + m < a.rows && n0 + n < a.n) finish(t0 + m, n0 + n, acc[m * TN + n]);
         }
     }
 }

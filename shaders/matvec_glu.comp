@@ -1,7 +1,7 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// y[t, n] = act(sum_k Wg[n,k] x[t,k]) * sum_k Wu[n,k] x[t,k]: gate, up and activation of a gated MLP in one pass
-// over both matrices. Specialisation constants as in matvec.comp.
+// y[t, y_first + n] = act(sum_k Wg[n,k] x[t,k]) * sum_k Wu[n,k] x[t,k]: gate, up and activation of a gated MLP in one
+// pass over both matrices. Specialisation constants and grid as in matvec.comp.
 #extension GL_GOOGLE_include_directive : require
 #ifdef PUM_SUB
 #extension GL_KHR_shader_subgroup_basic : require
@@ -18,70 +18,55 @@ layout(constant_id = 4) const uint ALIGNED = 1;
 layout(constant_id = 5) const uint GROUP = 32;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
-WEIGHTS(0, wg, wg_v);
-WEIGHTS(1, wu, wu_v);
-layout(set = 0, binding = 2) readonly buffer x_words { float x[]; };
-layout(set = 0, binding = 2) readonly buffer x_vec_words { vec4 x4[]; };
+WEIGHTS(0, gate)
+WEIGHTS(1, up)
+#define X_BINDING 2
+#include "lib/input.glsl"
 layout(set = 0, binding = 3) writeonly buffer y_words { float y[]; };
 #include "lib/act.glsl"
 #include "lib/matvec.glsl"
 
-void load_x(uint t, uint c, out vec4 v[Q_CHUNK / 4])
-{
-    for (uint i = 0u; i < Q_CHUNK / 4; i++) {
-        uint at = t * a.x_stride + c * Q_CHUNK + 4u * i;
-        if (ALIGNED != 0u) {
-            v[i] = x4[at >> 2];
-        } else {
-            uint left = c * Q_CHUNK + 4u * i;
-            for (uint j = 0u; j < 4u; j++) v[i][j] = left + j < a.k ? x[at + j] : 0.0;
-        }
-    }
-}
-
-#define LOAD_W(name, view, n, c, v) \
-    if (ALIGNED != 0u) { \
-        uint raw[Q_RAW]; \
-        Q_FETCH(name, view, n, a.k, c, raw) \
-        q_decode(raw, v); \
-    } else { \
-        for (uint i = 0u; i < Q_CHUNK / 4; i++) { \
-            uint at = (c) * Q_CHUNK + 4u * i; \
-            for (uint j = 0u; j < 4u; j++) v[i][j] = at + j < a.k ? Q_ONE(name, n, a.k, at + j) : 0.0; \
-        } \
-    }
-
-float chunk_dot(vec4 p[Q_CHUNK / 4], vec4 q[Q_CHUNK / 4])
-{
-    float sum = 0.0;
-    for (uint i = 0u; i < Q_CHUNK / 4; i++) sum += dot(p[i], q[i]);
-    return sum;
-}
-
 void rows_by_cols(uint n0, uint t0)
 {
-    float gate[ROWS * COLS], up[ROWS * COLS];
-    for (uint i = 0u; i < ROWS * COLS; i++) gate[i] = up[i] = 0.0;
-    uint chunks = (a.k + Q_CHUNK - 1u) / Q_CHUNK;
-    vec4 gv[Q_CHUNK / 4], uv[Q_CHUNK / 4], xv[Q_CHUNK / 4];
-    for (uint c = set_lane(); c < chunks; c += set_lanes()) {
-        if (COLS == 1u) load_x(t0, c, xv);
+    float gate_sum[ROWS * COLS], up_sum[ROWS * COLS];
+    for (uint i = 0u; i < ROWS * COLS; i++) gate_sum[i] = up_sum[i] = 0.0;
+    /* weight and batch rows past the end repeat the last and are not stored */
+    uint lane = set_lane(), lanes = set_lanes(), last_n = a.n - 1u, last_t = a.rows - 1u;
+    for (uint c = lane; c < whole_chunks(); c += lanes) {
+        q_raw g[ROWS], u[ROWS];
         for (uint r = 0u; r < ROWS; r++) {
-            uint n = min(n0 + r, a.n - 1u);
-            LOAD_W(wg, wg_v, n, c, gv)
-            LOAD_W(wu, wu_v, n, c, uv)
-            for (uint t = 0u; t < COLS; t++) {
-                if (COLS > 1u) load_x(min(t0 + t, a.rows - 1u), c, xv);
-                gate[r * COLS + t] += chunk_dot(gv, xv);
-                up[r * COLS + t] += chunk_dot(uv, xv);
+            g[r] = gate_chunk(min(n0 + r, last_n), a.k, c);
+            u[r] = up_chunk(min(n0 + r, last_n), a.k, c);
+        }
+        for (uint t = 0u; t < COLS; t++) {
+            vec4 xv[Q_VECS];
+            x_chunk(min(t0 + t, last_t), c, xv);
+            for (uint r = 0u; r < ROWS; r++) {
+                float gs = 0.0, us = 0.0;
+#define W_DOT(i) gs += dot(q_vec(g[r], i), xv[i]); us += dot(q_vec(u[r], i), xv[i]);
+                Q_EACH(W_DOT)
+                gate_sum[r * COLS + t] += q_scale(g[r]) * gs;
+                up_sum[r * COLS + t] += q_scale(u[r]) * us;
             }
         }
     }
+#if !Q_BLOCKS
+    for (uint i = lane + slow_begin(); i < a.k; i += lanes) {
+        for (uint r = 0u; r < ROWS; r++) {
+            float gw = gate_one(min(n0 + r, last_n), a.k, i), uw = up_one(min(n0 + r, last_n), a.k, i);
+            for (uint t = 0u; t < COLS; t++) {
+                float xv = x[min(t0 + t, last_t) * a.x_stride + i];
+                gate_sum[r * COLS + t] += gw * xv;
+                up_sum[r * COLS + t] += uw * xv;
+            }
+        }
+    }
+#endif
     for (uint r = 0u; r < ROWS; r++) {
         for (uint t = 0u; t < COLS; t++) {
-            float g = set_sum(gate[r * COLS + t]), u = set_sum(up[r * COLS + t]);
-            if (set_lane() == 0u && n0 + r < a.n && t0 + t < a.rows) {
-                y[(t0 + t) * a.y_stride + a.y_first + n0 + r] = activate(ACT, g) * u;
+            float gs = set_sum(gate_sum[r * COLS + t]), us = set_sum(up_sum[r * COLS + t]);
+            if (lane == 0u && n0 + r < a.n && t0 + t < a.rows) {
+                y[(t0 + t) * a.y_stride + a.y_first + n0 + r] = activate(ACT, gs) * us;
             }
         }
     }
@@ -89,15 +74,11 @@ void rows_by_cols(uint n0, uint t0)
 
 void main()
 {
-    uint sets = max(WG / GROUP, 1u);
-    for (uint s = set_first(); s < sets; s += set_stride()) {
-        uint n0 = (gl_WorkGroupID.x * sets + s) * ROWS;
-#ifdef PUM_SUB
-        if (n0 >= a.n) break;
-#else
-        if (GROUP == 1u && n0 >= a.n) break; /* with a reduction all invocations must stay together */
-        n0 = min(n0, a.n);
-#endif
+    uint sets = sets_per_workgroup();
+    // uniform over the workgroup: with a reduction all invocations must stay together
+    for (uint s = gl_WorkGroupID.x * sets; s * ROWS < a.n; s += gl_NumWorkGroups.x * sets) {
+        uint n0 = (s + set_index()) * ROWS;
+        if (SKIP_EMPTY && n0 >= a.n) continue;
         for (uint t0 = 0u; t0 < a.rows; t0 += COLS) rows_by_cols(n0, t0);
     }
 }

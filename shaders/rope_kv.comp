@@ -53,11 +53,11 @@ void main()
     uint head = i / pairs, p = i % pairs;
     if (head >= a.heads + 2u * a.kv_heads || r >= a.rows) return;
     uint position = step_row(r, ROW_POS), seq = step_row(r, ROW_SEQ);
+    if (seq == ROW_INACTIVE) return;
     if (head < a.heads) {
         rotate_q(head, p, r, position);
         return;
     }
-    if (seq == ROW_INACTIVE) return;
     head -= a.heads;
     bool is_v = head >= a.kv_heads;
     if (is_v) head -= a.kv_heads;

@@ -91,9 +91,10 @@ float prefix_mass(float mine, out float all)
     return before;
 }
 
-float weight(float v, float top)
+// Of a token `below` (<= 0) under the largest logit; the difference is taken before anything else is done to it
+float weight(float below)
 {
-    return exp(max(v - top, -100.0));
+    return below < -87.0 ? 0.0 : exp(below);
 }
 
 // The survivors are in the list, n of them in index order
@@ -101,14 +102,14 @@ uint draw_from_list(uint n, float top, float temperature, float top_p, float min
 {
     uint me = gl_LocalInvocationID.x;
     float total = 0.0;
-    for (uint i = 0u; i < n; i++) total += weight(list_values[i], top);
+    for (uint i = 0u; i < n; i++) total += weight(list_values[i] - top);
     for (uint i = me; i < n; i += WG) {
         float v = list_values[i], above = 0.0;
         if (top_p < 1.0) {
-            for (uint j = 0u; j < n; j++) above += list_values[j] > v ? weight(list_values[j], top) : 0.0;
+            for (uint j = 0u; j < n; j++) above += list_values[j] > v ? weight(list_values[j] - top) : 0.0;
         }
         bool keep = v >= min_logit && (v == top || above < top_p * total);
-        list_masses[i] = keep ? weight(top + (v - top) / temperature, top) : 0.0;
+        list_masses[i] = keep ? weight((v - top) / temperature) : 0.0;
     }
     barrier();
     if (me == 0u) {
@@ -131,7 +132,7 @@ float mass_from(uint at, uint key, float top)
     float mine = 0.0, all;
     for (uint i = gl_LocalInvocationID.x; i < a.cols; i += WG) {
         float v = logit(at + i);
-        if (key_of(v) >= key) mine += weight(v, top);
+        if (key_of(v) >= key) mine += weight(v - top);
     }
     prefix_mass(mine, all);
     return all;
@@ -153,7 +154,7 @@ uint draw_from_row(uint at, uint floor_key, float top, float temperature, float 
     float mine = 0.0, all;
     for (uint i = first; i < end; i++) {
         float v = logit(at + i);
-        if (key_of(v) >= floor_key && v >= min_logit) mine += weight(top + (v - top) / temperature, top);
+        if (key_of(v) >= floor_key && v >= min_logit) mine += weight((v - top) / temperature);
     }
     float before = prefix_mass(mine, all);
     if (me == 0u) found = 0xffffffffu;
@@ -165,7 +166,7 @@ uint draw_from_row(uint at, uint floor_key, float top, float temperature, float 
         for (uint i = first; i < end; i++) {
             float v = logit(at + i);
             if (key_of(v) < floor_key || v < min_logit) continue;
-            run += weight(top + (v - top) / temperature, top);
+            run += weight((v - top) / temperature);
             chosen = i;
             if (run > u * all) break;
         }
@@ -179,8 +180,8 @@ void main()
     uint slot = gl_WorkGroupID.x, me = gl_LocalInvocationID.x, at = slot * a.x_stride;
     uint token = argmax(at, a.cols);
     float temperature = uintBitsToFloat(step_slot(a.slot_at, slot, SLOT_TEMPERATURE));
-    if (temperature > 0.0) {
-        float top = logit(at + token);
+    float top = logit(at + token);
+    if (temperature > 0.0 && top > -3.4e38) {
         float top_p = uintBitsToFloat(step_slot(a.slot_at, slot, SLOT_TOP_P));
         float min_p = uintBitsToFloat(step_slot(a.slot_at, slot, SLOT_MIN_P));
         uint top_k = step_slot(a.slot_at, slot, SLOT_TOP_K);

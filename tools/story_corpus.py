@@ -15,7 +15,7 @@ import random
 import re
 
 MIN_WORDS, MAX_WORDS = 60, 160
-OPTIONAL = 0.35  # how often an optional part stays in
+OPTIONAL = 0.25  # how often an optional part stays in
 
 GIRLS = ["Lily", "Mia", "Anna", "Rosie", "Emma", "Lucy", "Sue", "Molly", "Ella", "Nora"]
 BOYS = ["Tom", "Ben", "Max", "Sam", "Leo", "Jack", "Tim", "Finn", "Billy", "Oscar"]
@@ -23,6 +23,7 @@ ANIMAL_GIRLS = ["Dot", "Coco", "Ruby", "Poppy", "Daisy", "Honey", "Tilly"]
 ANIMAL_BOYS = ["Pip", "Bobo", "Benny", "Teddy", "Rusty", "Toby", "Hoppy"]
 
 ADJECTIVES = ["little", "kind", "happy", "young", "small", "curious", "brave", "cheerful"]
+LANDS = ["forest", "village", "valley", "land of the hills"]
 CHILD_HOMES = ["in a small house near the forest", "in a little town by the sea",
                "in a cozy house on a hill", "on a quiet farm", "in a small village"]
 CHILD_HOBBIES = ["play outside", "draw pictures", "sing songs", "read books", "run and jump",
@@ -76,7 +77,12 @@ INTRO = ("[Once upon a time, there was a~ {h.adj} {h.kind} named {h}. "
          "|There once was a~ {h.adj} {h.kind} named {h}. [{h.he} lived {h.home}.|"
          "Every day, {h.he} liked to {h.hobby}.]"
          "|{h} was a~ {h.adj} {h.kind} who lived {h.home}. "
-         "[{h.he} loved to {h.hobby}.|{h.he} had many friends.|]]")
+         "[{h.he} loved to {h.hobby}.|{h.he} had many friends.|]"
+         "|This is a story about a~ {h.adj} {h.kind} named {h}. {h.he} lived {h.home}."
+         "|A~ {h.adj} {h.kind} named {h} lived {h.home}. [{h.he} loved to {h.hobby}.|]"
+         "|[Long ago|Far away|Not long ago], there lived a~ {h.adj} {h.kind}. {h.his} name was {h}, "
+         "and {h.he} loved to {h.hobby}."
+         "|In the {h.land}, there was a~ {h.adj} {h.kind} named {h}.]")
 ONE_DAY = ("[One [{weather} |]{time}|One day|One {weather} {time}|Early one morning"
            "|On a {weather} {time}]")
 THANKS = ("[<h happy: Thank you, {f}! You are a good friend.>|<h happy: Thank you so much!>"
@@ -134,7 +140,7 @@ SKELETONS = {
         "the mud.]>",
         "[?{h} looked at the {treat}. It was big, and it smelled so good.|{h} wanted to eat the "
         "whole {treat}, but {h.he} felt sorry for {f}.|{h} thought for a moment.] "
-        "[Then {h.he} had an idea.|Then {h.he} smiled.]",
+        "[Then {h} had an idea.|Then {h} smiled.]",
         "<h happy: [We can share it!|Let us share!|You can have half of my {treat}.]> {h} broke "
         "the {treat} in two and gave [one half|the bigger half] to {f}.",
         "[{f} was so happy.|{f} ate it all and smiled.|{f} smiled from ear to ear.] "
@@ -158,8 +164,8 @@ SKELETONS = {
         ONE_DAY + ", {h} was walking near {place} when {h.he} heard a small sound. [{h.he} looked "
         "down and saw a little {patient.kind}.|In the grass, there was a tiny {patient.kind}.] "
         "[It had a hurt {patient.hurt}.|Its {patient.hurt} was hurt and it could not move.]",
-        "<h kind: [Do not be afraid, little {patient.kind}. I will help you.|Oh no, you poor "
-        "little {patient.kind}!]> {h} [picked it up very gently|held it in {h.his} hands] and "
+        "[?<h kind: [Do not be afraid, little {patient.kind}. I will help you.|Oh no, you poor "
+        "little {patient.kind}!]>] {h} [picked it up very gently|held it in {h.his} hands] and "
         "carried it home.",
         "{p} looked at the {patient.hurt} and said, \"[It needs rest and love.|We can help it get "
         "better.|It must rest for a few days.]\" They made {bed}, and {h} gave the {patient.kind} "
@@ -277,8 +283,8 @@ SKELETONS = {
         "{h} dug a hole in the garden, put the seed inside, and gave it some water. [Then {h.he} "
         "sat down and waited.|The next morning, {h.he} ran outside to look.] [But nothing "
         "happened.|There was only brown dirt.]",
-        "[The next day, there was still nothing.|{h} waited and waited.|{h} looked every morning "
-        "and every night.] <h sad: [It will never grow!|Why is it so slow?|Maybe it is a bad "
+        "[?[The next day, there was still nothing.|{h} waited and waited.|{h} looked every morning "
+        "and every night.]] <h sad: [It will never grow!|Why is it so slow?|Maybe it is a bad "
         "seed.]> <p kind: [Good things take time.|Be patient, {h}. It is growing under the "
         "ground.|Give it water and love, and wait.]>",
         "So {h} gave it water every day. [{h.he} sang to it, too.|{h.he} told it stories, too.|] "
@@ -311,7 +317,7 @@ SKELETONS = {
         "They played {game} all {time}. [?{f} was very good at it, and everyone laughed and had "
         "fun.|{f} made everyone laugh.|{f} even showed them a new game.] [?When it was time to go "
         "home, {f} did not look sad anymore.|Soon {f} had many new friends.]",
-        "<f happy: [Thank you, {h}. Today was the best day.|I am glad that I met you, {h}.]> "
+        "[?<f happy: [Thank you, {h}. Today was the best day.|I am glad that I met you, {h}.]>] "
         "[{h} learned that a kind word can make a new friend.|{h} learned that it is easy to make "
         "a friend. You just say hello.]",
         "[?From that day on, they played together every day.|{h} and {f} were best friends from "
@@ -343,7 +349,6 @@ SKELETONS = {
         "[?They both cheered.|<h happy: We did it!>|{h} jumped up and down.] " + THANKS,
         "[{h} learned that two friends can do more than one.|{h} learned that it is good to ask "
         "for help.|They learned that working together makes hard things easy.]",
-        FRIENDS_END,
     ]),
     "rainy day": ("any", {
         "indoor": [
@@ -385,7 +390,7 @@ SKELETONS = {
         "ran deeper and deeper into the woods.|{h.he} did not look back.]",
         "[Soon|When {h.he} stopped], {h} did not know where {h.he} was. [?All the trees looked the "
         "same.|It was getting dark.|The woods were very quiet.] {h} was [scared|afraid]. "
-        "<h scared: [I want to go home.|I am lost!|Where is my {p.word}?]>",
+        "[?<h scared: [I want to go home.|I am lost!|Where is my {p.word}?]>]",
         "Then {h.he} met an old {guide.kind}. <h: [Can you help me, {guide.call}? I am "
         "lost.|Please help me find my way, {guide.call}.]> <guide kind: [Do not cry. Just follow "
         "me.|I know every path in these woods. Come with me.]>",
@@ -393,12 +398,11 @@ SKELETONS = {
         "hill|around a big rock|past the berry bushes]. At last, {h} heard a voice. It was {p}! "
         "{h} ran to {p.him} and gave {p.him} a big hug.",
         "<h sad: [I am sorry. I should have stayed close to you.|I am sorry that I did not "
-        "listen.]> <p kind: [I am so glad that you are safe.|I was worried. I am happy that you "
-        "are back.]> [?They thanked the {guide.kind} and went home.|{h} waved goodbye to the "
+        "listen.]> [?<p kind: [I am so glad that you are safe.|I was worried. I am happy that you "
+        "are back.]>] [?They thanked the {guide.kind} and went home.|{h} waved goodbye to the "
         "{guide.kind}.]",
         "[{h} learned to listen and to stay close.|From that day on, {h} always stayed on the path."
         "|After that, {h} always listened to {p}.]",
-        HOME_END,
     ]),
     "birthday": ("any", {
         "gift": ["a big {colour} kite", "a little wooden boat", "a~ {colour} scarf",
@@ -416,9 +420,9 @@ SKELETONS = {
         "down all alone.] [?<h sad: [Nobody remembers my birthday.|Does nobody care about me?]>] "
         "When the sun went down, {h} walked slowly home.",
         "It was dark inside. {h} opened the door, and then [all the lights came on|the room was "
-        "full of light]. \"Surprise!\"" + KEEP_CASE + " everyone shouted. {f} was there, and all "
-        "{h.his} friends were there, too. [?There was a big cake on the table.|There were {colour} "
-        "balloons everywhere.]",
+        "full of light]. \"Surprise!\"" + KEEP_CASE + " everyone shouted. [?{f} was there, and all "
+        "{h.his} friends were there, too.] [?There was a big cake on the table.|There were "
+        "{colour} balloons everywhere.]",
         "<f happy: [We did not forget! We were making a surprise.|Happy birthday, {h}! We worked "
         "on this all day.]> {f} gave {h} {gift}. [?{h} was so happy that {h.he} cried a "
         "little.|{h} laughed and hugged everyone.]",
@@ -449,7 +453,6 @@ SKELETONS = {
         "|Now you can find all your things.|Well done, you two!]>]",
         "[{h} learned that it is good to keep things in their place.|From that day on, {h} put "
         "{h.his} things away every night.|After that, {h} never lost a {lost} again.]",
-        FRIENDS_END,
     ]),
     "race": ("animal", {
         "finish": ["the old oak tree", "the big rock", "the blue pond", "the top of the hill"],
@@ -469,12 +472,11 @@ SKELETONS = {
         "okay, {f}? Lean on me.]> [{h} helped {f} to get up.|{f} put an arm around {h}.] They "
         "walked slowly to {finish} together. [?They were the last ones.|All the others were there "
         "before them.]",
-        "But all the animals clapped and cheered for them. <f happy: [Thank you, {h}. You are a "
-        "true friend.|You could have won, but you helped me.]> The old owl gave {h} a prize for "
+        "But all the animals clapped and cheered for them. [?<f happy: [Thank you, {h}. You are a "
+        "true friend.|You could have won, but you helped me.]>] The old owl gave {h} a prize for "
         "[the kindest heart|being so kind].",
         "[{h} learned that it is better to be kind than to be first.|{h} knew that a friend is "
         "better than a prize.|{h} was happier than any winner.]",
-        FRIENDS_END,
     ]),
     "teamwork": ("animal", {
         "load": [
@@ -483,9 +485,10 @@ SKELETONS = {
         ],
     }, [
         INTRO,
-        ONE_DAY + ", {h} found {load.what} near {place}. <h happy: [This is enough {load.use} for "
-        "everyone!|I can make so much {load.use}!|I will take it home.]> {h} pushed and pushed, "
-        "but it did not move. [?It was much too heavy.|{h.he} pulled, but it still did not move.]",
+        ONE_DAY + ", {h} found {load.what} near {place}. [?<h happy: [This is enough {load.use} "
+        "for everyone!|I can make so much {load.use}!|I will take it home.]>] {h} pushed and "
+        "pushed, but it did not move. [?It was much too heavy.|{h.he} pulled, but it still did "
+        "not move.]",
         "{f.full} came by. <f: [Do you need some help?|Can I help you?]> <h: [No, thank you. I can "
         "do it alone.|No, I am strong. I can do it by myself.]> {h} pushed again, until {h.he} was "
         "[very tired|so tired that {h.he} fell down]. [?The sun was going down.|It was getting "
@@ -494,13 +497,12 @@ SKELETONS = {
         "alone. Will you help me, {f}?|Maybe I do need help.]> <f happy: [Of course I will!|Yes! "
         "That is what friends are for.]>",
         "So {h} and {f} pushed together. One, two, three! [?It moved a little.|Slowly, it began to "
-        "roll.] [They called their friends, and everyone helped to push.|They pushed again and "
-        "again.] Soon they had rolled it all the way home.",
+        "roll.] [?[They called their friends, and everyone helped to push.|They pushed again and "
+        "again.]] Soon they had rolled it all the way home.",
         "That evening, they made {load.use} and [everyone came to eat|all the animals had some]. "
-        "[?It was warm and good.|It tasted wonderful.] " + THANKS,
+        "[?It was warm and good.|It tasted wonderful.]",
         "[{h} learned that it is okay to ask for help.|{h} learned that together we are strong.|"
         "{h} knew that work is easy when friends do it together.]",
-        FRIENDS_END,
     ]),
     "too much": ("any", {
         "food": ["cookies", "berries", "cherries", "pancakes", "plums"],
@@ -512,8 +514,8 @@ SKELETONS = {
         "[Then {p} went out to the garden.|But when {p} was away, {h} went back to the bowl.] The "
         "{food} [looked so good|smelled so sweet]. {h} ate one. Then {h.he} ate one more, and one "
         "more, until the bowl was empty.",
-        "[Soon|After a while], {h} felt bad. {h.his} tummy hurt very much. <h sad: [Oh, my tummy "
-        "hurts!|I do not feel well.|I should not have done that.]> [?{h.he} lay down on the floor."
+        "[Soon|After a while], {h} felt bad. {h.his} tummy hurt very much. [?<h sad: [Oh, my tummy "
+        "hurts!|I do not feel well.|I should not have done that.]>] [?{h.he} lay down on the floor."
         "|{h.he} held {h.his} tummy and cried.]",
         "{p} came back and saw the empty bowl. [?{p} sat down next to {h}.|{p} was not angry, only "
         "a little sad.] <p kind: [Did you eat all the {food}, {h}?|Where are the {food}? Did you "
@@ -523,7 +525,6 @@ SKELETONS = {
         "{f}.|{h.he} gave the first one to {f} and ate only two.]",
         "[{h} learned that too much of a good thing can be bad.|{h} learned that it is better to "
         "share than to eat everything alone.|From that day on, {h} ate only a few.]",
-        HOME_END,
     ]),
     "wish": ("any", {
         "giver": [dict(kind="fish", where="caught in a net", shine="gold"),
@@ -545,20 +546,19 @@ SKELETONS = {
         "{giver.kind}. It was {giver.where}. <giver: [Please help me!|Help! I cannot get out!]> "
         "{h} [was very careful and set it free|helped it right away].",
         "<giver kind: [Thank you, {h}. I will give you one wish.|You are kind, {h}. You can have "
-        "one wish.]> {h} was so excited! {h.he} thought about {self}. [?That would be so much fun!"
-        "|What a wish that would be!]",
+        "one wish.]> [?{h} was so excited!] {h} thought about {self}. [?That would be so much "
+        "fun!|What a wish that would be!]",
         "But then {h} thought about {h.his} friend {f}. {f} {need.bad}. [{h} did not need to think "
         "anymore.|{h} knew what to do.] <h kind: {need.wish}.>",
         "The {giver.kind} [began to shine|turned around three times]. [?There was a flash of light."
         "|The air was full of tiny lights.] Just like that, {need.good}! "
         "<f happy: [What happened? I am so happy!|This is like a dream!]> {h} told {f.him} about "
         "the wish.",
-        "<f happy: [You gave your only wish to me? Thank you, {h}!|You could have wished for "
+        "[?<f happy: [You gave your only wish to me? Thank you, {h}!|You could have wished for "
         "{self}!]> <h happy: [You are my friend. That is better than {self}.|I am happy when you "
-        "are happy.]>",
+        "are happy.]>]",
         "[{h} learned that the best wish is one for a friend.|{h} knew that making a friend happy "
         "is the best gift.]",
-        FRIENDS_END,
     ]),
     "taking turns": ("any", {
         "toy": ["swing", "drum", "wagon", "sled", "toy train", "boat"],
@@ -598,21 +598,20 @@ SKELETONS = {
         ONE_DAY + ", {h} was on {h.his} way to {place} to meet {f}. [?{h.he} was in a "
         "hurry.|{h.he} was skipping down the road.] On the road, {h.he} saw {elder.kind} named "
         "{elder}. {elder.he} was carrying a heavy basket of {load}.",
-        "{elder} [walked very slowly|had to stop and rest]. [?Many people walked by, but nobody "
+        "[?{elder} [walked very slowly|had to stop and rest].] [?Many people walked by, but nobody "
         "stopped.|The basket was too heavy for {elder.him}.] {h} wanted to play, but {h.he} "
         "[stopped|felt sorry for {elder.him}]. <h kind: [Can I help you with your basket?|May I "
         "carry that for you?]>",
         "<elder: [That is very kind of you. Thank you!|Oh, yes, please! My arms are so tired.]> "
         "{h} took the basket. It was heavy, but {h.he} [did not stop|carried it all the way]. "
         "[?On the way, {elder} told {h.him} [funny stories|a story about a bear who could dance].]",
-        "When they came to {elder.his} house, {elder} gave {h} {reward}. [<h happy: Thank you! "
-        "But I was happy to help.>|{h} said thank you and smiled.] Then {h} ran to meet {f}.",
-        "<f: [Why are you so late?|Where were you?]> <h happy: [I helped {elder}, and now I "
+        "When they came to {elder.his} house, {elder} gave {h} {reward}. [?[<h happy: Thank you! "
+        "But I was happy to help.>|{h} said thank you and smiled.]] Then {h} ran to meet {f}.",
+        "[?<f: [Why are you so late?|Where were you?]> <h happy: [I helped {elder}, and now I "
         "have something to share!|I made a new friend today!]> {h} told {f} everything, and they "
-        "shared what {elder} had given {h.him}.",
+        "shared what {elder} had given {h.him}.]",
         "[{h} learned that helping others makes you happy, too.|{h} learned that a little help can "
         "mean a lot.|From that day on, {h} visited {elder} every week.]",
-        FRIENDS_END,
     ]),
     "gift for a parent": ("child", {
         "gift": [
@@ -638,7 +637,6 @@ SKELETONS = {
         "it with love.]>",
         "[{h} learned that a gift made with love is the best gift of all.|{h} learned that you do "
         "not need money to make someone happy.]",
-        HOME_END,
     ]),
 }
 
@@ -664,6 +662,7 @@ def make_character(rng, kind, taken):
     adjective = pick(rng, ADJECTIVES)
     return {
         "": name, "kind": noun, "adj": adjective, "home": home, "hobby": pick(rng, hobbies),
+        "land": pick(rng, LANDS),
         "full": name if kind == "child" else f"{name} the {noun}",
         "a": f"a~ {adjective} {noun}", **PRONOUNS[pronoun],
     }
@@ -746,11 +745,11 @@ def polish(text):
 
 
 def make_story(rng):
-    """One story of MIN_WORDS to MAX_WORDS words."""
+    """One story of MIN_WORDS to MAX_WORDS words; all skeletons are equally likely."""
+    hero_kind, slots, beats = SKELETONS[rng.choice(list(SKELETONS))]
+    if hero_kind == "any":
+        hero_kind = rng.choice(["child", "child", "animal"])
     while True:
-        hero_kind, slots, beats = SKELETONS[pick_skeleton(rng)]
-        if hero_kind == "any":
-            hero_kind = rng.choice(["child", "child", "animal"])
         hero = make_character(rng, hero_kind, ())
         friend = make_character(rng, hero_kind, (hero[""], hero["kind"]))
         values = {"h": hero, "f": friend, "p": make_parent(rng, hero)}
@@ -760,11 +759,6 @@ def make_story(rng):
         text = polish(substitute(add_dialogue(rng, text, values), values))
         if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
             return text
-
-
-def pick_skeleton(rng):
-    """The name of a skeleton; all are equally likely."""
-    return rng.choice(list(SKELETONS))
 
 
 def make_stories(seed, count):

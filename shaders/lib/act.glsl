@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation functions, by the ACT_* numbers of args.h. erf: Abramowitz and Stegun, 7.1.26 refined by one more term
-// would not do for 1e-6, so it is a rational approximation of erf on [0, 4] by its Taylor series and continued
-// fraction; see erf_f.
+// Activation functions, by the ACT_* numbers of args.h. exp, tanh and erf are guarded
+// so that no infinity arises; erf is a series near 0 and a continued fraction beyond (Abramowitz and Stegun, 7.1.6 and
+// 7.1.14), good to 1e-7.
 float safe_exp(float x)
 {
     return exp(clamp(x, -87.0, 87.0));
@@ -39,7 +39,7 @@ float erf_f(float x)
 
 float activate(uint kind, float x)
 {
-    if (kind == ACT_SILU) return x / (1.0 + safe_exp(-x));
+    if (kind == ACT_SILU) return x < -87.0 ? 0.0 : x / (1.0 + exp(-x)); /* below, the result underflows */
     if (kind == ACT_GELU_TANH) return 0.5 * x * (1.0 + tanh_f(0.7978845608028654 * (x + 0.044715 * x * x * x)));
     if (kind == ACT_GELU_ERF) return 0.5 * x * (1.0 + erf_f(0.7071067811865476 * x));
     if (kind == ACT_RELU) return max(x, 0.0);

@@ -24,10 +24,11 @@ uint argmax(uint at, uint cols)
     argmax_values[me] = top;
     argmax_ids[me] = best;
     barrier();
-    for (uint s = WG / 2u; s > 0u; s >>= 1) {
-        if (me < s) {
-            float v = argmax_values[me + s];
-            uint id = argmax_ids[me + s];
+    for (uint n = WG; n > 1u; n = (n + 1u) / 2u) {
+        uint far = me + (n + 1u) / 2u;
+        if (far < n) {
+            float v = argmax_values[far];
+            uint id = argmax_ids[far];
             if (id != 0xffffffffu && (argmax_ids[me] == 0xffffffffu || v > argmax_values[me]
                 || (v == argmax_values[me] && id < argmax_ids[me]))) {
                 argmax_values[me] = v;

@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the mat-vec kernels share: how invocations divide the rows, and the reduction of a set's accumulators.
-// A set is ROWS weight rows handled by GROUP lanes that stride over the chunks of the inner dimension.
-//   tier sub:  the lanes are those of a subgroup, whatever its size; GROUP is what the host believes it to be and
-//              only fixes the number of sets a workgroup has, WG / GROUP
-//   tier base: GROUP lanes reduce through shared memory; with GROUP = 1 there is no reduction and no barrier
+// What the mat-vec kernels share: how invocations divide the weight rows, and the sum over those that share a row.
+// A set is ROWS weight rows handled by some lanes, which stride over the chunks of the inner dimension:
+//   tier sub:  the lanes of a subgroup, whatever its size; GROUP is not used
+//   tier base: GROUP invocations (a power of two), which sum through shared memory; 1: no sum and no barrier
+// Sets go round the whole grid, so the result does not depend on its size: a wrong guess of the subgroup size costs
+// time only.
 #ifdef PUM_SUB
-uint set_lane() { return gl_SubgroupInvocationID; }
-uint set_lanes() { return gl_SubgroupSize; }
-uint set_first() { return gl_SubgroupID; }
-uint set_stride() { return gl_NumSubgroups; }
+const bool SKIP_EMPTY = true;
+// lanes are counted: in a workgroup that is no multiple of the subgroup size, some are missing
+uint set_lane() { return subgroupExclusiveAdd(1u); }
+uint set_lanes() { return subgroupAdd(1u); }
+uint set_index() { return gl_SubgroupID; }
+uint sets_per_workgroup() { return gl_NumSubgroups; }
 float set_sum(float v) { return subgroupAdd(v); }
 #else
-shared float set_words[WG];
 uint set_lane() { return gl_LocalInvocationID.x % GROUP; }
 uint set_lanes() { return GROUP; }
-uint set_first() { return gl_LocalInvocationID.x / GROUP; }
-uint set_stride() { return WG / GROUP; }
+uint set_index() { return gl_LocalInvocationID.x / GROUP; }
+uint sets_per_workgroup() { return max(WG / GROUP, 1u); }
+const bool SKIP_EMPTY = GROUP == 1u;
+shared float set_words[WG];
 float set_sum(float v)
 {
     if (GROUP == 1u) return v;
-    uint me = gl_LocalInvocationID.x;
+    uint me = gl_LocalInvocationID.x, lane = set_lane();
     set_words[me] = v;
     barrier();
     for (uint s = GROUP / 2u; s > 0u; s >>= 1) {
-        if (me % GROUP < s) set_words[me] += set_words[me + s];
+        if (lane < s) set_words[me] += set_words[me + s];
         barrier();
     }
-    float sum = set_words[me - me % GROUP];
+    float sum = set_words[me - lane];
     barrier();
     return sum;
 }

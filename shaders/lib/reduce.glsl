@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reductions over the workgroup; every invocation must call them and gets the result. WG is a power of two.
+// Reductions over the workgroup; every invocation must call them and gets the result. WG may be any number.
 // Needs WG and, in tier sub, the subgroup extensions. The order of sums depends on the device alone.
 shared float reduce_words[WG];
 
@@ -23,8 +23,9 @@ shared float reduce_words[WG];
         uint me = gl_LocalInvocationID.x; \
         reduce_words[me] = v; \
         barrier(); \
-        for (uint s = WG / 2u; s > 0u; s >>= 1) { \
-            if (me < s) reduce_words[me] = merge(reduce_words[me], reduce_words[me + s]); \
+        for (uint n = WG; n > 1u; n = (n + 1u) / 2u) { \
+            uint far = me + (n + 1u) / 2u; \
+            if (far < n) reduce_words[me] = merge(reduce_words[me], reduce_words[far]); \
             barrier(); \
         } \
         v = reduce_words[0]; \

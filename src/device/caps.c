@@ -13,7 +13,8 @@ static const struct {
     { "i8", PUM_CAP_I8 },                 { "dot8", PUM_CAP_DOT8 },
     { "coop", PUM_CAP_COOP },             { "timeline", PUM_CAP_TIMELINE },
     { "timestamps", PUM_CAP_TIMESTAMPS }, { "budget", PUM_CAP_MEMORY_BUDGET },
-    { "unified", PUM_CAP_UNIFIED },
+    { "unified", PUM_CAP_UNIFIED },       { "size-control", PUM_CAP_SUBGROUP_SIZE_CONTROL },
+    { "query-reset", PUM_CAP_HOST_QUERY_RESET },
 };
 
 static const struct {
@@ -40,7 +41,7 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
         if (i < PUM_COUNT(bit_names)) *out_bits |= bit_names[i].bits;
         else if (n > 0) {
             pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, timeline, "
-                     "timestamps, budget or unified", (int)PUM_MIN(n, 40u), text);
+                     "timestamps, budget, unified, size-control or query-reset", (int)PUM_MIN(n, 40u), text);
             return false;
         }
         text += n + (text[n] == ',');

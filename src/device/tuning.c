@@ -1,12 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Generic values, a family's rows over them, then the device's limits. */
+ * Generic values, a family's rows over them, then the device's limits: what comes out runs on the device whatever the
+ * rows say. The numbers are the table's; here stand only the relations that kernels rely on between them. */
 #include "tuning.h"
 
 #include "family.h"
 
-static void clamp_workgroup(uint32_t *wg, const pum_caps *caps)
+/* Workgroup sizes halve until they fit, so a power of two stays one. Kernels of the sub tier take it that subgroups are
+ * full: a whole number of them, at least one. */
+static void fit_workgroup(uint32_t *wg, const pum_caps *caps)
 {
-    while (*wg > 1 && (*wg > caps->max_workgroup_invocations || *wg > caps->max_workgroup_size[0])) *wg /= 2;
+    uint32_t most = PUM_MIN(caps->max_workgroup_invocations, caps->max_workgroup_size[0]);
+    *wg = PUM_MAX(*wg, 1u);
+    if ((caps->bits & PUM_CAP_SUBGROUP) && caps->subgroup_size) {
+        *wg = (uint32_t)pum_align_up(*wg, caps->subgroup_size);
+    }
+    while (*wg > 1 && *wg > most) *wg /= 2;
+}
+
+static bool tile_fits(const pum_tuning *t, const pum_caps *caps)
+{
+    /* matmul.comp keeps BK slices of both tiles in shared memory, a word of padding each */
+    uint64_t bytes = 4ull * t->matmul_bk * ((uint64_t)t->matmul_bm + t->matmul_bn + 2);
+    return t->matmul_wg <= caps->max_workgroup_invocations && t->matmul_wg <= caps->max_workgroup_size[0]
+        && bytes <= caps->shared_memory_bytes;
+}
+
+/* WG = (BM / TM) * (BN / TN): a smaller tile is a smaller workgroup. */
+static void fit_tile(pum_tuning *t, const pum_caps *caps)
+{
+    t->matmul_wg = t->matmul_bm / t->matmul_tm * (t->matmul_bn / t->matmul_tn);
+    while (!tile_fits(t, caps)) {
+        if (t->matmul_bm > t->matmul_tm && t->matmul_bm >= t->matmul_bn) t->matmul_bm /= 2;
+        else if (t->matmul_bn > t->matmul_tn) t->matmul_bn /= 2;
+        else if (t->matmul_bk > 4) t->matmul_bk /= 2;
+        else break;
+        t->matmul_wg = t->matmul_bm / t->matmul_tm * (t->matmul_bn / t->matmul_tn);
+    }
 }
 
 void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
@@ -20,21 +49,19 @@ void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
     if (caps->family == PUM_GPU_##id) t.field = value;
 #include "tuning.def"
 #undef PUM_TUNING
-    clamp_workgroup(&t.matvec_wg, caps);
-    clamp_workgroup(&t.attn_decode_wg, caps);
-    clamp_workgroup(&t.attn_prefill_wg, caps);
-    clamp_workgroup(&t.norm_wg, caps);
-    clamp_workgroup(&t.sample_wg, caps);
-    clamp_workgroup(&t.elementwise_wg, caps);
+    fit_workgroup(&t.matvec_wg, caps);
+    fit_workgroup(&t.attn_decode_wg, caps);
+    fit_workgroup(&t.attn_prefill_wg, caps);
+    fit_workgroup(&t.norm_wg, caps);
+    fit_workgroup(&t.sample_wg, caps);
+    fit_workgroup(&t.elementwise_wg, caps);
     if (t.matvec_group > t.matvec_wg) t.matvec_group = t.matvec_wg;
-    if (!t.matmul_reg) { /* tiles: smaller ones where the workgroup or its shared memory does not fit */
-        uint32_t bytes = 4 * t.matmul_bk * (t.matmul_bm + t.matmul_bn + 2);
-        while (t.matmul_bm > t.matmul_tm
-               && (t.matmul_wg > caps->max_workgroup_invocations || bytes > caps->shared_memory_bytes)) {
-            t.matmul_bm /= 2;
-            t.matmul_wg /= 2;
-            bytes = 4 * t.matmul_bk * (t.matmul_bm + t.matmul_bn + 2);
-        }
+    if (t.matmul_reg) { /* 8 x 8 sums an invocation: matmul_reg.comp */
+        fit_workgroup(&t.matmul_wg, caps);
+        t.matmul_bm = 8;
+        t.matmul_bn = 8 * t.matmul_wg;
+    } else {
+        fit_tile(&t, caps);
     }
     *out_tuning = t;
 }

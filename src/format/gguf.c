@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The GGUF reader. Open walks the whole header once, with a cursor that never passes the file's end, and
- * stops at the first thing that is wrong; after it every range handed out is known to be good.
- * Memory is taken only for counts that the file is long enough to hold, so a damaged count cannot ask for
- * more than a few times the file's size. Strings and tensors stay in the mapped file; nothing is copied.
- * Does not decide which keys a model needs or which types can be computed with. */
+ * The GGUF reader. Open walks the whole header once, with a cursor that never passes the file's
+ * end, and stops at the first thing that is wrong; after it every range handed out is known to be
+ * good. Memory is taken only for counts that the file is long enough to hold, so a damaged count
+ * cannot ask for more than a few times the file's size. Strings and tensors stay in the mapped
+ * file; nothing is copied. Does not decide which keys a model needs or which types can be computed
+ * with. */
 #include "gguf.h"
 
 #include <stdio.h>
@@ -11,21 +12,24 @@
 #include <string.h>
 
 enum {
-    MIN_KV_BYTES = 8 + 1 + 4 + 1,              /* key length, one character, type, one byte */
-    MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,  /* name, dimensions, type, offset */
+    MIN_KV_BYTES = 8 + 1 + 4 + 1,             /* key length, one character, type, one byte */
+    MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8, /* name, dimensions, type, offset */
     MAX_NAME_BYTES = 65535,
     MAX_ALIGNMENT = 1 << 20,
-    DEFAULT_ALIGNMENT = 32
+    DEFAULT_ALIGNMENT = 32,
+    MAX_STEPS_PER_SLOT = 64 /* looking up takes one or two, unless names were made to collide */
 };
 
 static const struct {
     const char *name;
     uint32_t bytes; /* 0 = variable */
 } value_types[PUM_GGUF_TYPE_COUNT] = {
-    [PUM_GGUF_U8] = { "u8", 1 },   [PUM_GGUF_I8] = { "i8", 1 },   [PUM_GGUF_U16] = { "u16", 2 },
-    [PUM_GGUF_I16] = { "i16", 2 }, [PUM_GGUF_U32] = { "u32", 4 }, [PUM_GGUF_I32] = { "i32", 4 },
-    [PUM_GGUF_F32] = { "f32", 4 }, [PUM_GGUF_BOOL] = { "bool", 1 }, [PUM_GGUF_STRING] = { "string", 0 },
-    [PUM_GGUF_ARRAY] = { "array", 0 }, [PUM_GGUF_U64] = { "u64", 8 }, [PUM_GGUF_I64] = { "i64", 8 },
+    [PUM_GGUF_U8] = { "u8", 1 },         [PUM_GGUF_I8] = { "i8", 1 },
+    [PUM_GGUF_U16] = { "u16", 2 },       [PUM_GGUF_I16] = { "i16", 2 },
+    [PUM_GGUF_U32] = { "u32", 4 },       [PUM_GGUF_I32] = { "i32", 4 },
+    [PUM_GGUF_F32] = { "f32", 4 },       [PUM_GGUF_BOOL] = { "bool", 1 },
+    [PUM_GGUF_STRING] = { "string", 0 }, [PUM_GGUF_ARRAY] = { "array", 0 },
+    [PUM_GGUF_U64] = { "u64", 8 },       [PUM_GGUF_I64] = { "i64", 8 },
     [PUM_GGUF_F64] = { "f64", 8 },
 };
 
@@ -33,7 +37,7 @@ static const struct {
 typedef struct name_index {
     uint32_t *slots;
     uint64_t mask;
-    uint64_t steps; /* taken by all insertions so far: bounded, since a file can be made to collide */
+    uint64_t steps; /* taken by all insertions so far */
 } name_index;
 
 typedef struct kv {
@@ -80,7 +84,8 @@ bool pum_str_equal(pum_str s, const char *text)
 
 /* ---- faults ---- */
 
-static pumice_status fault(const reader *r, pumice_status status, const char *fmt, ...) PUM_PRINTF(3, 4);
+static pumice_status fault(const reader *r, pumice_status status, const char *fmt, ...)
+    PUM_PRINTF(3, 4);
 static pumice_status fault(const reader *r, pumice_status status, const char *fmt, ...)
 {
     char text[320];
@@ -91,7 +96,8 @@ static pumice_status fault(const reader *r, pumice_status status, const char *fm
     const char *path = r->g->path;
     size_t n = strlen(path);
     bool cut = n > 150; /* the end of a long path says more than its beginning */
-    return pum_fail(r->err, status, "'%s%s' %s", cut ? "..." : "", cut ? path + n - 150 : path, text);
+    return pum_fail(r->err, status, "'%s%s' %s", cut ? "..." : "", cut ? path + n - 150 : path,
+                    text);
 }
 
 /* A name for messages: at most 80 bytes of it (already known to be printable). */
@@ -99,8 +105,8 @@ static pumice_status fault(const reader *r, pumice_status status, const char *fm
 
 static pumice_status cut_off(const reader *r, const char *what)
 {
-    return fault(r, PUMICE_ERROR_FORMAT, "is cut off or damaged: %s passes the end of the file; download it again",
-                 what);
+    return fault(r, PUMICE_ERROR_FORMAT,
+                 "is cut off or damaged: %s passes the end of the file; download it again", what);
 }
 
 /* ---- the cursor ---- */
@@ -155,7 +161,8 @@ static bool index_init(name_index *x, uint64_t count)
 }
 
 /* The slot that holds `name`, or the free one where it belongs. */
-static uint32_t *index_slot(const pum_gguf *g, const name_index *x, name_at at, pum_str name, uint64_t *steps)
+static uint32_t *index_slot(const pum_gguf *g, const name_index *x, name_at at, pum_str name,
+                            uint64_t *steps)
 {
     uint64_t h = pum_hash(PUM_HASH_START, name.data, name.count);
     for (uint64_t i = h ^ h >> 32;; i++) {
@@ -167,16 +174,25 @@ static uint32_t *index_slot(const pum_gguf *g, const name_index *x, name_at at, 
     }
 }
 
-/* false when the name is there already, or when the names collide as no honest file's do. */
-static bool index_add(const pum_gguf *g, name_index *x, name_at at, size_t index)
+static pumice_status index_add(const reader *r, name_index *x, name_at at, size_t index,
+                               const char *what)
 {
-    uint32_t *slot = index_slot(g, x, at, at(g, index), &x->steps);
-    if (*slot || x->steps > 64 * (x->mask + 1)) return false;
+    pum_str name = at(r->g, index);
+    uint32_t *slot = index_slot(r->g, x, at, name, &x->steps);
+    if (*slot) {
+        return fault(r, PUMICE_ERROR_FORMAT, "is damaged: the %s '%.*s' is there twice", what,
+                     NAME(name));
+    }
+    if (x->steps > MAX_STEPS_PER_SLOT * (x->mask + 1)) {
+        return fault(r, PUMICE_ERROR_FORMAT,
+                     "has names that were made to collide, up to the %s '%.*s'", what, NAME(name));
+    }
     *slot = (uint32_t)index + 1;
-    return true;
+    return PUMICE_OK;
 }
 
-static bool index_find(const pum_gguf *g, const name_index *x, name_at at, const char *name, size_t *out)
+static bool index_find(const pum_gguf *g, const name_index *x, name_at at, const char *name,
+                       size_t *out)
 {
     uint64_t steps = 0;
     uint32_t slot = *index_slot(g, x, at, (pum_str){ name, strlen(name) }, &steps);
@@ -193,7 +209,8 @@ const char *pum_gguf_type_name(pum_gguf_type type)
 
 static pumice_status bad_value(const reader *r, pum_str key, const char *why)
 {
-    return fault(r, PUMICE_ERROR_FORMAT, "is cut off or damaged: the value of '%.*s' %s", NAME(key), why);
+    return fault(r, PUMICE_ERROR_FORMAT, "is cut off or damaged: the value of '%.*s' %s", NAME(key),
+                 why);
 }
 
 static bool are_bools(const uint8_t *p, uint64_t count)
@@ -211,15 +228,17 @@ static pumice_status read_array(reader *r, pum_str key, pum_gguf_value *v)
     v->count = read_u64(p + 4);
     v->data = r->g->data + r->pos;
     if (item == PUM_GGUF_ARRAY) {
-        return fault(r, PUMICE_ERROR_UNSUPPORTED, "has an array of arrays in '%.*s', which is not supported",
-                     NAME(key));
+        return fault(r, PUMICE_ERROR_UNSUPPORTED,
+                     "has an array of arrays in '%.*s', which is not supported", NAME(key));
     }
     if (item >= PUM_GGUF_TYPE_COUNT) {
-        return fault(r, PUMICE_ERROR_FORMAT, "has items of the unknown type %u in '%.*s'", item, NAME(key));
+        return fault(r, PUMICE_ERROR_FORMAT, "has items of the unknown type %u in '%.*s'", item,
+                     NAME(key));
     }
     v->item_type = (pum_gguf_type)item;
     if (item == PUM_GGUF_STRING) {
-        if (v->count > left(r) / 8) return bad_value(r, key, "has more items than the file has room for");
+        if (v->count > left(r) / 8)
+            return bad_value(r, key, "has more items than the file has room for");
         for (uint64_t i = 0; i < v->count; i++) {
             pum_str s;
             if (!take_str(r, &s)) return bad_value(r, key, "passes the end of the file");
@@ -242,7 +261,8 @@ static pumice_status read_value(reader *r, pum_str key, pum_gguf_value *v)
     if (!p) return bad_value(r, key, "passes the end of the file");
     uint32_t type = read_u32(p);
     if (type >= PUM_GGUF_TYPE_COUNT) {
-        return fault(r, PUMICE_ERROR_FORMAT, "has a value of the unknown type %u in '%.*s'", type, NAME(key));
+        return fault(r, PUMICE_ERROR_FORMAT, "has a value of the unknown type %u in '%.*s'", type,
+                     NAME(key));
     }
     *v = (pum_gguf_value){ .type = (pum_gguf_type)type, .count = 1, .data = r->g->data + r->pos };
     if (type == PUM_GGUF_ARRAY) return read_array(r, key, v);
@@ -260,7 +280,8 @@ static pumice_status read_value(reader *r, pum_str key, pum_gguf_value *v)
 static pumice_status read_metadata(reader *r, pum_gguf *g, uint64_t count)
 {
     if (count > left(r) / MIN_KV_BYTES || count >= UINT32_MAX) {
-        return fault(r, PUMICE_ERROR_FORMAT, "is cut off or damaged: its header says %llu metadata entries",
+        return fault(r, PUMICE_ERROR_FORMAT,
+                     "is cut off or damaged: its header says %llu metadata entries",
                      (unsigned long long)count);
     }
     g->kvs = pum_alloc_array((size_t)count, sizeof *g->kvs);
@@ -275,10 +296,7 @@ static pumice_status read_metadata(reader *r, pum_gguf *g, uint64_t count)
                          (unsigned long long)i);
         }
         PUM_TRY(read_value(r, e->key, &e->value));
-        if (!index_add(g, &g->kv_index, kv_name, (size_t)i)) {
-            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: the metadata key '%.*s' is there twice",
-                         NAME(e->key));
-        }
+        PUM_TRY(index_add(r, &g->kv_index, kv_name, (size_t)i, "metadata key"));
         g->n_kvs++;
     }
     return PUMICE_OK;
@@ -289,9 +307,10 @@ static pumice_status read_alignment(const reader *r, pum_gguf *g)
     g->alignment = DEFAULT_ALIGNMENT;
     const pum_gguf_value *v = pum_gguf_find(g, "general.alignment");
     if (!v) return PUMICE_OK;
-    if (!pum_gguf_u64(g, "general.alignment", &g->alignment) || g->alignment < 8
-        || g->alignment > MAX_ALIGNMENT || (g->alignment & (g->alignment - 1))) {
-        return fault(r, PUMICE_ERROR_FORMAT, "is damaged: general.alignment must be a power of two from 8 to %d",
+    if (!pum_gguf_u64(g, "general.alignment", &g->alignment) || g->alignment < 8 ||
+        g->alignment > MAX_ALIGNMENT || (g->alignment & (g->alignment - 1))) {
+        return fault(r, PUMICE_ERROR_FORMAT,
+                     "is damaged: general.alignment must be a power of two from 8 to %d",
                      MAX_ALIGNMENT);
     }
     return PUMICE_OK;
@@ -305,8 +324,9 @@ static pumice_status read_shape(reader *r, pum_gguf_tensor *t)
     if (!p) return cut_off(r, "the list of tensors");
     t->n_dims = read_u32(p);
     if (t->n_dims < 1 || t->n_dims > 4) {
-        return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor '%.*s' has %u dimensions, not 1 to 4",
-                     NAME(t->name), t->n_dims);
+        return fault(r, PUMICE_ERROR_FORMAT,
+                     "is damaged: tensor '%.*s' has %u dimensions, not 1 to 4", NAME(t->name),
+                     t->n_dims);
     }
     if (!(p = take(r, 8 * t->n_dims + 12))) return cut_off(r, "the list of tensors");
     for (uint32_t d = 0; d < 4; d++) t->ne[d] = d < t->n_dims ? read_u64(p + 8 * d) : 1;
@@ -314,23 +334,29 @@ static pumice_status read_shape(reader *r, pum_gguf_tensor *t)
     uint32_t type = read_u32(p);
     if (!pum_dtype_from_gguf(type, &t->type)) {
         return fault(r, PUMICE_ERROR_UNSUPPORTED,
-                     "stores tensor '%.*s' in ggml type %u, which is not known here; use another quantization of "
-                     "the model", NAME(t->name), type);
+                     "stores tensor '%.*s' in ggml type %u, which is not known here; use another "
+                     "quantization of "
+                     "the model",
+                     NAME(t->name), type);
     }
     uint64_t elems = 1;
     for (uint32_t d = 0; d < 4; d++) {
         if (t->ne[d] == 0 || !pum_mul_u64(elems, t->ne[d], &elems) || elems > INT64_MAX) {
-            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor '%.*s' has an impossible size", NAME(t->name));
+            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor '%.*s' has an impossible size",
+                         NAME(t->name));
         }
     }
     const pum_dtype_info *info = pum_dtype_get(t->type);
-    if (!pum_dtype_row_bytes(t->type, t->ne[0], &t->bytes)) {
-        return fault(r, PUMICE_ERROR_FORMAT,
-                     "is damaged: the rows of tensor '%.*s' have %llu elements, not whole blocks of %u (%s)",
-                     NAME(t->name), (unsigned long long)t->ne[0], info->block_elems, info->name);
+    if (t->ne[0] % info->block_elems) {
+        return fault(
+            r, PUMICE_ERROR_FORMAT,
+            "is damaged: the rows of tensor '%.*s' have %llu elements, not whole blocks of %u (%s)",
+            NAME(t->name), (unsigned long long)t->ne[0], info->block_elems, info->name);
     }
-    if (!pum_mul_u64(t->bytes, elems / t->ne[0], &t->bytes)) {
-        return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor '%.*s' has an impossible size", NAME(t->name));
+    if (!pum_dtype_row_bytes(t->type, t->ne[0], &t->bytes) ||
+        !pum_mul_u64(t->bytes, elems / t->ne[0], &t->bytes)) {
+        return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor '%.*s' has an impossible size",
+                     NAME(t->name));
     }
     return PUMICE_OK;
 }
@@ -342,17 +368,17 @@ static pumice_status read_tensor_list(reader *r, pum_gguf *g, uint64_t count, ui
         pum_gguf_tensor *t = &g->tensors[i];
         if (!take_str(r, &t->name)) return cut_off(r, "the list of tensors");
         if (!is_name(t->name)) {
-            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor %llu has a bad name", (unsigned long long)i);
+            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor %llu has a bad name",
+                         (unsigned long long)i);
         }
         PUM_TRY(read_shape(r, t));
         offsets[i] = read_u64(r->g->data + r->pos - 8);
         if (offsets[i] % g->alignment) {
-            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensor '%.*s' is not aligned to %llu bytes",
-                         NAME(t->name), (unsigned long long)g->alignment);
+            return fault(r, PUMICE_ERROR_FORMAT,
+                         "is damaged: tensor '%.*s' is not aligned to %llu bytes", NAME(t->name),
+                         (unsigned long long)g->alignment);
         }
-        if (!index_add(g, &g->tensor_index, tensor_name, (size_t)i)) {
-            return fault(r, PUMICE_ERROR_FORMAT, "is damaged: the tensor '%.*s' is there twice", NAME(t->name));
-        }
+        PUM_TRY(index_add(r, &g->tensor_index, tensor_name, (size_t)i, "tensor"));
         g->n_tensors++;
     }
     return PUMICE_OK;
@@ -366,7 +392,8 @@ static pumice_status place_tensors(const reader *r, pum_gguf *g, const uint64_t 
         pum_gguf_tensor *t = &g->tensors[i];
         if (offsets[i] > room || t->bytes > room - offsets[i]) {
             return fault(r, PUMICE_ERROR_FORMAT,
-                         "is cut off or damaged: tensor '%.*s' passes the end of the file; download it again",
+                         "is cut off or damaged: tensor '%.*s' passes the end of the file; "
+                         "download it again",
                          NAME(t->name));
         }
         t->data = g->data + base + offsets[i];
@@ -376,22 +403,24 @@ static pumice_status place_tensors(const reader *r, pum_gguf *g, const uint64_t 
 
 static int by_address(const void *a, const void *b)
 {
-    const pum_gguf_tensor *x = *(const pum_gguf_tensor *const *)a, *y = *(const pum_gguf_tensor *const *)b;
+    const pum_gguf_tensor *x = *(const pum_gguf_tensor *const *)a,
+                          *y = *(const pum_gguf_tensor *const *)b;
     return x->data < y->data ? -1 : x->data > y->data;
 }
 
 static pumice_status check_overlap(const reader *r, const pum_gguf *g)
 {
     const pum_gguf_tensor **sorted = pum_alloc_array(g->n_tensors, sizeof *sorted);
-    if (!sorted) return fault(r, PUMICE_ERROR_HOST_MEMORY, "cannot be opened: no memory for its tensors");
+    if (!sorted)
+        return fault(r, PUMICE_ERROR_HOST_MEMORY, "cannot be opened: no memory for its tensors");
     for (size_t i = 0; i < g->n_tensors; i++) sorted[i] = &g->tensors[i];
     if (g->n_tensors) qsort(sorted, g->n_tensors, sizeof *sorted, by_address);
     pumice_status status = PUMICE_OK;
     for (size_t i = 1; i < g->n_tensors && status == PUMICE_OK; i++) {
         const pum_gguf_tensor *a = sorted[i - 1], *b = sorted[i];
         if ((uint64_t)(b->data - a->data) < a->bytes) {
-            status = fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensors '%.*s' and '%.*s' overlap", NAME(a->name),
-                           NAME(b->name));
+            status = fault(r, PUMICE_ERROR_FORMAT, "is damaged: tensors '%.*s' and '%.*s' overlap",
+                           NAME(a->name), NAME(b->name));
         }
     }
     pum_free(sorted);
@@ -428,15 +457,16 @@ static pumice_status read_header(reader *r, pum_gguf *g)
         return fault(r, PUMICE_ERROR_FORMAT, "is not a GGUF file: its first bytes are not 'GGUF'");
     }
     g->version = read_u32(p + 4);
-    uint32_t swapped = g->version >> 24 | (g->version >> 8 & 0xff00) | (g->version << 8 & 0xff0000)
-                     | g->version << 24;
+    uint32_t swapped = g->version >> 24 | (g->version >> 8 & 0xff00) |
+                       (g->version << 8 & 0xff0000) | g->version << 24;
     if (swapped >= 1 && swapped <= 0xffff) {
-        return fault(r, PUMICE_ERROR_UNSUPPORTED,
-                     "is a big-endian GGUF file; convert the model again for little-endian machines");
+        return fault(
+            r, PUMICE_ERROR_UNSUPPORTED,
+            "is a big-endian GGUF file; convert the model again for little-endian machines");
     }
     if (g->version != 2 && g->version != 3) {
-        return fault(r, PUMICE_ERROR_UNSUPPORTED, "is GGUF version %u; only 2 and 3 can be read%s", g->version,
-                     g->version == 1 ? ", so convert the model again" : "");
+        return fault(r, PUMICE_ERROR_UNSUPPORTED, "is GGUF version %u; only 2 and 3 can be read%s",
+                     g->version, g->version == 1 ? ", so convert the model again" : "");
     }
     if (!(p = take(r, 16))) return cut_off(r, "the header");
     uint64_t n_tensors = read_u64(p), n_kvs = read_u64(p + 8);
@@ -453,8 +483,8 @@ static pumice_status open_bytes(pum_gguf *g, const char *name, pumice_error *err
     return read_header(&r, g);
 }
 
-pumice_status pum_gguf_open_memory(const void *data, size_t bytes, const char *name, pum_gguf **out_gguf,
-                                   pumice_error *err)
+pumice_status pum_gguf_open_memory(const void *data, size_t bytes, const char *name,
+                                   pum_gguf **out_gguf, pumice_error *err)
 {
     *out_gguf = NULL;
     pum_gguf *g = pum_alloc(sizeof *g);
@@ -542,11 +572,17 @@ const pum_gguf_tensor *pum_gguf_tensor_find(const pum_gguf *gguf, const char *na
 static bool get_integer(pum_gguf_type type, const uint8_t *p, uint64_t *out, bool *negative)
 {
     switch (type) {
-    case PUM_GGUF_U8: case PUM_GGUF_U16: case PUM_GGUF_U32: case PUM_GGUF_U64:
+    case PUM_GGUF_U8:
+    case PUM_GGUF_U16:
+    case PUM_GGUF_U32:
+    case PUM_GGUF_U64:
         *out = read_le(p, value_types[type].bytes);
         *negative = false;
         return true;
-    case PUM_GGUF_I8: case PUM_GGUF_I16: case PUM_GGUF_I32: case PUM_GGUF_I64: {
+    case PUM_GGUF_I8:
+    case PUM_GGUF_I16:
+    case PUM_GGUF_I32:
+    case PUM_GGUF_I64: {
         uint32_t bits = 8 * value_types[type].bytes;
         uint64_t v = read_le(p, value_types[type].bytes);
         *negative = v >> (bits - 1);
@@ -620,7 +656,8 @@ bool pum_gguf_f32(const pum_gguf *gguf, const char *key, float *out)
     const pum_gguf_value *v = pum_gguf_find(gguf, key);
     double x;
     if (!v || !get_f64(v->type, v->data, &x)) return false;
-    if (x > 3.4028234e38 || x < -3.4028234e38) { /* an f64 that no float holds; infinities stay what they are */
+    if (x > 3.4028234e38 ||
+        x < -3.4028234e38) { /* an f64 that no float holds; infinities stay what they are */
         if (v->type != PUM_GGUF_F32) return false;
     }
     *out = (float)x;
@@ -663,7 +700,8 @@ bool pum_gguf_item_f64(const pum_gguf_value *array, uint64_t index, double *out)
     return p && get_f64(array->item_type, p, out);
 }
 
-bool pum_gguf_next_str(const pum_gguf_value *array, const uint8_t **cursor, uint64_t *index, pum_str *out)
+bool pum_gguf_next_str(const pum_gguf_value *array, const uint8_t **cursor, uint64_t *index,
+                       pum_str *out)
 {
     if (array->type != PUM_GGUF_ARRAY || array->item_type != PUM_GGUF_STRING) return false;
     if (!*cursor) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The merge engine of both kinds of BPE: symbols in a chain, candidates in a heap. Joining makes older
- * candidates stale; a stale one is told by its length when it is taken out, so none is ever searched for.
- * Which pairs may be joined, and in what order, is the caller's `find`. n log n in the number of symbols. */
+ * The merge engine of both kinds of BPE: symbols in a chain, candidates in a heap. Joining makes
+ * older candidates stale; a stale one is told by its length when it is taken out, so none is ever
+ * searched for. Which pairs may be joined, and in what order, is the caller's `find`. n log n in
+ * the number of symbols. */
 #include "tokenizer_impl.h"
 
 bool pum_merger_push(pum_merger *m, uint32_t start, uint32_t length, uint32_t id)
@@ -44,7 +45,8 @@ static pum_candidate heap_pop(pum_merger *m)
     return top;
 }
 
-static bool consider(pum_merger *m, const pum_tokenizer *t, const char *text, pum_merge_find find, int32_t left)
+static bool consider(pum_merger *m, const pum_tokenizer *t, const char *text, pum_merge_find find,
+                     int32_t left)
 {
     if (left < 0) return true;
     const pum_symbol *a = &m->symbols.data[left];
@@ -52,7 +54,8 @@ static bool consider(pum_merger *m, const pum_tokenizer *t, const char *text, pu
     const pum_symbol *b = &m->symbols.data[a->next];
     uint32_t key, id;
     if (!find(t, text, a, b, &key, &id)) return true;
-    return heap_push(m, (pum_candidate){ (uint64_t)key << 32 | (uint32_t)left, a->length + b->length, id });
+    return heap_push(
+        m, (pum_candidate){ (uint64_t)key << 32 | (uint32_t)left, a->length + b->length, id });
 }
 
 bool pum_merger_run(pum_merger *m, const pum_tokenizer *t, const char *text, pum_merge_find find)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cuts special tokens out of a text. The longest token is looked for first, in all of the text, then the next
- * one in what is left: that order decides when two overlap (llama.cpp does it so). A vocabulary may have
- * thousands of special tokens, of which a text has few, so a bitmap of the text's 4-byte groups rules nearly
- * all of them out before they are searched for. */
+ * Cuts special tokens out of a text. The longest token is looked for first, in all of the text,
+ * then the next one in what is left: that order decides when two overlap (llama.cpp does it so). A
+ * vocabulary may have thousands of special tokens, of which a text has few, so a bitmap of the
+ * text's 4-byte groups rules nearly all of them out before they are searched for. */
 #include "tokenizer_impl.h"
 
 #include <stdlib.h>
@@ -34,7 +34,8 @@ bool pum_special_init(pum_tokenizer *t)
         uint8_t type = t->types[i];
         size_t n;
         pum_strings_at(&t->pieces, i, &n);
-        if (n == 0 || (type != PUM_TOKEN_CONTROL && type != PUM_TOKEN_UNKNOWN && type != PUM_TOKEN_USER_DEFINED)) {
+        if (n == 0 || (type != PUM_TOKEN_CONTROL && type != PUM_TOKEN_UNKNOWN &&
+                       type != PUM_TOKEN_USER_DEFINED)) {
             continue;
         }
         special_order s = { (uint32_t)n, i };
@@ -42,7 +43,8 @@ bool pum_special_init(pum_tokenizer *t)
     }
     if (ok && list.count) qsort(list.data, list.count, sizeof *list.data, longest_first);
     ok = ok && pum_array_reserve(&t->specials, list.count);
-    for (size_t i = 0; ok && i < list.count; i++) t->specials.data[t->specials.count++] = list.data[i].id;
+    for (size_t i = 0; ok && i < list.count; i++)
+        t->specials.data[t->specials.count++] = list.data[i].id;
     pum_array_free(&list);
     return ok;
 }
@@ -92,13 +94,11 @@ static const char *find(const char *text, size_t bytes, const char *piece, size_
     return NULL;
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Appends the fragment, with every occurrence of token `id` in it cut out. */
-static bool cut_fragment(const pum_tokenizer *t, const char *text, pum_fragment f, uint32_t id, pum_fragments *out)
+static bool cut_fragment(const pum_tokenizer *t, const char *text, pum_fragment f, uint32_t id,
+                         pum_fragments *out)
 {
     size_t n;
     const char *piece = pum_strings_at(&t->pieces, id, &n);
@@ -106,7 +106,8 @@ static bool cut_fragment(const pum_tokenizer *t, const char *text, pum_fragment 
         const char *hit = find(text + f.start, f.length, piece, n);
         if (!hit) return pum_array_push(out, f);
         uint32_t at = (uint32_t)(hit - text), end = f.start + f.length;
-        pum_fragment before = { f.start, at - f.start, -1 }, token = { at, (uint32_t)n, (int32_t)id };
+        pum_fragment before = { f.start, at - f.start, -1 },
+                     token = { at, (uint32_t)n, (int32_t)id };
         if (before.length && !pum_array_push(out, before)) return false;
         if (!pum_array_push(out, token)) return false;
         f.start = at + (uint32_t)n;
@@ -129,7 +130,8 @@ static bool occurs(const pum_tokenizer *t, const char *text, const pum_fragments
     return false;
 }
 
-bool pum_special_split(const pum_tokenizer *t, const char *text, size_t bytes, bool parse, pum_fragments *out)
+bool pum_special_split(const pum_tokenizer *t, const char *text, size_t bytes, bool parse,
+                       pum_fragments *out)
 {
     out->count = 0;
     pum_fragments next = { 0 };

@@ -53,8 +53,9 @@ typedef struct pum_vk_buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
     uint64_t size_bytes;
+    uint64_t allocated_bytes; /* what the memory takes: size_bytes and the driver's rounding */
     void *mapped;      /* NULL when the host cannot see it */
-    bool coherent;
+    bool coherent;     /* false: only pum_vk_buffer_read and _write may be used, not `mapped` itself */
 } pum_vk_buffer;
 
 /* Fails with DEVICE_MEMORY (says how much was asked, used and allowed), leaving *out_buffer zero. `what` names
@@ -86,20 +87,29 @@ pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipel
                                        pumice_error *err);
 pumice_status pum_vk_pipeline_get(pum_vk_device *device, const pum_vk_pipeline_key *key,
                                   pum_vk_pipeline *out_pipeline, pumice_error *err);
-/* Writes the pipeline cache file if anything was added; called by destroy too. Errors are only logged. */
+/* Writes the pipeline cache file if it would differ from what is there; called by destroy too. Errors are only logged,
+ * at debug level. */
 void pum_vk_pipeline_cache_save(pum_vk_device *device);
 
 /* ---- for exec/ ---- */
 const struct VolkDeviceTable *pum_vk_table(const pum_vk_device *device);
 VkDevice pum_vk_handle(const pum_vk_device *device);
 uint32_t pum_vk_queue_family(const pum_vk_device *device);
-/* Submits command buffers as one batch. *out_ticket is a rising number that pum_vk_wait takes. Locked inside. */
+/* Submits command buffers as one batch. *out_ticket is a rising number (never 0) that pum_vk_wait takes. Locked inside.
+ * Tickets finish in order. */
 pumice_status pum_vk_submit(pum_vk_device *device, const VkCommandBuffer *buffers, uint32_t count,
                             uint64_t *out_ticket, pumice_error *err);
 /* Waits until the ticket's work is done (timeline semaphore, or a fence per submit where there are none). */
 pumice_status pum_vk_wait(pum_vk_device *device, uint64_t ticket, pumice_error *err);
 bool pum_vk_done(pum_vk_device *device, uint64_t ticket); /* without waiting */
+/* Waits until the device has nothing left to do, as well as a failing driver lets it; for clean-up paths. */
+void pum_vk_idle(pum_vk_device *device);
 /* Status and sentence for a failed Vulkan call; marks the device lost when it is. */
 pumice_status pum_vk_fail(pum_vk_device *device, VkResult result, const char *what, pumice_error *err);
+/* Width of a timestamp on the device's queue, in bits; 0 = no timestamps. */
+uint32_t pum_vk_timestamp_bits(const pum_vk_device *device);
+/* Labels around commands for validation messages and GPU tools; nothing unless the device was created with validation. */
+void pum_vk_label_begin(const pum_vk_device *device, VkCommandBuffer commands, const char *text);
+void pum_vk_label_end(const pum_vk_device *device, VkCommandBuffer commands);
 
 #endif

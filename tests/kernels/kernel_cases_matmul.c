@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Cases of the kernels that read weight matrices: embed, matvec, matvec_glu, matmul, matmul_reg. The fast paths
- * (ALIGNED) are taken as the planner takes them: rows of whole 16-byte units and whole groups of 32 weights. */
+ * (ALIGNED) are taken as the planner takes them: rows of whole blocks or of whole 16-byte units. */
 #include "kernel_case.h"
 
 #include <stdio.h>
@@ -20,7 +20,7 @@ static size_t row_bytes(pum_dtype type, uint32_t cols)
 
 static bool aligned(pum_dtype type, uint32_t cols)
 {
-    return row_bytes(type, cols) % 16 == 0 && cols % 32 == 0;
+    return pum_dtype_get(type)->block_elems > 1 || row_bytes(type, cols) % 16 == 0;
 }
 
 /* A length near `want` that the type can have. */
@@ -295,9 +295,9 @@ static bool bench_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
 
 const case_family case_families_matmul[] = {
     { PUM_FAMILY_EMBED, 10, make_embed, 0, NULL },
-    { PUM_FAMILY_MATVEC, 24, make_vec, 11, bench_vec },
-    { PUM_FAMILY_MATVEC_GLU, 16, make_vec, 11, bench_vec },
-    { PUM_FAMILY_MATMUL, 12, make_tile, PUM_COUNT(tiles), bench_tile },
-    { PUM_FAMILY_MATMUL_REG, 12, make_reg, 3, bench_reg },
+    { PUM_FAMILY_MATVEC, 16, make_vec, 11, bench_vec },
+    { PUM_FAMILY_MATVEC_GLU, 10, make_vec, 11, bench_vec },
+    { PUM_FAMILY_MATMUL, 8, make_tile, PUM_COUNT(tiles), bench_tile },
+    { PUM_FAMILY_MATMUL_REG, 8, make_reg, 3, bench_reg },
 };
 const uint32_t case_families_matmul_count = PUM_COUNT(case_families_matmul);

@@ -448,7 +448,10 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
         else if (strcmp(argv[i], "--verbose") == 0) t->verbose = true;
         else if (strcmp(argv[i], "--no-validation") == 0) params->validation = false;
         else if (strcmp(argv[i], "--disable") == 0 && more) {
-            if (!pum_caps_bits_from_names(argv[++i], &params->disable_bits, &err)) return ok(PUMICE_ERROR_ARGUMENT, &err);
+            if (!pum_caps_bits_from_names(argv[++i], &params->disable_bits, &err)) {
+                printf("%s\n", err.text);
+                return false;
+            }
         } else {
             printf("unknown option %s\n", argv[i]);
             return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Makes GGUF images in memory for tests: put metadata and tensors in (the same name again replaces, gb_drop takes
- * away), gb_image writes the file. Writes whatever it is told, sense or nonsense. Assumes a little-endian host. */
+ * Makes GGUF images in memory for tests: put metadata and tensors in (the same name again replaces,
+ * gb_drop takes away), gb_image writes the file. Writes whatever it is told, sense or nonsense.
+ * Assumes a little-endian host. */
 #ifndef GGUF_BUILDER_H
 #define GGUF_BUILDER_H
 
@@ -52,16 +53,26 @@ static inline void gb_append(uint8_t **data, size_t *bytes, const void *more, si
     *bytes += count;
 }
 
-static inline void gb_value(gguf_builder *b, const char *key, pum_gguf_type type, const void *value, size_t bytes)
+static inline void gb_value(gguf_builder *b, const char *key, pum_gguf_type type, const void *value,
+                            size_t bytes)
 {
     gb_entry *e = gb_entry_at(b->kvs, &b->n_kvs, key);
     e->type = type;
     gb_append(&e->data, &e->bytes, value, bytes);
 }
 
-static inline void gb_u32(gguf_builder *b, const char *key, uint32_t v) { gb_value(b, key, PUM_GGUF_U32, &v, 4); }
-static inline void gb_i32(gguf_builder *b, const char *key, int32_t v) { gb_value(b, key, PUM_GGUF_I32, &v, 4); }
-static inline void gb_f32(gguf_builder *b, const char *key, float v) { gb_value(b, key, PUM_GGUF_F32, &v, 4); }
+static inline void gb_u32(gguf_builder *b, const char *key, uint32_t v)
+{
+    gb_value(b, key, PUM_GGUF_U32, &v, 4);
+}
+static inline void gb_i32(gguf_builder *b, const char *key, int32_t v)
+{
+    gb_value(b, key, PUM_GGUF_I32, &v, 4);
+}
+static inline void gb_f32(gguf_builder *b, const char *key, float v)
+{
+    gb_value(b, key, PUM_GGUF_F32, &v, 4);
+}
 
 static inline void gb_bool(gguf_builder *b, const char *key, bool v)
 {
@@ -84,8 +95,8 @@ static inline void gb_str(gguf_builder *b, const char *key, const char *text)
 }
 
 /* An array of numbers, item_bytes each. */
-static inline void gb_array(gguf_builder *b, const char *key, pum_gguf_type item, const void *items, uint64_t count,
-                            size_t item_bytes)
+static inline void gb_array(gguf_builder *b, const char *key, pum_gguf_type item, const void *items,
+                            uint64_t count, size_t item_bytes)
 {
     uint32_t type = item;
     gb_entry *e = gb_entry_at(b->kvs, &b->n_kvs, key);
@@ -95,7 +106,8 @@ static inline void gb_array(gguf_builder *b, const char *key, pum_gguf_type item
     gb_append(&e->data, &e->bytes, items, count * item_bytes);
 }
 
-static inline void gb_str_array(gguf_builder *b, const char *key, const char *const *texts, uint64_t count)
+static inline void gb_str_array(gguf_builder *b, const char *key, const char *const *texts,
+                                uint64_t count)
 {
     gb_entry *e = gb_entry_at(b->kvs, &b->n_kvs, key);
     uint32_t type = PUM_GGUF_STRING;
@@ -106,8 +118,8 @@ static inline void gb_str_array(gguf_builder *b, const char *key, const char *co
 }
 
 /* A tensor of rows x cols (rows 0: one dimension), `data` NULL = zeros. */
-static inline void gb_tensor(gguf_builder *b, const char *name, pum_dtype type, uint64_t rows, uint64_t cols,
-                             const void *data)
+static inline void gb_tensor(gguf_builder *b, const char *name, pum_dtype type, uint64_t rows,
+                             uint64_t cols, const void *data)
 {
     const pum_dtype_info *info = pum_dtype_get(type);
     gb_entry *e = gb_entry_at(b->tensors, &b->n_tensors, name);
@@ -115,7 +127,8 @@ static inline void gb_tensor(gguf_builder *b, const char *name, pum_dtype type, 
     e->n_dims = rows ? 2 : 1;
     e->ne[0] = cols;
     e->ne[1] = rows;
-    gb_append(&e->data, &e->bytes, data, cols / info->block_elems * info->block_bytes * (rows ? rows : 1));
+    gb_append(&e->data, &e->bytes, data,
+              cols / info->block_elems * info->block_bytes * (rows ? rows : 1));
 }
 
 /* Takes a key or a tensor away. */
@@ -143,7 +156,8 @@ static inline void gb_image_str(gguf_builder *b, const char *text)
 
 static inline void gb_pad(gguf_builder *b)
 {
-    gb_append(&b->image, &b->image_bytes, NULL, (GB_ALIGNMENT - b->image_bytes % GB_ALIGNMENT) % GB_ALIGNMENT);
+    gb_append(&b->image, &b->image_bytes, NULL,
+              (GB_ALIGNMENT - b->image_bytes % GB_ALIGNMENT) % GB_ALIGNMENT);
 }
 
 /* Writes the file: b->image, b->image_bytes, alive until the next call or gb_free. */

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// BF16: the upper half of an F32, two weights a word, the first in the low half.
+// BF16: the upper half of an F32, two weights a word, the first in the low half. A row of odd length begins at a
+// half word.
 #define Q_CHUNK 8
-#define Q_RAW 4
-#define Q_FETCH(name, view, row, k, c, raw) \
-    { uvec4 q_u = view.w[((row) * (k) >> 3) + (c)]; raw = uint[Q_RAW](q_u.x, q_u.y, q_u.z, q_u.w); }
-vec4 q_pair(uint a, uint b)
+#define Q_VECS 2
+#define Q_EACH(OP) OP(0) OP(1)
+#define Q_BLOCKS 0
+struct q_raw { uvec4 a; };
+vec4 q_pairs(uint a, uint b)
 {
     return uintBitsToFloat(uvec4(a << 16, a & 0xffff0000u, b << 16, b & 0xffff0000u));
-}
-void q_decode(uint raw[Q_RAW], out vec4 v[2])
-{
-    v[0] = q_pair(raw[0], raw[1]);
-    v[1] = q_pair(raw[2], raw[3]);
 }
 float q_half(uint word, uint high)
 {
     return uintBitsToFloat((word >> (16u * high)) << 16);
 }
-#define Q_LOAD4(name, view, row, k, i) \
-    q_pair(name.w[((row) * (k) >> 1) + 2u * (i)], name.w[((row) * (k) >> 1) + 2u * (i) + 1u])
-#define Q_ONE(name, row, k, i) q_half(name.w[((row) * (k) + (i)) >> 1], ((row) * (k) + (i)) & 1u)
+#define Q_CHUNK_OF(words, quads) return q_raw(quads[(row * k >> 3) + c]);
+#define Q_FOUR_OF(words, quads) \
+    uint at = (row * k >> 1) + 2u * i; \
+    return q_pairs(words[at], words[at + 1u]);
+#define Q_ONE_OF(words) return q_half(words[(row * k + i) >> 1], (row * k + i) & 1u);
+vec4 q_vec(q_raw r, uint i) { return i == 0u ? q_pairs(r.a.x, r.a.y) : q_pairs(r.a.z, r.a.w); }
+float q_scale(q_raw r) { return 1.0; }

@@ -1,36 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 // Q8_0: blocks of 32 weights in 34 bytes: an F16 scale, then 32 signed bytes; weight = scale * byte.
-// A block begins on any half word, so its nine words are shifted into place.
+// A block begins on any half word: at an even one the bytes are split between neighbouring words.
 #define Q_CHUNK 32
-#define Q_RAW 10
-#define Q_FETCH(name, view, row, k, c, raw) \
-    { uint q_h = ((row) * ((k) >> 5) + (c)) * 17u, q_a = q_h >> 1; \
-      for (uint q_i = 0u; q_i < 9u; q_i++) raw[q_i] = name.w[q_a + q_i]; raw[9] = q_h & 1u; }
+#define Q_VECS 8
+#define Q_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7)
+#define Q_BLOCKS 1
+struct q_raw { uvec4 a, b; float scale; };
 vec4 q_bytes(uint u)
 {
-    u ^= 0x80808080u; /* signed to unsigned: cheaper everywhere than sign extension */
-    return vec4(float(u & 255u), float((u >> 8) & 255u), float((u >> 16) & 255u), float(u >> 24)) - 128.0;
+    int s = int(u);
+    return vec4(ivec4(s << 24, s << 16, s << 8, s) >> 24);
 }
-void q_decode(uint raw[Q_RAW], out vec4 v[8])
+q_raw q_align(uvec4 a, uvec4 b, uint last, bool odd)
 {
-    bool odd = raw[9] != 0u;
-    float d = unpackHalf2x16(odd ? raw[0] >> 16 : raw[0]).x;
-    for (uint i = 0u; i < 8u; i++) {
-        uint u = odd ? raw[i + 1u] : (raw[i] >> 16) | (raw[i + 1u] << 16);
-        v[i] = d * q_bytes(u);
-    }
+    uvec4 a1 = uvec4(a.yzw, b.x), b1 = uvec4(b.yzw, last);
+    return q_raw(odd ? a1 : (a >> 16) | (a1 << 16), odd ? b1 : (b >> 16) | (b1 << 16),
+                 unpackHalf2x16(odd ? a.x >> 16 : a.x).x);
 }
-vec4 q_part(uint scale_word, uint h, uint lo, uint hi)
-{
-    bool odd = (h & 1u) != 0u;
-    float d = unpackHalf2x16(odd ? scale_word >> 16 : scale_word).x;
-    return d * q_bytes(odd ? hi : (lo >> 16) | (hi << 16));
-}
-uint q_block(uint row, uint k, uint i)
-{
-    return (row * (k >> 5) + (i >> 3)) * 17u; /* half word where the block of weights 4i.. begins */
-}
-#define Q_LOAD4(name, view, row, k, i) \
-    q_part(name.w[q_block(row, k, i) >> 1], q_block(row, k, i), \
-           name.w[(q_block(row, k, i) >> 1) + ((i) & 7u)], name.w[(q_block(row, k, i) >> 1) + ((i) & 7u) + 1u])
-#define Q_ONE(name, row, k, i) 0.0 /* rows are whole blocks */
+#define Q_CHUNK_OF(words, quads) \
+    uint half_at = (row * (k >> 5) + c) * 17u, at = half_at >> 1; \
+    return q_align(uvec4(words[at], words[at + 1u], words[at + 2u], words[at + 3u]), \
+                   uvec4(words[at + 4u], words[at + 5u], words[at + 6u], words[at + 7u]), words[at + 8u], \
+                   (half_at & 1u) != 0u);
+#define Q_FOUR_OF(words, quads) \
+    uint half_at = (row * (k >> 5) + (i >> 3)) * 17u, at = half_at >> 1, odd = half_at & 1u; \
+    uint low = words[at + (i & 7u)], high = words[at + (i & 7u) + 1u]; \
+    float d = unpackHalf2x16(words[at] >> (16u * odd)).x; \
+    return d * q_bytes(odd != 0u ? high : (low >> 16) | (high << 16));
+#define Q_ONE_OF(words) \
+    uint half_at = (row * (k >> 5) + (i >> 5)) * 17u, byte_at = 2u * half_at + 2u + (i & 31u); \
+    float d = unpackHalf2x16(words[half_at >> 1] >> (16u * (half_at & 1u))).x; \
+    return d * float(int(words[byte_at >> 2] << (24u - 8u * (byte_at & 3u))) >> 24);
+vec4 q_vec(q_raw r, uint i) { return q_bytes(i < 4u ? r.a[i] : r.b[i - 4u]); }
+float q_scale(q_raw r) { return r.scale; }

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pumice plan: prints the plan of one pass, for a device that is here or for a built-in profile of one that is not.
+ * Decides only which of the two --device means; the text is the library's. */
+#include "common.h"
+
+#include <pumice/pumice_profile.h>
+#include <string.h>
+
+static int on_text(void *user, const char *text, size_t bytes)
+{
+    (void)user;
+    return fwrite(text, 1, bytes, stdout) != bytes;
+}
+
+static const char *find_profile(const char *name)
+{
+    const char *profile;
+    for (size_t i = 0; (profile = pumice_profile_name(i)); i++) {
+        if (name && strcmp(profile, name) == 0) return profile;
+    }
+    return NULL;
+}
+
+static int print_profiles(const cli_options *options)
+{
+    json_t *array = json_array();
+    const char *profile;
+    for (size_t i = 0; (profile = pumice_profile_name(i)); i++) {
+        if (!options->json) puts(profile);
+        else if (json_array_append_new(array, cli_json_text(profile)) != 0) {
+            json_decref(array);
+            return cli_no_memory();
+        }
+    }
+    if (options->json) return cli_print_json(array);
+    json_decref(array);
+    return cli_flush();
+}
+
+static int work(cli_run *run)
+{
+    const cli_options *o = run->options;
+    pumice_plan_params params = { .struct_size = sizeof params, .path = o->models[0],
+        .profile = find_profile(o->device), .n_rows = o->n_rows, .n_ctx_tokens = o->n_ctx,
+        .kv_type_k = (pumice_kv_type)o->kv_type_k, .kv_type_v = (pumice_kv_type)o->kv_type_v,
+        .no_fusion = o->no_fusion, .check = o->check, .format = o->json ? PUMICE_PLAN_JSON : PUMICE_PLAN_TEXT };
+    pumice_error err = { 0 };
+    if (!params.profile) {
+        int code = cli_open_device(run);
+        if (code != CLI_OK) return code;
+        params.device = run->device;
+    }
+    pumice_status status = pumice_plan(&params, on_text, NULL, &err);
+    if (status == PUMICE_ERROR_CANCELLED) return cli_flush(); /* on_text could not write */
+    return status == PUMICE_OK ? cli_flush() : cli_fail_error(status, &err);
+}
+
+static int run_plan(const cli_options *options)
+{
+    if (options->profiles) return print_profiles(options);
+    cli_run run = { .options = options };
+    return cli_close(&run, work(&run));
+}
+
+static const cli_option plan_options[] = {
+    CLI_ROW_TEXT("dev", "device", device, "D", "a device as in `pumice run`, or a profile's name such as navi31 (auto)"),
+    CLI_ROW_U32(NULL, "rows", n_rows, "N", 0, "tokens of the pass: 1 = decode (1)"),
+    CLI_ROW_U32("c", "ctx-size", n_ctx, "CTX", 0, "context in tokens (the model's, at most 4096)"),
+    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16", "type of the K cache: f32 or f16 (f16)"),
+    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16", "type of the V cache: f32 or f16 (f16)"),
+    CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
+    CLI_ROW_FLAG(NULL, "check", check, "also prove the plan by a second algorithm"),
+    CLI_ROW_FLAG(NULL, "profiles", profiles, "list the built-in device profiles"),
+    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS", "capabilities not to use: sub,f16,dot8,coop,timeline"),
+    CLI_ROW_END
+};
+
+const cli_command cli_cmd_plan = {
+    .name = "plan",
+    .arguments = "MODEL [--device D | --device PROFILE] [options]",
+    .summary = "Print the plan of one pass: steps, barriers, memory",
+    .details = "With a profile no device is needed. The same arguments print the same text.",
+    .min_models = 1,
+    .max_models = 1,
+    .groups = { plan_options, cli_json_options, cli_model_options },
+    .run = run_plan,
+};

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Check mode: a plan step by step on the device, each compared with the host's reference kernels on the same inputs, so
+ * that the first wrong step is named instead of its consequences. What "equal" means is decided by the kernel's
+ * tolerance (shaders/kernels.toml) and the scale the reference reports; nothing here knows a kernel, only the names of
+ * bindings: "y" is f32, "kc" and "vc" are as the constants KT and VT say, all else is compared word by word. */
+#include <math.h>
+#include <string.h>
+
+#include "args.h"
+#include "exec_internal.h"
+#include "ref.h"
+
+/* One binding of the running step on the host. */
+typedef struct image {
+    uint8_t *want;  /* what the device held before; the reference writes over it */
+    uint8_t *got;   /* what the device holds after; only of bindings that are written */
+    size_t capacity;
+} image;
+
+typedef struct checker {
+    pum_vk_device *device;
+    const pum_exec_buffers *buffers;
+    const pum_step *step;
+    image images[PUM_MAX_BINDINGS];
+    double *scale;  /* of "y" */
+    size_t scale_capacity;
+    pum_exec_check *out;
+    pumice_error *err;
+} checker;
+
+/* ---- host copies ---- */
+
+static pumice_status no_memory(checker *c)
+{
+    return pum_fail(c->err, PUMICE_ERROR_HOST_MEMORY, "no memory to check step '%s'", c->step->label);
+}
+
+static pumice_status make_room(checker *c, image *im, uint64_t bytes)
+{
+    if (bytes <= im->capacity) return PUMICE_OK;
+    pum_free(im->want);
+    pum_free(im->got);
+    *im = (image){ 0 };
+    if (bytes > SIZE_MAX / 2) return no_memory(c);
+    im->want = pum_alloc((size_t)bytes);
+    im->got = pum_alloc((size_t)bytes);
+    if (!im->want || !im->got) return no_memory(c); /* freed at the end */
+    im->capacity = (size_t)bytes;
+    return PUMICE_OK;
+}
+
+static pumice_status read_binding(checker *c, uint32_t i, bool after)
+{
+    const pum_binding *b = &c->step->bind[i];
+    pum_vk_buffer *buffer = pum_exec_buffer(c->buffers, b->buffer);
+    if (!buffer) return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' binds no buffer", c->step->label);
+    PUM_TRY(make_room(c, &c->images[i], b->size_bytes));
+    return pum_vk_buffer_read(c->device, buffer, b->offset_bytes, after ? c->images[i].got : c->images[i].want,
+                              b->size_bytes, c->err);
+}
+
+/* ---- the two runs ---- */
+
+static pumice_status run_on_device(checker *c)
+{
+    pum_step copy = *c->step;
+    pum_plan one = { 0 };
+    pum_exec *exec = NULL;
+    copy.submit_end = 1;
+    one.steps.data = &copy;
+    one.steps.count = one.steps.capacity = 1;
+    PUM_TRY(pum_exec_create(c->device, &one, c->buffers, false, &exec, c->err));
+    pumice_status status = pum_exec_run(exec, NULL, c->err);
+    pum_exec_destroy(&exec);
+    return status;
+}
+
+static pumice_status run_on_host(checker *c)
+{
+    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
+    pum_ref_step ref = { .family = k->family, .weight = (pum_dtype)k->weight, .spec = c->step->spec,
+                         .args = c->step->args };
+    for (uint32_t i = 0; i < k->n_bindings; i++) {
+        ref.bind[i] = (pum_ref_binding){ c->images[i].want, (size_t)c->step->bind[i].size_bytes };
+        if (strcmp(k->binding[i], "y") != 0) continue;
+        size_t n = (size_t)(c->step->bind[i].size_bytes / 4);
+        if (n > c->scale_capacity) {
+            pum_free(c->scale);
+            c->scale = pum_alloc_array(n, sizeof *c->scale);
+            c->scale_capacity = c->scale ? n : 0;
+            if (!c->scale) return no_memory(c);
+        }
+        memset(c->scale, 0, n * sizeof *c->scale);
+        ref.scale = c->scale;
+    }
+    if (pum_ref_run(&ref)) return PUMICE_OK;
+    return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' (%s) does not fit its bindings, says the reference",
+                    c->step->label, k->name);
+}
+
+/* ---- comparison ---- */
+
+typedef enum item_kind { ITEM_F32, ITEM_F16, ITEM_WORD } item_kind;
+
+static item_kind kind_of(const checker *c, uint32_t binding)
+{
+    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
+    const char *name = k->binding[binding], *type = NULL;
+    if (strcmp(name, "y") == 0) return ITEM_F32;
+    if (strcmp(name, "kc") == 0) type = "KT";
+    if (strcmp(name, "vc") == 0) type = "VT";
+    for (uint32_t i = 0; type && i < k->n_spec; i++) {
+        if (strcmp(k->spec[i], type) == 0) return c->step->spec[i] == KV_F16 ? ITEM_F16 : ITEM_F32;
+    }
+    return ITEM_WORD;
+}
+
+/* Rotated keys are differences of products: their error is relative to the inputs, not to the result. */
+static double largest_input(const checker *c)
+{
+    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
+    double largest = 0.0;
+    for (uint32_t i = 0; i < k->n_bindings; i++) {
+        if (strcmp(k->binding[i], "k") != 0 && strcmp(k->binding[i], "v") != 0) continue;
+        for (uint64_t at = 0; at + 4 <= c->step->bind[i].size_bytes; at += 4) {
+            float v;
+            memcpy(&v, c->images[i].want + at, 4);
+            if (isfinite(v)) largest = fmax(largest, fabs((double)v));
+        }
+    }
+    return largest;
+}
+
+typedef struct comparison {
+    item_kind kind;
+    double tolerance, floor;
+    const double *scale;       /* per item, or NULL: the size of what is wanted */
+} comparison;
+
+typedef struct item {
+    double want, got, bound;
+} item;
+
+/* Item `i` of a binding; true when both sides are the same bits and there is nothing to compare. */
+static bool load_item(const comparison *m, const image *im, uint64_t i, item *out)
+{
+    if (m->kind == ITEM_F16) {
+        uint16_t want, got;
+        memcpy(&want, im->want + 2 * i, 2);
+        memcpy(&got, im->got + 2 * i, 2);
+        if (want == got) return true;
+        out->want = (double)pum_ref_f16_to_f32(want);
+        out->got = (double)pum_ref_f16_to_f32(got);
+        /* one unit in the last place on top: a value near a rounding boundary may fall on either side */
+        out->bound = (m->tolerance + 0x1p-10) * fmax(fabs(out->want), m->floor) + 0x1p-24;
+        return false;
+    }
+    uint32_t want, got;
+    memcpy(&want, im->want + 4 * i, 4);
+    memcpy(&got, im->got + 4 * i, 4);
+    if (want == got) return true;
+    if (m->kind == ITEM_WORD) {
+        *out = (item){ want, got, 0.0 };
+        return false;
+    }
+    float w, g;
+    memcpy(&w, &want, 4);
+    memcpy(&g, &got, 4);
+    out->want = (double)w;
+    out->got = (double)g;
+    out->bound = m->tolerance * (m->scale ? m->scale[i] : fmax(fabs(out->want), m->floor)) + 1e-37;
+    return false;
+}
+
+/* Error over bound: 1 is the limit, infinity a difference that has no size. */
+static double ratio_of(const item *v)
+{
+    if (isnan(v->want) && isnan(v->got)) return 0.0;
+    if (!isfinite(v->want) || !isfinite(v->got)) return v->want == v->got ? 0.0 : INFINITY;
+    return v->bound > 0.0 ? fabs(v->got - v->want) / v->bound : INFINITY;
+}
+
+static void compare_binding(checker *c, uint32_t binding)
+{
+    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
+    comparison m = { .kind = kind_of(c, binding), .tolerance = k->tolerance };
+    if (strcmp(k->binding[binding], "y") == 0) m.scale = c->scale;
+    else if (m.kind != ITEM_WORD) m.floor = largest_input(c);
+    uint64_t n = c->step->bind[binding].size_bytes / (m.kind == ITEM_F16 ? 2 : 4), n_bad = 0, worst_at = 0;
+    double worst = 0.0;
+    item worst_item = { 0 };
+    for (uint64_t i = 0; i < n; i++) {
+        item v;
+        if (load_item(&m, &c->images[binding], i, &v)) continue;
+        double ratio = ratio_of(&v);
+        if (ratio > 1.0) n_bad++;
+        if (ratio > worst) {
+            worst = ratio;
+            worst_at = i;
+            worst_item = v;
+        }
+    }
+    pum_exec_check *out = c->out;
+    out->worst = fmax(out->worst, worst);
+    if (n_bad == 0 || out->bad) return;
+    out->bad = true;
+    out->kernel = k->name;
+    out->binding = k->binding[binding];
+    memcpy(out->label, c->step->label, sizeof out->label);
+    out->element = worst_at;
+    out->n_elements = n;
+    out->n_bad = n_bad;
+    out->want = worst_item.want;
+    out->got = worst_item.got;
+    out->bound = worst_item.bound;
+}
+
+static pumice_status check_step(checker *c)
+{
+    if (c->step->kernel >= PUM_KERNEL_COUNT) {
+        return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", c->step->label);
+    }
+    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
+    for (uint32_t i = 0; i < k->n_bindings; i++) PUM_TRY(read_binding(c, i, false));
+    PUM_TRY(run_on_device(c));
+    PUM_TRY(run_on_host(c));
+    for (uint32_t i = 0; i < k->n_bindings; i++) {
+        if (!(k->access[i] & PUM_ACCESS_W)) continue;
+        PUM_TRY(read_binding(c, i, true));
+        compare_binding(c, i);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan, const pum_exec_buffers *buffers,
+                                 pum_exec_check *out_check, pumice_error *err)
+{
+    checker c = { .device = device, .buffers = buffers, .out = out_check, .err = err };
+    pumice_status status = PUMICE_OK;
+    *out_check = (pum_exec_check){ 0 };
+    for (size_t i = 0; i < plan->steps.count && status == PUMICE_OK && !out_check->bad; i++) {
+        c.step = &plan->steps.data[i];
+        status = check_step(&c);
+        if (status == PUMICE_OK) {
+            out_check->step = i;
+            out_check->n_steps++;
+        }
+    }
+    for (size_t i = 0; i < PUM_MAX_BINDINGS; i++) {
+        pum_free(c.images[i].want);
+        pum_free(c.images[i].got);
+    }
+    pum_free(c.scale);
+    if (status != PUMICE_OK) *out_check = (pum_exec_check){ 0 };
+    return status;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of model/ share: the rows of arch.def, and the steps of loading. Other folders use
+ * model.h. */
+#ifndef PUM_ARCH_H
+#define PUM_ARCH_H
+
+#include "args.h"
+#include "model.h"
+
+/* Options of a row. Weights that no option asks for are used where the file has them (biases) or
+ * not at all. */
+enum {
+    PUM_ARCH_QKV_BIAS = 1,   /* q, k and v have biases: a file without them is damaged */
+    PUM_ARCH_WINDOW = 2,     /* attention.sliding_window is obeyed */
+    PUM_ARCH_UNGATED = 4,    /* the MLP is down(act(up x)) */
+    PUM_ARCH_PARALLEL = 8,   /* x + attention(norm x) + mlp(norm x) */
+    PUM_ARCH_POST_NORMS = 16 /* attention and MLP are normalised again before they are added */
+};
+
+typedef struct pum_arch {
+    const char *name;
+    uint32_t pairing, norm, act, options;
+    pumice_status (*read)(const struct pum_arch *arch, const pum_gguf *gguf, pum_hparams *out_hp,
+                          pumice_error *err);
+    pumice_status (*build)(const pum_model_def *def, const pum_build *build, pum_graph *graph,
+                           pumice_error *err);
+} pum_arch;
+
+const pum_arch *pum_arch_find(const char *name); /* NULL if there is no row */
+
+/* pum_model_def_load with the row given. */
+pumice_status pum_model_def_load_as(const pum_arch *arch, const pum_gguf *gguf,
+                                    pum_model_def *out_def, pumice_error *err);
+
+/* hparams.c: the keys "<arch>.*" and general.*, checked. tied_head is left to the weights, and so
+ * is n_vocab (0) where the file has no vocab_size. */
+pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pum_hparams *out_hp,
+                                  pumice_error *err);
+
+/* weights.c: fills everything of def but hp, and of that n_vocab, tied_head and the kind "llama3",
+ * which is a tensor. On failure def holds what there is; the caller frees it. */
+pumice_status pum_weights_load(const pum_arch *arch, const pum_gguf *gguf, pum_model_def *def,
+                               pumice_error *err);
+
+/* build.c: appends the pass to an initialised graph. */
+pumice_status pum_build_decoder(const pum_model_def *def, const pum_build *build, pum_graph *graph,
+                                pumice_error *err);
+
+/* pum_fail with the file's path in front. */
+pumice_status pum_model_fail(const pum_gguf *gguf, pumice_error *err, pumice_status status,
+                             const char *fmt, ...) PUM_PRINTF(4, 5);
+/* The same for a context with the members gguf and err. */
+#define PUM_DAMAGED(at, ...) pum_model_fail((at)->gguf, (at)->err, PUMICE_ERROR_FORMAT, __VA_ARGS__)
+#define PUM_UNSUPPORTED(at, ...) \
+    pum_model_fail((at)->gguf, (at)->err, PUMICE_ERROR_UNSUPPORTED, __VA_ARGS__)
+/* Copies text of the file, cut between characters; control characters and bad bytes become '?'. */
+void pum_model_text(pum_str text, char *out, size_t capacity);
+
+#endif

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Hyper-parameters from a file's metadata. Decides which keys are needed, what is assumed where one
+ * is absent, and what is too large or makes no sense: after this the numbers can be multiplied
+ * without care. Rotary scaling is only read here; what it means is in rope.c. */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arch.h"
+
+enum { MAX_LAYERS = 10000, MAX_HEAD_DIM = 256 };
+
+/* How a key is read. PER_LAYER: an array of one number a layer is accepted if all are equal. */
+enum { REQUIRED = 1, PER_LAYER = 2 };
+
+typedef struct int_row {
+    const char *key;       /* after "<arch>." */
+    size_t at;             /* where in pum_hparams; unchanged if an optional key is absent */
+    uint32_t min, max;
+    uint32_t how;
+} int_row;
+
+typedef struct float_row {
+    const char *key;
+    size_t at;
+    float min, max;
+    uint32_t how;
+} float_row;
+
+#define AT(field) offsetof(pum_hparams, field)
+
+static const int_row int_rows[] = { /* block_count before what is PER_LAYER */
+    { "block_count", AT(n_layers), 1, MAX_LAYERS, REQUIRED },
+    { "context_length", AT(n_ctx_train), 1, 1u << 30, REQUIRED },
+    { "embedding_length", AT(n_embd), 1, 1u << 20, REQUIRED },
+    { "feed_forward_length", AT(n_ff), 1, 1u << 22, REQUIRED | PER_LAYER },
+    { "attention.head_count", AT(n_heads), 1, 1u << 16, REQUIRED | PER_LAYER },
+    { "attention.head_count_kv", AT(n_kv_heads), 1, 1u << 16, PER_LAYER },
+    { "attention.key_length", AT(head_dim), 1, 1u << 16, PER_LAYER },
+    { "rope.dimension_count", AT(rot_dim), 1, 1u << 16, 0 },
+    { "vocab_size", AT(n_vocab), 1, 1u << 24, 0 },
+    { "rope.scaling.original_context_length", AT(rope.original_ctx), 1, 1u << 30, 0 },
+};
+
+static const float_row float_rows[] = {
+    { "rope.freq_base", AT(rope_base), 1.0001f, 1e30f, 0 },
+    { "attention.scale", AT(attn_scale), 1e-6f, 1e6f, 0 },
+    { "rope.scaling.yarn_ext_factor", AT(rope.ext_factor), -1.0f, 1.0f, 0 },
+    { "rope.scaling.yarn_attn_factor", AT(rope.attn_factor), 1e-3f, 1e3f, 0 },
+    { "rope.scaling.yarn_beta_fast", AT(rope.beta_fast), 1e-3f, 1e6f, 0 },
+    { "rope.scaling.yarn_beta_slow", AT(rope.beta_slow), 1e-3f, 1e6f, 0 },
+    { "rope.scaling.low_freq_factor", AT(rope.low_freq_factor), 1e-3f, 1e6f, 0 },
+    { "rope.scaling.high_freq_factor", AT(rope.high_freq_factor), 1e-3f, 1e6f, 0 },
+};
+
+/* Values of rope.scaling.type. */
+static const struct {
+    const char *name;
+    int kind;
+} rope_kinds[] = {
+    { "none", PUM_ROPE_NONE },     { "linear", PUM_ROPE_LINEAR }, { "yarn", PUM_ROPE_YARN },
+    { "llama3", PUM_ROPE_LLAMA3 }, { "ntk", PUM_ROPE_NTK },       { "dynamic", PUM_ROPE_NTK },
+};
+
+/* general.file_type (llama.h, enum llama_ftype): what most matrices are stored as. */
+static const char *const file_types[] = {
+    [0] = "all F32",         [1] = "mostly F16",      [2] = "mostly Q4_0",
+    [3] = "mostly Q4_1",     [4] = "mostly Q4_1, some F16",
+    [7] = "mostly Q8_0",     [8] = "mostly Q5_0",     [9] = "mostly Q5_1",
+    [10] = "mostly Q2_K",    [11] = "mostly Q3_K S",  [12] = "mostly Q3_K M",
+    [13] = "mostly Q3_K L",  [14] = "mostly Q4_K S",  [15] = "mostly Q4_K M",
+    [16] = "mostly Q5_K S",  [17] = "mostly Q5_K M",  [18] = "mostly Q6_K",
+    [19] = "mostly IQ2_XXS", [20] = "mostly IQ2_XS",  [21] = "mostly Q2_K S",
+    [22] = "mostly IQ3_XS",  [23] = "mostly IQ3_XXS", [24] = "mostly IQ1_S",
+    [25] = "mostly IQ4_NL",  [26] = "mostly IQ3_S",   [27] = "mostly IQ3_M",
+    [28] = "mostly IQ2_S",   [29] = "mostly IQ2_M",   [30] = "mostly IQ4_XS",
+    [31] = "mostly IQ1_M",   [32] = "mostly BF16",    [36] = "mostly TQ1_0",
+    [37] = "mostly TQ2_0",   [38] = "mostly MXFP4",
+};
+
+typedef struct reader {
+    const pum_arch *arch;
+    const pum_gguf *gguf;
+    pum_hparams *hp;
+    pumice_error *err;
+    char key[96];          /* of the last look-up, for messages */
+} reader;
+
+static const pum_gguf_value *look_up(reader *r, const char *suffix)
+{
+    snprintf(r->key, sizeof r->key, "%s.%s", r->arch->name, suffix);
+    return pum_gguf_find(r->gguf, r->key);
+}
+
+static pumice_status missing(const reader *r)
+{
+    return PUM_DAMAGED(r, "the key %s is missing", r->key);
+}
+
+/* The one value of a scalar, or of an array whose items are all equal. */
+static pumice_status read_integer(reader *r, const pum_gguf_value *v, bool per_layer, uint32_t *out)
+{
+    if (!per_layer || v->type != PUM_GGUF_ARRAY) {
+        if (pum_gguf_u32(r->gguf, r->key, out)) return PUMICE_OK;
+        return PUM_DAMAGED(r, "%s is not a whole number of 32 bits", r->key);
+    }
+    if (v->count != r->hp->n_layers) {
+        return PUM_DAMAGED(r, "%s has %llu items for %u layers", r->key,
+                           (unsigned long long)v->count, r->hp->n_layers);
+    }
+    int64_t first = 0, item;
+    for (uint64_t i = 0; i < v->count; i++) {
+        if (!pum_gguf_item_i64(v, i, &item) || item < 0 || item > UINT32_MAX) {
+            return PUM_DAMAGED(r, "item %llu of %s is not a whole number of 32 bits",
+                               (unsigned long long)i, r->key);
+        }
+        if (i == 0) first = item;
+        if (item != first) {
+            return PUM_UNSUPPORTED(
+                r, "%s differs between layers (%lld and %lld), which is not supported", r->key,
+                (long long)first, (long long)item);
+        }
+    }
+    *out = (uint32_t)first;
+    return PUMICE_OK;
+}
+
+static pumice_status read_int_row(reader *r, const int_row *row)
+{
+    const pum_gguf_value *v = look_up(r, row->key);
+    uint32_t value;
+    if (!v) return row->how & REQUIRED ? missing(r) : PUMICE_OK;
+    PUM_TRY(read_integer(r, v, row->how & PER_LAYER, &value));
+    if (value < row->min || value > row->max) {
+        return PUM_DAMAGED(r, "%s is %u, but must be from %u to %u", r->key, value, row->min,
+                           row->max);
+    }
+    memcpy((char *)r->hp + row->at, &value, sizeof value);
+    return PUMICE_OK;
+}
+
+static pumice_status read_float_row(reader *r, const float_row *row)
+{
+    float value;
+    if (!look_up(r, row->key)) return row->how & REQUIRED ? missing(r) : PUMICE_OK;
+    if (!pum_gguf_f32(r->gguf, r->key, &value)) {
+        return PUM_DAMAGED(r, "%s is not a number", r->key);
+    }
+    if (!(value >= row->min && value <= row->max)) { /* so that NaN fails */
+        return PUM_DAMAGED(r, "%s is %g, but must be from %g to %g", r->key, (double)value,
+                           (double)row->min, (double)row->max);
+    }
+    memcpy((char *)r->hp + row->at, &value, sizeof value);
+    return PUMICE_OK;
+}
+
+/* ---- head sizes ---- */
+
+static pumice_status check_heads(reader *r)
+{
+    pum_hparams *hp = r->hp;
+    uint32_t value_dim;
+    if (!hp->n_kv_heads) hp->n_kv_heads = hp->n_heads;
+    if (hp->n_heads % hp->n_kv_heads != 0) {
+        return PUM_DAMAGED(
+            r, "%s.attention.head_count is %u, which is no multiple of attention.head_count_kv, %u",
+            r->arch->name, hp->n_heads, hp->n_kv_heads);
+    }
+    if (!hp->head_dim) {
+        if (hp->n_embd % hp->n_heads != 0) {
+            return PUM_DAMAGED(r,
+                               "%s.embedding_length is %u, which is no multiple of "
+                               "attention.head_count, %u, and there is no attention.key_length",
+                               r->arch->name, hp->n_embd, hp->n_heads);
+        }
+        hp->head_dim = hp->n_embd / hp->n_heads;
+    }
+    if (hp->head_dim % 2 != 0 || hp->head_dim > MAX_HEAD_DIM) {
+        return PUM_UNSUPPORTED(r,
+                               "heads of %u elements (%s.attention.key_length, or embedding_length "
+                               "by attention.head_count) are not supported: the number must be "
+                               "even and at most %d",
+                               hp->head_dim, r->arch->name, MAX_HEAD_DIM);
+    }
+    const pum_gguf_value *v = look_up(r, "attention.value_length");
+    if (v) {
+        PUM_TRY(read_integer(r, v, true, &value_dim));
+        if (value_dim != hp->head_dim) {
+            return PUM_UNSUPPORTED(r, "%s is %u but keys have %u elements, which is not supported",
+                                   r->key, value_dim, hp->head_dim);
+        }
+    }
+    if (!hp->rot_dim) hp->rot_dim = hp->head_dim;
+    if (hp->rot_dim > hp->head_dim || hp->rot_dim % 2 != 0) {
+        return PUM_DAMAGED(
+            r, "%s.rope.dimension_count is %u, but must be even and at most the head's %u elements",
+            r->arch->name, hp->rot_dim, hp->head_dim);
+    }
+    if (hp->attn_scale == 0.0f) hp->attn_scale = (float)(1.0 / sqrt((double)hp->head_dim));
+    return PUMICE_OK;
+}
+
+/* ---- rotary scaling ---- */
+
+static pumice_status read_rope_kind(reader *r, bool *out_given)
+{
+    pum_str s;
+    char name[32];
+    *out_given = look_up(r, "rope.scaling.type") != NULL;
+    if (!*out_given) return PUMICE_OK;
+    if (!pum_gguf_str(r->gguf, r->key, &s)) {
+        return PUM_DAMAGED(r, "%s is no text", r->key);
+    }
+    for (size_t i = 0; i < PUM_COUNT(rope_kinds); i++) {
+        if (!pum_str_equal(s, rope_kinds[i].name)) continue;
+        r->hp->rope.kind = rope_kinds[i].kind;
+        return PUMICE_OK;
+    }
+    pum_model_text(s, name, sizeof name);
+    return PUM_UNSUPPORTED(r, "%s is '%s', which is not supported", r->key, name);
+}
+
+static pumice_status read_rope(reader *r)
+{
+    static const float_row factor = { "rope.scaling.factor", AT(rope.factor), 0, 1e6f, 0 };
+    static const float_row old_factor = { "rope.scale_linear", AT(rope.factor), 0, 1e6f, 0 };
+    static const float_row attn_factor = { "rope.scaling.attn_factor", AT(rope.attn_factor),
+                                           1e-3f, 1e3f, 0 };
+    pum_hparams *hp = r->hp;
+    bool given;
+    PUM_TRY(read_rope_kind(r, &given));
+    PUM_TRY(read_float_row(r, look_up(r, factor.key) ? &factor : &old_factor));
+    float yarn_factor = hp->rope.attn_factor; /* from the other of its two keys: they multiply */
+    hp->rope.attn_factor = 1.0f;
+    PUM_TRY(read_float_row(r, &attn_factor));
+    hp->rope.attn_factor *= yarn_factor;
+    if (hp->rope.factor == 0.0f) hp->rope.factor = 1.0f; /* early converters' word for "none" */
+    if (hp->rope.factor < 1e-3f) {
+        return PUM_DAMAGED(r, "%s.rope.scaling.factor is %g, but must be at least 0.001",
+                           r->arch->name, (double)hp->rope.factor);
+    }
+    /* a factor without a type is a linear one */
+    if (!given && hp->rope.factor != 1.0f) hp->rope.kind = PUM_ROPE_LINEAR;
+    if (hp->rope.kind == PUM_ROPE_NONE) hp->rope.factor = 1.0f;
+    if (hp->rope.ext_factor < 0.0f) hp->rope.ext_factor = 1.0f; /* -1: "as the type has it" */
+    if (!hp->rope.original_ctx) hp->rope.original_ctx = hp->n_ctx_train;
+    if (hp->rope.kind == PUM_ROPE_LLAMA3 && hp->rope.high_freq_factor <= hp->rope.low_freq_factor) {
+        return PUM_DAMAGED(
+            r, "%s.rope.scaling.high_freq_factor is %g, but must be above low_freq_factor, %g",
+            r->arch->name, (double)hp->rope.high_freq_factor, (double)hp->rope.low_freq_factor);
+    }
+    return PUMICE_OK;
+}
+
+/* ---- the whole ---- */
+
+static void read_general(reader *r)
+{
+    pum_hparams *hp = r->hp;
+    pum_str s;
+    uint32_t type;
+    snprintf(hp->architecture, sizeof hp->architecture, "%s", r->arch->name);
+    const pum_gguf *g = r->gguf;
+    if (pum_gguf_str(g, "general.name", &s)) pum_model_text(s, hp->name, sizeof hp->name);
+    if (pum_gguf_str(g, "general.license", &s)) pum_model_text(s, hp->license, sizeof hp->license);
+    bool known = pum_gguf_u32(g, "general.file_type", &type) && type < PUM_COUNT(file_types)
+        && file_types[type];
+    snprintf(hp->file_type, sizeof hp->file_type, "%s", known ? file_types[type] : "unknown");
+}
+
+/* Networks that carry a known name but are not the decoder of build.c. */
+static pumice_status check_relatives(reader *r)
+{
+    uint32_t experts;
+    bool causal;
+    look_up(r, "expert_count");
+    if (pum_gguf_u32(r->gguf, r->key, &experts) && experts > 0) {
+        return PUM_UNSUPPORTED(r, "mixtures of experts (%s is %u) are not supported", r->key,
+                               experts);
+    }
+    look_up(r, "attention.causal");
+    if (pum_gguf_bool(r->gguf, r->key, &causal) && !causal) {
+        return PUM_UNSUPPORTED(r, "encoders (%s is false) are not supported", r->key);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pum_hparams *out_hp,
+                                  pumice_error *err)
+{
+    static const int_row window = { "attention.sliding_window", AT(window), 0, 1u << 30, 0 };
+    const float_row eps = { arch->norm == NORM_RMS ? "attention.layer_norm_rms_epsilon"
+                                                   : "attention.layer_norm_epsilon",
+                            AT(norm_eps), 1e-12f, 1.0f, REQUIRED };
+    pum_hparams hp = { .rope_pairing = arch->pairing, .rope_base = 10000.0f, .norm = arch->norm,
+                       .act = arch->act, .gated = !(arch->options & PUM_ARCH_UNGATED),
+                       .parallel = arch->options & PUM_ARCH_PARALLEL, .embed_scale = 1.0f,
+                       .rope = { .factor = 1.0f, .attn_factor = 1.0f, .beta_fast = 32.0f,
+                                 .beta_slow = 1.0f, .ext_factor = 1.0f, .low_freq_factor = 1.0f,
+                                 .high_freq_factor = 4.0f } };
+    reader r = { .arch = arch, .gguf = gguf, .hp = &hp, .err = err };
+    *out_hp = (pum_hparams){ 0 };
+    read_general(&r);
+    PUM_TRY(check_relatives(&r));
+    for (size_t i = 0; i < PUM_COUNT(int_rows); i++) PUM_TRY(read_int_row(&r, &int_rows[i]));
+    for (size_t i = 0; i < PUM_COUNT(float_rows); i++) PUM_TRY(read_float_row(&r, &float_rows[i]));
+    PUM_TRY(read_float_row(&r, &eps));
+    if (arch->options & PUM_ARCH_WINDOW) PUM_TRY(read_int_row(&r, &window));
+    PUM_TRY(check_heads(&r));
+    PUM_TRY(read_rope(&r));
+    *out_hp = hp;
+    return PUMICE_OK;
+}

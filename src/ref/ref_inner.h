@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the reference functions share: range checks of bindings, activations in double, reads of the step's
+ * specialisation constants. Not included outside ref/. */
+#ifndef PUM_REF_INNER_H
+#define PUM_REF_INNER_H
+
+#include <math.h>
+
+#include "args.h"
+#include "ref.h"
+
+/* True when the binding holds `rows` rows of `cols` 32-bit words, `stride` words apart, from word `first` on. */
+static inline bool ref_holds(const pum_ref_binding *b, uint64_t rows, uint64_t stride, uint64_t first, uint64_t cols)
+{
+    if (rows == 0 || cols == 0) return true;
+    return b->data && (first + (rows - 1) * stride + cols) <= b->bytes / 4;
+}
+
+static inline double ref_activate(uint32_t kind, double x)
+{
+    switch (kind) {
+    case ACT_SILU: return x / (1.0 + exp(-x));
+    case ACT_GELU_TANH: return 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case ACT_GELU_ERF: return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
+    case ACT_RELU: return x > 0.0 ? x : 0.0;
+    default: return x;
+    }
+}
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Rotary embedding and the store into the paged KV cache, in double precision: rope, kv_store, rope_kv. Angles are
+ * exact: position times a 64-bit fraction of a turn, modulo one turn. Rows whose sequence is ROW_INACTIVE take no part
+ * in kv_store and rope_kv; plain rope treats all rows alike. */
+#include "ref_inner.h"
+
+/* A paged cache and where a head's vector of a row's cell begins in it */
+typedef struct cache_place {
+    const pum_ref_binding *step, *cache;
+    uint32_t kv_heads, head_dim, table_at, table_stride, type;
+} cache_place;
+
+static const uint32_t *row_of(const pum_ref_binding *step, uint64_t r)
+{
+    return (const uint32_t *)step->data + STEP_ROWS_AT + r * STEP_ROW_WORDS;
+}
+
+/* False when the row's page, or the vector, is outside its binding. */
+static bool locate(const cache_place *p, const uint32_t *row, uint32_t head, uint64_t *out_element)
+{
+    uint64_t word = p->table_at + (uint64_t)row[ROW_SEQ] * p->table_stride + row[ROW_CELL] / KV_PAGE;
+    if (row[ROW_CELL] / KV_PAGE >= p->table_stride || word >= p->step->bytes / 4) return false;
+    uint64_t page = ((const uint32_t *)p->step->data)[word];
+    *out_element = ((page * p->kv_heads + head) * KV_PAGE + row[ROW_CELL] % KV_PAGE) * p->head_dim;
+    return (*out_element + p->head_dim) * (p->type == KV_F16 ? 2 : 4) <= p->cache->bytes;
+}
+
+static void put(const cache_place *p, uint64_t element, double value)
+{
+    if (p->type == KV_F16) ((uint16_t *)p->cache->data)[element] = pum_ref_f32_to_f16((float)value);
+    else ((float *)p->cache->data)[element] = (float)value;
+}
+
+/* ---- rotation ---- */
+
+typedef struct rotation {
+    const uint32_t *freq; /* two words a pair: low, high */
+    uint32_t pairing, rot_dim, head_dim;
+    double scale;
+} rotation;
+
+/* The head `in`, rotated for a position, into out[head_dim]; the sums of the terms' absolute values into scale. */
+static void rotate(const rotation *rot, const float *in, uint32_t position, double *out, double *out_scale)
+{
+    for (uint32_t d = rot->rot_dim; d < rot->head_dim; d++) {
+        out[d] = in[d];
+        out_scale[d] = fabs((double)in[d]);
+    }
+    for (uint32_t i = 0; i < rot->rot_dim / 2; i++) {
+        uint64_t freq = (uint64_t)rot->freq[2 * i + 1] << 32 | rot->freq[2 * i];
+        double angle = 6.28318530717958647693 * ((double)(position * freq) / 18446744073709551616.0);
+        uint32_t d0 = rot->pairing == ROPE_INTERLEAVED ? 2 * i : i;
+        uint32_t d1 = rot->pairing == ROPE_INTERLEAVED ? 2 * i + 1 : i + rot->rot_dim / 2;
+        double c = rot->scale * cos(angle), s = rot->scale * sin(angle), x0 = in[d0], x1 = in[d1];
+        out[d0] = x0 * c - x1 * s;
+        out[d1] = x0 * s + x1 * c;
+        out_scale[d0] = out_scale[d1] = fabs(rot->scale) * (fabs(x0) + fabs(x1));
+    }
+}
+
+bool pum_ref_rope(const pum_ref_step *step)
+{
+    const pum_args_rope *a = step->args;
+    const float *x = step->bind[0].data;
+    float *y = step->bind[3].data;
+    uint64_t width = (uint64_t)a->heads * a->head_dim;
+    rotation rot = { .freq = step->bind[1].data, .pairing = step->spec[PUM_SPEC_ROPE_PAIRING], .rot_dim = a->rot_dim,
+                     .head_dim = a->head_dim, .scale = a->scale };
+    if (a->head_dim == 0 || a->rot_dim > a->head_dim || !ref_holds(&step->bind[0], a->rows, a->x_stride, a->x_first, width)
+        || !ref_holds(&step->bind[1], 1, 0, 0, a->rot_dim)
+        || !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
+        || !ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, width)) return false;
+    double *out = pum_alloc_array(2 * (size_t)a->head_dim, sizeof *out), *scale = out + a->head_dim;
+    if (!out) return false;
+    for (uint64_t r = 0; r < a->rows; r++) {
+        for (uint32_t h = 0; h < a->heads; h++) {
+            uint64_t from = r * a->x_stride + a->x_first + (uint64_t)h * a->head_dim;
+            uint64_t to = r * a->y_stride + a->y_first + (uint64_t)h * a->head_dim;
+            rotate(&rot, x + from, row_of(&step->bind[2], r)[ROW_POS], out, scale);
+            for (uint32_t d = 0; d < a->head_dim; d++) {
+                y[to + d] = (float)out[d];
+                if (step->scale) step->scale[to + d] = scale[d];
+            }
+        }
+    }
+    pum_free(out);
+    return true;
+}
+
+bool pum_ref_kv_store(const pum_ref_step *step)
+{
+    const pum_args_kv_store *a = step->args;
+    const float *k = step->bind[0].data, *v = step->bind[1].data;
+    cache_place kp = { &step->bind[2], &step->bind[3], a->kv_heads, a->head_dim, a->table_at, a->table_stride,
+                       step->spec[PUM_SPEC_KV_STORE_KT] };
+    cache_place vp = kp;
+    vp.cache = &step->bind[4];
+    vp.type = step->spec[PUM_SPEC_KV_STORE_VT];
+    uint64_t width = (uint64_t)a->kv_heads * a->head_dim;
+    if (!ref_holds(&step->bind[0], a->rows, a->k_stride, a->k_first, width)
+        || !ref_holds(&step->bind[1], a->rows, a->v_stride, a->v_first, width)
+        || !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)) return false;
+    for (uint64_t r = 0; r < a->rows; r++) {
+        const uint32_t *row = row_of(&step->bind[2], r);
+        if (row[ROW_SEQ] == ROW_INACTIVE) continue;
+        for (uint32_t h = 0; h < a->kv_heads; h++) {
+            uint64_t ke, ve, in = (uint64_t)h * a->head_dim;
+            if (!locate(&kp, row, h, &ke) || !locate(&vp, row, h, &ve)) return false;
+            for (uint32_t d = 0; d < a->head_dim; d++) {
+                put(&kp, ke + d, k[r * a->k_stride + a->k_first + in + d]);
+                put(&vp, ve + d, v[r * a->v_stride + a->v_first + in + d]);
+            }
+        }
+    }
+    return true;
+}
+
+bool pum_ref_rope_kv(const pum_ref_step *step)
+{
+    const pum_args_rope_kv *a = step->args;
+    const float *q = step->bind[0].data, *k = step->bind[1].data, *v = step->bind[2].data;
+    float *y = step->bind[5].data;
+    const pum_ref_binding *words = &step->bind[4];
+    cache_place kp = { words, &step->bind[6], a->kv_heads, a->head_dim, a->table_at, a->table_stride,
+                       step->spec[PUM_SPEC_ROPE_KV_KT] };
+    cache_place vp = kp;
+    vp.cache = &step->bind[7];
+    vp.type = step->spec[PUM_SPEC_ROPE_KV_VT];
+    rotation rot = { .freq = step->bind[3].data, .pairing = step->spec[PUM_SPEC_ROPE_KV_PAIRING], .rot_dim = a->rot_dim,
+                     .head_dim = a->head_dim, .scale = a->scale };
+    uint64_t width = (uint64_t)a->heads * a->head_dim, kv_width = (uint64_t)a->kv_heads * a->head_dim;
+    if (a->head_dim == 0 || a->rot_dim > a->head_dim || !ref_holds(&step->bind[0], a->rows, a->q_stride, a->q_first, width)
+        || !ref_holds(&step->bind[1], a->rows, a->k_stride, a->k_first, kv_width)
+        || !ref_holds(&step->bind[2], a->rows, a->v_stride, a->v_first, kv_width)
+        || !ref_holds(&step->bind[3], 1, 0, 0, a->rot_dim)
+        || !ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
+        || !ref_holds(&step->bind[5], a->rows, a->y_stride, 0, width)) return false;
+    double *out = pum_alloc_array(2 * (size_t)a->head_dim, sizeof *out), *scale = out + a->head_dim;
+    if (!out) return false;
+    bool ok = true;
+    for (uint64_t r = 0; r < a->rows && ok; r++) {
+        const uint32_t *row = row_of(words, r);
+        if (row[ROW_SEQ] == ROW_INACTIVE) continue;
+        for (uint32_t h = 0; h < a->heads; h++) {
+            uint64_t in = (uint64_t)h * a->head_dim, to = r * a->y_stride + in;
+            rotate(&rot, q + r * a->q_stride + a->q_first + in, row[ROW_POS], out, scale);
+            for (uint32_t d = 0; d < a->head_dim; d++) {
+                y[to + d] = (float)out[d];
+                if (step->scale) step->scale[to + d] = scale[d];
+            }
+        }
+        for (uint32_t h = 0; h < a->kv_heads && ok; h++) {
+            uint64_t ke, ve, in = (uint64_t)h * a->head_dim;
+            ok = locate(&kp, row, h, &ke) && locate(&vp, row, h, &ve);
+            if (!ok) break;
+            rotate(&rot, k + r * a->k_stride + a->k_first + in, row[ROW_POS], out, scale);
+            for (uint32_t d = 0; d < a->head_dim; d++) {
+                put(&kp, ke + d, out[d]);
+                put(&vp, ve + d, v[r * a->v_stride + a->v_first + in + d]);
+            }
+        }
+    }
+    pum_free(out);
+    return ok;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which function is the truth of which kernel family. Nothing else. */
+#include "ref.h"
+
+static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
+    [PUM_FAMILY_EMBED] = pum_ref_embed,
+    [PUM_FAMILY_NORM] = pum_ref_norm,
+    [PUM_FAMILY_MATVEC] = pum_ref_matvec,
+    [PUM_FAMILY_MATVEC_GLU] = pum_ref_matvec_glu,
+    [PUM_FAMILY_MATMUL] = pum_ref_matmul,
+    [PUM_FAMILY_MATMUL_REG] = pum_ref_matmul_reg,
+    [PUM_FAMILY_ROPE] = pum_ref_rope,
+    [PUM_FAMILY_KV_STORE] = pum_ref_kv_store,
+    [PUM_FAMILY_ROPE_KV] = pum_ref_rope_kv,
+    [PUM_FAMILY_ATTN_DECODE] = pum_ref_attn_decode,
+    [PUM_FAMILY_ATTN_PREFILL] = pum_ref_attn_prefill,
+    [PUM_FAMILY_ACT] = pum_ref_act,
+    [PUM_FAMILY_ADD] = pum_ref_add,
+    [PUM_FAMILY_COPY] = pum_ref_copy,
+    [PUM_FAMILY_GATHER_ROWS] = pum_ref_gather_rows,
+    [PUM_FAMILY_SOFTMAX] = pum_ref_softmax,
+    [PUM_FAMILY_ARGMAX] = pum_ref_argmax,
+    [PUM_FAMILY_SAMPLE] = pum_ref_sample,
+};
+
+bool pum_ref_run(const pum_ref_step *step)
+{
+    if (step->family >= PUM_FAMILY_COUNT || !functions[step->family]) return false;
+    return functions[step->family](step);
+}

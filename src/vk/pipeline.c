@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Pipelines by (kernel, specialisation constants): a hash map that only grows, filled by as many threads as there are
+ * cores, since drivers take milliseconds to seconds for one. Layouts depend on the number of bindings alone, so that
+ * one descriptor set layout serves many kernels. Which pipelines are needed is the caller's business. */
+#include "vk_internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels_spv.h"
+
+enum { MAX_WORKERS = 16, FIRST_CAPACITY = 64 };
+
+/* ---- layouts ---- */
+
+static pumice_status create_layouts(pum_vk_device *device, pumice_error *err)
+{
+    pum_vk_pipelines *p = &device->pipelines;
+    VkDescriptorSetLayoutBinding bindings[PUM_MAX_BINDINGS];
+    for (uint32_t i = 0; i < PUM_MAX_BINDINGS; i++) {
+        bindings[i] = (VkDescriptorSetLayoutBinding){ .binding = i, .descriptorCount = 1,
+                                                      .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                                      .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT };
+    }
+    for (uint32_t n = 0; n <= PUM_MAX_BINDINGS; n++) {
+        VkDescriptorSetLayoutCreateInfo set = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+                                                .bindingCount = n, .pBindings = bindings };
+        VkResult r = device->table.vkCreateDescriptorSetLayout(device->handle, &set, NULL, &p->set_layout[n]);
+        if (r != VK_SUCCESS) {
+            p->set_layout[n] = VK_NULL_HANDLE;
+            return pum_vk_fail(device, r, "creating a descriptor set layout", err);
+        }
+        VkPushConstantRange push = { .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = PUM_MAX_ARGS_BYTES };
+        VkPipelineLayoutCreateInfo layout = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                              .setLayoutCount = 1, .pSetLayouts = &p->set_layout[n],
+                                              .pushConstantRangeCount = 1, .pPushConstantRanges = &push };
+        r = device->table.vkCreatePipelineLayout(device->handle, &layout, NULL, &p->layout[n]);
+        if (r != VK_SUCCESS) {
+            p->layout[n] = VK_NULL_HANDLE;
+            return pum_vk_fail(device, r, "creating a pipeline layout", err);
+        }
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_vk_pipelines_init(pum_vk_device *device, const char *cache_dir, pumice_error *err)
+{
+    if (pthread_mutex_init(&device->pipelines.lock, NULL) != 0) {
+        return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for the pipelines' lock");
+    }
+    device->have_pipelines_lock = true;
+    PUM_TRY(create_layouts(device, err));
+    return cache_dir ? pum_vk_pipeline_cache_load(device, cache_dir, err) : PUMICE_OK;
+}
+
+void pum_vk_pipelines_free(pum_vk_device *device)
+{
+    pum_vk_pipelines *p = &device->pipelines;
+    const struct VolkDeviceTable *t = &device->table;
+    for (size_t i = 0; i < p->capacity; i++) {
+        if (p->slots[i].pipeline) t->vkDestroyPipeline(device->handle, p->slots[i].pipeline, NULL);
+    }
+    for (uint32_t n = 0; n <= PUM_MAX_BINDINGS; n++) {
+        if (p->layout[n]) t->vkDestroyPipelineLayout(device->handle, p->layout[n], NULL);
+        if (p->set_layout[n]) t->vkDestroyDescriptorSetLayout(device->handle, p->set_layout[n], NULL);
+    }
+    if (p->cache) t->vkDestroyPipelineCache(device->handle, p->cache, NULL);
+    pum_free(p->slots);
+    pum_free(p->cache_dir);
+    pum_free(p->cache_path);
+    if (device->have_pipelines_lock) pthread_mutex_destroy(&p->lock);
+    device->have_pipelines_lock = false;
+    *p = (pum_vk_pipelines){ 0 };
+}
+
+/* ---- the map; under the lock ---- */
+
+static bool same_key(const pum_vk_pipeline_key *a, const pum_vk_pipeline_key *b)
+{
+    return a->kernel == b->kernel && memcmp(a->spec, b->spec, sizeof a->spec) == 0;
+}
+
+static uint64_t hash_key(const pum_vk_pipeline_key *key)
+{
+    uint64_t h = pum_hash(PUM_HASH_START, &key->kernel, sizeof key->kernel);
+    return pum_hash(h, key->spec, sizeof key->spec);
+}
+
+/* The key's slot, or the free one where it belongs; NULL while there is no table. */
+static pum_vk_pipeline_slot *find_slot(const pum_vk_pipelines *p, const pum_vk_pipeline_key *key)
+{
+    if (!p->capacity) return NULL;
+    size_t i = (size_t)hash_key(key) & (p->capacity - 1);
+    while (p->slots[i].pipeline && !same_key(&p->slots[i].key, key)) i = (i + 1) & (p->capacity - 1);
+    return &p->slots[i];
+}
+
+/* Room for `more` keys with at least half of the slots free. */
+static bool reserve(pum_vk_pipelines *p, size_t more)
+{
+    size_t capacity = PUM_MAX(p->capacity, (size_t)FIRST_CAPACITY);
+    while (capacity < 2 * (p->count + more)) capacity *= 2;
+    if (capacity == p->capacity) return true;
+    pum_vk_pipeline_slot *slots = pum_alloc_array(capacity, sizeof *slots);
+    if (!slots) return false;
+    pum_vk_pipelines grown = { .slots = slots, .capacity = capacity };
+    for (size_t i = 0; i < p->capacity; i++) {
+        if (p->slots[i].pipeline) *find_slot(&grown, &p->slots[i].key) = p->slots[i];
+    }
+    pum_free(p->slots);
+    p->slots = slots;
+    p->capacity = capacity;
+    return true;
+}
+
+static bool has_key(const pum_vk_pipelines *p, const pum_vk_pipeline_key *key)
+{
+    const pum_vk_pipeline_slot *slot = find_slot(p, key);
+    return slot && slot->pipeline;
+}
+
+/* ---- creation ---- */
+
+static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipeline_key *key, VkPipeline *out_pipeline,
+                                     pumice_error *err)
+{
+    const struct VolkDeviceTable *t = &device->table;
+    const pum_kernel_info *k = &pum_kernels[key->kernel];
+    VkShaderModuleCreateInfo module = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                        .codeSize = pum_kernel_spirv[key->kernel].bytes,
+                                        .pCode = pum_kernel_spirv[key->kernel].words };
+    VkShaderModule shader;
+    *out_pipeline = VK_NULL_HANDLE;
+    VkResult r = t->vkCreateShaderModule(device->handle, &module, NULL, &shader);
+    if (r != VK_SUCCESS) return pum_vk_fail(device, r, "creating a shader module", err);
+    VkSpecializationMapEntry entries[PUM_MAX_SPEC];
+    for (uint32_t i = 0; i < k->n_spec; i++) entries[i] = (VkSpecializationMapEntry){ i, 4 * i, 4 };
+    VkSpecializationInfo spec = { .mapEntryCount = k->n_spec, .pMapEntries = entries, .dataSize = 4u * k->n_spec,
+                                  .pData = key->spec };
+    VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                   .module = shader, .pName = "main", .pSpecializationInfo = &spec },
+        .layout = device->pipelines.layout[k->n_bindings],
+    };
+    r = t->vkCreateComputePipelines(device->handle, device->pipelines.cache, 1, &info, NULL, out_pipeline);
+    t->vkDestroyShaderModule(device->handle, shader, NULL);
+    if (r != VK_SUCCESS) {
+        char what[96] = "creating the pipeline of ";
+        strncat(what, k->name, sizeof what - strlen(what) - 1);
+        *out_pipeline = VK_NULL_HANDLE;
+        return pum_vk_fail(device, r, what, err);
+    }
+    pum_vk_name(device, VK_OBJECT_TYPE_PIPELINE, (uint64_t)*out_pipeline, k->name);
+    return PUMICE_OK;
+}
+
+/* What the workers of one prepare share: each takes the next job until there is none or one has failed. */
+typedef struct job_list {
+    pum_vk_device *device;
+    const pum_vk_pipeline_key *keys;
+    VkPipeline *made;
+    size_t count;
+    atomic_size_t next;
+    atomic_bool failed;
+} job_list;
+
+typedef struct worker {
+    job_list *jobs;
+    pthread_t thread;
+    pumice_status status;
+    pumice_error err;
+} worker;
+
+static void *work(void *user)
+{
+    worker *w = user;
+    job_list *j = w->jobs;
+    while (w->status == PUMICE_OK && !atomic_load(&j->failed)) {
+        size_t i = atomic_fetch_add(&j->next, 1);
+        if (i >= j->count) break;
+        w->status = create_pipeline(j->device, &j->keys[i], &j->made[i], &w->err);
+        if (w->status != PUMICE_OK) atomic_store(&j->failed, true);
+    }
+    return NULL;
+}
+
+static pumice_status run_jobs(job_list *jobs, pumice_error *err)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t wanted = PUM_MIN(jobs->count, (size_t)PUM_MIN(PUM_MAX(cores, 1), MAX_WORKERS)), n = 1;
+    worker workers[MAX_WORKERS] = { 0 };
+    for (size_t i = 0; i < wanted; i++) workers[i].jobs = jobs;
+    /* the calling thread is worker 0: no thread at all is slower, not an error */
+    while (n < wanted && pthread_create(&workers[n].thread, NULL, work, &workers[n]) == 0) n++;
+    work(&workers[0]);
+    for (size_t i = 1; i < n; i++) pthread_join(workers[i].thread, NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (workers[i].status != PUMICE_OK) return pum_fail(err, workers[i].status, "%s", workers[i].err.text);
+    }
+    return PUMICE_OK;
+}
+
+/* Moves what was made into the map; a pipeline that another thread has made meanwhile is dropped. */
+static pumice_status keep(pum_vk_device *device, job_list *jobs, pumice_error *err)
+{
+    pum_vk_pipelines *p = &device->pipelines;
+    pumice_status status = PUMICE_OK;
+    pthread_mutex_lock(&p->lock);
+    if (!reserve(p, jobs->count)) status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines");
+    for (size_t i = 0; i < jobs->count && status == PUMICE_OK; i++) {
+        pum_vk_pipeline_slot *slot = find_slot(p, &jobs->keys[i]);
+        if (!jobs->made[i] || slot->pipeline) continue;
+        *slot = (pum_vk_pipeline_slot){ jobs->keys[i], jobs->made[i] };
+        jobs->made[i] = VK_NULL_HANDLE;
+        p->count++;
+    }
+    pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < jobs->count; i++) {
+        if (jobs->made[i]) device->table.vkDestroyPipeline(device->handle, jobs->made[i], NULL);
+    }
+    return status;
+}
+
+/* The keys that are not in the map, each once, their unused constants zero. */
+static pumice_status find_missing(pum_vk_device *device, const pum_vk_pipeline_key *keys, size_t count,
+                                  pum_vk_pipeline_key *out_missing, size_t *out_count, pumice_error *err)
+{
+    pum_vk_pipelines seen = { 0 };
+    pumice_status status = PUMICE_OK;
+    *out_count = 0;
+    if (!reserve(&seen, count)) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines");
+    pthread_mutex_lock(&device->pipelines.lock);
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].kernel >= PUM_KERNEL_COUNT
+            || (pum_kernels[keys[i].kernel].needs & ~device->snapshot.caps.bits)) {
+            status = pum_fail(err, PUMICE_ERROR_INTERNAL, "kernel '%s' does not run on '%s'",
+                              keys[i].kernel < PUM_KERNEL_COUNT ? pum_kernels[keys[i].kernel].name : "?",
+                              device->snapshot.caps.name);
+            break;
+        }
+        pum_vk_pipeline_slot *slot = find_slot(&seen, &keys[i]);
+        if (slot->pipeline || has_key(&device->pipelines, &keys[i])) continue;
+        slot->key = keys[i];
+        slot->pipeline = (VkPipeline)(uintptr_t)1; /* only a mark */
+        seen.count++;
+        out_missing[(*out_count)++] = keys[i];
+    }
+    pthread_mutex_unlock(&device->pipelines.lock);
+    pum_free(seen.slots);
+    return status;
+}
+
+pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipeline_key *keys, size_t count,
+                                       pumice_error *err)
+{
+    if (atomic_load(&device->lost)) return pum_vk_fail(device, VK_ERROR_DEVICE_LOST, "it was lost earlier", err);
+    pum_vk_pipeline_key *missing = pum_alloc_array(count, sizeof *missing);
+    job_list jobs = { .device = device, .keys = missing };
+    pumice_status status = PUMICE_OK;
+    if (!missing) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines"));
+    PUM_GOTO(find_missing(device, keys, count, missing, &jobs.count, err));
+    if (jobs.count) {
+        jobs.made = pum_alloc_array(jobs.count, sizeof *jobs.made);
+        if (!jobs.made) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines"));
+        uint64_t begin = pum_now_ns();
+        status = run_jobs(&jobs, err);
+        pumice_status kept = keep(device, &jobs, status == PUMICE_OK ? err : NULL);
+        if (status == PUMICE_OK) status = kept;
+        pum_log_write(&device->log, PUMICE_LOG_DEBUG, "%zu pipelines created in %.1f ms", jobs.count,
+                      (double)(pum_now_ns() - begin) * 1e-6);
+    }
+fail:
+    pum_free(jobs.made);
+    pum_free(missing);
+    return status;
+}
+
+pumice_status pum_vk_pipeline_get(pum_vk_device *device, const pum_vk_pipeline_key *key,
+                                  pum_vk_pipeline *out_pipeline, pumice_error *err)
+{
+    pum_vk_pipelines *p = &device->pipelines;
+    *out_pipeline = (pum_vk_pipeline){ 0 };
+    pthread_mutex_lock(&p->lock);
+    bool there = has_key(p, key);
+    pthread_mutex_unlock(&p->lock);
+    if (!there) PUM_TRY(pum_vk_pipelines_prepare(device, key, 1, err));
+    pthread_mutex_lock(&p->lock);
+    VkPipeline pipeline = find_slot(p, key)->pipeline;
+    pthread_mutex_unlock(&p->lock);
+    uint32_t n = pum_kernels[key->kernel].n_bindings;
+    *out_pipeline = (pum_vk_pipeline){ pipeline, p->layout[n], p->set_layout[n] };
+    return PUMICE_OK;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * device/ without a device: names of capabilities and tiers, families of well-known cards, quirks, profiles, and that
+ * tuning never asks for more than a device has. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "family.h"
+#include "kernel.h"
+#include "quirks.h"
+#include "tuning.h"
+
+static void test_capability_names(void **state)
+{
+    (void)state;
+    uint32_t bits = 1;
+    pumice_error err = { 0 };
+    assert_true(pum_caps_bits_from_names("", &bits, &err));
+    assert_int_equal(bits, 0);
+    assert_true(pum_caps_bits_from_names("sub", &bits, &err));
+    assert_int_equal(bits, PUM_CAP_SUBGROUP);
+    assert_true(pum_caps_bits_from_names("f16,timeline,,unified", &bits, &err));
+    assert_int_equal(bits, PUM_CAP_F16 | PUM_CAP_TIMELINE | PUM_CAP_UNIFIED);
+    assert_true(pum_caps_bits_from_names("i8,dot8,coop,timestamps,budget,size-control,query-reset", &bits, &err));
+    assert_int_equal(bits, PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_COOP | PUM_CAP_TIMESTAMPS | PUM_CAP_MEMORY_BUDGET
+                               | PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_HOST_QUERY_RESET);
+    assert_false(pum_caps_bits_from_names("sub,f1", &bits, &err));
+    assert_int_equal(err.status, PUMICE_ERROR_INVALID);
+    assert_non_null(strstr(err.text, "'f1'"));
+    assert_non_null(strstr(err.text, "timeline"));
+}
+
+static void test_tiers(void **state)
+{
+    (void)state;
+    char text[64];
+    static const struct {
+        uint32_t bits;
+        const char *text;
+    } rows[] = {
+        { 0, "base" },
+        { PUM_CAP_SUBGROUP, "base sub" },
+        { PUM_CAP_F16, "base" }, /* the f16 tier also needs subgroups */
+        { PUM_CAP_SUBGROUP | PUM_CAP_F16, "base sub f16" },
+        { PUM_CAP_SUBGROUP | PUM_CAP_DOT8, "base sub dot8" },
+        { UINT32_MAX, "base sub f16 dot8 coop" },
+    };
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        pum_caps_tiers_text(rows[i].bits, text, sizeof text);
+        assert_string_equal(text, rows[i].text);
+    }
+    pum_caps_tiers_text(UINT32_MAX, text, 7); /* what does not fit is left out */
+    assert_true(strlen(text) < 7);
+    for (uint32_t t = 0; t < PUM_TIER_COUNT; t++) assert_string_not_equal(pum_tier_name((pum_tier)t), "?");
+    assert_string_equal(pum_tier_name(PUM_TIER_COUNT), "?");
+}
+
+static void test_families(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t vendor, id, driver;
+        const char *name, *family;
+    } rows[] = {
+        { 0x10005, 0, 13, "llvmpipe (LLVM 15.0.6, 256 bits)", "lavapipe" },
+        { 0x10005, 0, 0, "llvmpipe (LLVM 19.1.7, 512 bits)", "lavapipe" },
+        { 0x1ae0, 0xc0de, 10, "SwiftShader Device (Subzero)", "swiftshader" },
+        { 0x1002, 0x744c, 3, "AMD Radeon RX 7900 XTX (RADV NAVI31)", "amd-rdna3" },
+        { 0x1002, 0x744c, 1, "AMD Radeon RX 7900 XTX", "amd-rdna3" },
+        { 0x1002, 0x7480, 2, "AMD Radeon RX 7600", "amd-rdna3" },
+        { 0x1002, 0x15bf, 3, "AMD Radeon 780M (RADV GFX1103_R1)", "amd-rdna3" },
+        { 0x1002, 0x1586, 3, "Radeon 8060S Graphics (RADV GFX1151)", "amd-rdna3" },
+        { 0x1002, 0x7550, 3, "AMD Radeon RX 9070 XT (RADV GFX1201)", "amd-rdna4" },
+        { 0x1002, 0x7550, 1, "AMD Radeon RX 9070 XT", "amd-rdna4" },
+        { 0x1002, 0x73bf, 3, "AMD Radeon RX 6800 XT (RADV NAVI21)", "amd-rdna2" },
+        { 0x1002, 0x73ff, 1, "AMD Radeon RX 6600", "amd-rdna2" },
+        { 0x1002, 0x1435, 3, "AMD Custom GPU 0932 (RADV VANGOGH)", "amd-rdna2" },
+        { 0x1002, 0x731f, 3, "AMD Radeon RX 5700 XT (RADV NAVI10)", "amd-rdna1" },
+        { 0x1002, 0x66af, 3, "AMD Radeon VII (RADV VEGA20)", "amd-gcn" },
+        { 0x1002, 0x67df, 3, "AMD Radeon RX 580 Series (RADV POLARIS10)", "amd-gcn" },
+        { 0x1002, 0x738c, 3, "AMD Instinct MI100 (RADV ARCTURUS)", "amd-cdna" },
+        { 0x1002, 0x74a1, 1, "AMD Radeon Graphics", "amd-cdna" },
+        { 0x8086, 0x5916, 6, "Intel(R) HD Graphics 620 (KBL GT2)", "intel-gen9" },
+        { 0x8086, 0x9a49, 6, "Intel(R) Xe Graphics (TGL GT2)", "intel-xe-lp" },
+        { 0x8086, 0xa7a0, 5, "Intel(R) Iris(R) Xe Graphics", "intel-xe-lp" },
+        { 0x8086, 0x56a0, 6, "Intel(R) Arc(tm) A770 Graphics (DG2)", "intel-xe-hpg" },
+        { 0x8086, 0x7d55, 6, "Intel(R) Arc(tm) Graphics (MTL)", "intel-xe-hpg" },
+        { 0x8086, 0xe20b, 6, "Intel(R) Arc(tm) B580 Graphics (BMG G21)", "intel-xe2" },
+        { 0x8086, 0x64a0, 5, "Intel(R) Arc(TM) 140V GPU", "intel-xe2" },
+        { 0x10de, 0x13c2, 4, "NVIDIA GeForce GTX 970", "nvidia-maxwell" },
+        { 0x10de, 0x1b06, 4, "NVIDIA GeForce GTX 1080 Ti", "nvidia-pascal" },
+        { 0x10de, 0x1db6, 4, "Tesla V100-PCIE-32GB", "nvidia-volta" },
+        { 0x10de, 0x1eb8, 4, "Tesla T4", "nvidia-turing" },
+        { 0x10de, 0x2184, 4, "NVIDIA GeForce GTX 1660", "nvidia-turing" },
+        { 0x10de, 0x20b5, 4, "NVIDIA A100 80GB PCIe", "nvidia-ampere" },
+        { 0x10de, 0x2204, 4, "NVIDIA GeForce RTX 3090", "nvidia-ampere" },
+        { 0x10de, 0x2507, 24, "NVIDIA GeForce RTX 3050 (NVK GA106)", "nvidia-ampere" },
+        { 0x10de, 0x2684, 4, "NVIDIA GeForce RTX 4090", "nvidia-ada" },
+        { 0x10de, 0x2335, 4, "NVIDIA H200", "nvidia-hopper" },
+        { 0x10de, 0x2b85, 4, "NVIDIA GeForce RTX 5090", "nvidia-blackwell" },
+        { 0x106b, 0, 14, "Apple M2", "apple" },
+        { 0x10005, 0, 26, "Apple M1 (G13G B1)", "apple" },
+        { 0x5143, 0x43050a01, 8, "Adreno (TM) 730", "adreno" },
+        { 0x5143, 0x43050a01, 18, "Turnip Adreno (TM) 730", "adreno" },
+        { 0x13b5, 0xa8670000, 9, "Mali-G710", "mali" },
+        { 0x14e4, 0xbe485fd3, 19, "V3D 7.1.7", "videocore" },
+        { 0x1010, 0x36052000, 7, "PowerVR Rogue GE8320", "powervr" },
+        { 0x9999, 1, 0, "Some card", "unknown" },
+    };
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        pum_caps c = { .vendor_id = rows[i].vendor, .device_id = rows[i].id, .driver_id = rows[i].driver };
+        snprintf(c.name, sizeof c.name, "%s", rows[i].name);
+        assert_string_equal(pum_family_name(pum_family_find(&c)), rows[i].family);
+    }
+    for (uint32_t i = 0; i < PUM_GPU_COUNT; i++) {
+        assert_non_null(pum_family_name(i));
+        assert_int_equal(pum_family_from_name(pum_family_name(i)), i);
+    }
+    assert_string_equal(pum_family_name(12345), "unknown");
+    assert_int_equal(pum_family_from_name("voodoo"), PUM_GPU_COUNT);
+    pum_caps radv = { .driver_id = 3 }, none = { .driver_id = 999 };
+    assert_string_equal(pum_driver_name(pum_driver_of(&radv)), "radv");
+    assert_string_equal(pum_driver_name(pum_driver_of(&none)), "unknown");
+    assert_string_equal(pum_driver_name(12345), "unknown");
+}
+
+static void test_quirks(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (; pum_quirk_name(n); n++) {
+        assert_true(strlen(pum_quirk_name(n)) > 0);
+        assert_true(strlen(pum_quirk_text(n)) > 0);
+    }
+    assert_true(n > 0);
+    assert_null(pum_quirk_text(n));
+    pum_caps c = { .family = PUM_GPU_SWIFTSHADER, .bits = PUM_CAP_DOT8 | PUM_CAP_SUBGROUP };
+    pum_quirks_apply(&c);
+    assert_int_equal(c.bits, PUM_CAP_SUBGROUP);
+    assert_int_equal(c.quirks, 1);
+    pum_caps other = { .family = PUM_GPU_AMD_RDNA3, .bits = PUM_CAP_DOT8 };
+    pum_quirks_apply(&other);
+    assert_int_equal(other.bits, PUM_CAP_DOT8);
+    assert_int_equal(other.quirks, 0);
+}
+
+static void test_profiles(void **state)
+{
+    (void)state;
+    static const char *const required[] = { "lavapipe", "swiftshader", "navi31", "navi21", "arc-a770", "rtx-4090",
+                                            "minimal" };
+    static const char *const families[] = { "lavapipe", "swiftshader", "amd-rdna3", "amd-rdna2", "intel-xe-hpg",
+                                            "nvidia-ada", "unknown" };
+    pum_caps c;
+    for (size_t i = 0; i < PUM_COUNT(required); i++) {
+        assert_true(pum_caps_profile(required[i], &c));
+        assert_string_equal(pum_family_name(c.family), families[i]);
+    }
+    assert_false(pum_caps_profile("voodoo", &c));
+    assert_int_equal(c.max_push_bytes, 0);
+    const char *name;
+    for (size_t i = 0; (name = pum_caps_profile_name(i)); i++) {
+        assert_true(pum_caps_profile(name, &c));
+        /* what vk/snapshot.c demands of a real device */
+        assert_true(c.max_storage_buffers >= PUM_MAX_BINDINGS && c.max_push_bytes >= PUM_MAX_ARGS_BYTES);
+        assert_true(c.max_workgroup_invocations >= 128 && c.shared_memory_bytes >= 16384);
+        assert_true(c.offset_align_bytes && (c.offset_align_bytes & (c.offset_align_bytes - 1)) == 0);
+        assert_true(c.max_buffer_range_bytes >= 1u << 27 && c.max_allocation_bytes >= 1u << 30);
+        assert_true(c.subgroup_min <= c.subgroup_size && c.subgroup_size <= c.subgroup_max);
+        assert_true(!(c.bits & PUM_CAP_TIMESTAMPS) == !(c.timestamp_period_ns > 0));
+        assert_true(c.name[0] && c.driver_name[0]);
+    }
+    assert_true(pum_caps_profile("minimal", &c));
+    assert_int_equal(c.bits, 0);
+    assert_int_equal(c.max_storage_buffers, 8);
+    assert_int_equal(c.offset_align_bytes, 256);
+    assert_int_equal(c.max_buffer_range_bytes, 1 << 27);
+}
+
+static void check_tuning(const pum_caps *c)
+{
+    pum_tuning t;
+    pum_tuning_for(c, &t);
+    const uint32_t workgroups[] = { t.matvec_wg, t.matmul_wg, t.attn_decode_wg, t.attn_prefill_wg, t.norm_wg,
+                                    t.sample_wg, t.elementwise_wg };
+    for (size_t i = 0; i < PUM_COUNT(workgroups); i++) {
+        assert_in_range(workgroups[i], 1, c->max_workgroup_invocations);
+        assert_in_range(workgroups[i], 1, c->max_workgroup_size[0]);
+        assert_int_equal(workgroups[i] & (workgroups[i] - 1), 0); /* tree reductions halve */
+    }
+    if (c->bits & PUM_CAP_SUBGROUP) { /* full subgroups */
+        assert_int_equal(t.matvec_wg % c->subgroup_size, 0);
+        assert_int_equal(t.norm_wg % c->subgroup_size, 0);
+        assert_int_equal(t.attn_decode_wg % c->subgroup_size, 0);
+    }
+    assert_true(t.matvec_group >= 1 && t.matvec_wg % t.matvec_group == 0);
+    if (t.matmul_reg) {
+        assert_int_equal(t.matmul_bm, 8);
+        assert_int_equal(t.matmul_bn, 8 * t.matmul_wg);
+    } else {
+        assert_int_equal(t.matmul_bm % t.matmul_tm, 0);
+        assert_int_equal(t.matmul_bn % t.matmul_tn, 0);
+        assert_int_equal(t.matmul_wg, t.matmul_bm / t.matmul_tm * (t.matmul_bn / t.matmul_tn));
+        assert_int_equal(t.matmul_bk % 4, 0);
+        assert_true(4 * t.matmul_bk * (t.matmul_bm + t.matmul_bn + 2) <= c->shared_memory_bytes);
+    }
+    assert_true(t.read_gbs && t.matmul_gflops && t.dispatch_ns && t.submit_us && t.matvec_rows && t.matvec_max_rows);
+}
+
+static void test_tuning(void **state)
+{
+    (void)state;
+    const char *name;
+    for (size_t i = 0; (name = pum_caps_profile_name(i)); i++) {
+        pum_caps c;
+        assert_true(pum_caps_profile(name, &c));
+        check_tuning(&c);
+        for (uint32_t family = 0; family < PUM_GPU_COUNT; family++) { /* any row on any limits */
+            c.family = family;
+            check_tuning(&c);
+        }
+    }
+    pum_caps wide;
+    assert_true(pum_caps_profile("lavapipe", &wide));
+    wide.subgroup_size = wide.subgroup_max = 16; /* LP_NATIVE_VECTOR_WIDTH=512 */
+    check_tuning(&wide);
+}
+
+static void test_kernel_find(void **state)
+{
+    (void)state;
+    int base = pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, 0);
+    int sub = pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, PUM_CAP_SUBGROUP);
+    assert_int_equal(base, PUM_KERNEL_softmax_base);
+    assert_int_equal(sub, PUM_KERNEL_softmax_sub);
+    assert_int_equal(pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_F16, UINT32_MAX), -1);
+    assert_int_equal(pum_kernel_find(PUM_FAMILY_COUNT, PUM_DTYPE_COUNT, UINT32_MAX), -1);
+    for (int i = 0; i < PUM_KERNEL_COUNT; i++) { /* the weakest device has a kernel for everything */
+        assert_true(pum_kernel_find(pum_kernels[i].family, (pum_dtype)pum_kernels[i].weight, 0) >= 0);
+        assert_true(pum_kernels[i].n_bindings <= PUM_MAX_BINDINGS && pum_kernels[i].n_spec <= PUM_MAX_SPEC);
+        assert_true(pum_kernels[i].args_bytes <= PUM_MAX_ARGS_BYTES);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_capability_names), cmocka_unit_test(test_tiers),  cmocka_unit_test(test_families),
+        cmocka_unit_test(test_quirks),           cmocka_unit_test(test_profiles), cmocka_unit_test(test_tuning),
+        cmocka_unit_test(test_kernel_find),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
