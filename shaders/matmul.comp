@@ -5,6 +5,7 @@
 // WG = (BM / TM) * (BN / TN). Weights are turned to f32 when they enter shared memory.
 // BK: a multiple of 4; EPI, ACT: epilogue (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch
 // rows begin on 16 bytes. grid (ceil(n / BN), ceil(rows / BM))
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 
@@ -59,7 +60,7 @@ void main()
     uint me = gl_LocalInvocationID.x, n0 = gl_WorkGroupID.x * BN, t0 = gl_WorkGroupID.y * BM;
     uint my_n = me % (BN / TN), my_m = me / (BN / TN);
     float acc[TM * TN];
-    for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
+    [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
     for (uint k0 = 0u; k0 < a.k; k0 += BK) {
         for (uint i = me; i < BM * (BK / 4u); i += WG) {
             uint m = i / (BK / 4u), k = i % (BK / 4u) * 4u;
@@ -74,16 +75,16 @@ void main()
         barrier();
         for (uint k = 0u; k < BK; k++) {
             float xv[TM], wv[TN];
-            for (uint m = 0u; m < TM; m++) xv[m] = xs[k * (BM + 1u) + m * (BM / TM) + my_m];
-            for (uint n = 0u; n < TN; n++) wv[n] = ws[k * (BN + 1u) + n * (BN / TN) + my_n];
-            for (uint m = 0u; m < TM; m++) {
-                for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv[m] * wv[n];
+            [[unroll]] for (uint m = 0u; m < TM; m++) xv[m] = xs[k * (BM + 1u) + m * (BM / TM) + my_m];
+            [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = ws[k * (BN + 1u) + n * (BN / TN) + my_n];
+            [[unroll]] for (uint m = 0u; m < TM; m++) {
+                [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv[m] * wv[n];
             }
         }
         barrier();
     }
-    for (uint m = 0u; m < TM; m++) {
-        for (uint n = 0u; n < TN; n++) {
+    [[unroll]] for (uint m = 0u; m < TM; m++) {
+        [[unroll]] for (uint n = 0u; n < TN; n++) {
             uint t = t0 + m * (BM / TM) + my_m, row = n0 + n * (BN / TN) + my_n;
             if (t < a.rows && row < a.n) finish(t, row, acc[m * TN + n]);
         }

@@ -5,6 +5,7 @@
 // barriers are dear. Neighbouring invocations take neighbouring weight rows.
 // WG: workgroup; EPI, ACT: epilogue (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch rows
 // begin on 16 bytes. grid (ceil(n / (8 * WG)), ceil(rows / 8))
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 
@@ -30,28 +31,32 @@ void main()
     /* rows past the end repeat the last and are not stored */
     uint last_n = a.n - 1u, last_t = a.rows - 1u;
     float acc[TM * TN];
-    for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
+    [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
     for (uint i = 0u; i < whole_chunks() * Q_VECS; i++) {
         vec4 wv[TN];
-        for (uint n = 0u; n < TN; n++) wv[n] = w_four(min(n0 + n, last_n), a.k, i);
-        for (uint m = 0u; m < TM; m++) {
+        [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = w_four(min(n0 + n, last_n), a.k, i);
+        [[unroll]] for (uint m = 0u; m < TM; m++) {
             vec4 xv = x4[(min(t0 + m, last_t) * a.x_stride >> 2) + i];
-            for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]);
+            [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]);
         }
     }
 #if !Q_BLOCKS
-    for (uint i = slow_begin(); i < a.k; i++) {
+    for (uint i = 0u; i < slow_end(); i++) {
         float wv[TN];
-        for (uint n = 0u; n < TN; n++) wv[n] = w_one(min(n0 + n, last_n), a.k, i);
-        for (uint m = 0u; m < TM; m++) {
+        [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = w_one(min(n0 + n, last_n), a.k, i);
+        [[unroll]] for (uint m = 0u; m < TM; m++) {
             float xv = x[min(t0 + m, last_t) * a.x_stride + i];
-            for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv * wv[n];
+            [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv * wv[n];
         }
     }
 #endif
-    for (uint m = 0u; m < TM; m++) {
-        for (uint n = 0u; n < TN; n++) {
-            if (t0 + m < a.rows && n0 + n < a.n) finish(t0 + m, n0 + n, acc[m * TN + n]);
+    /* a loop that stays a loop, and picks its row of sums: 64 copies of the epilogue would take long to compile */
+    uint rows = min(TM, a.rows - t0);
+    for (uint m = 0u; m < rows; m++) {
+        [[unroll]] for (uint n = 0u; n < TN; n++) {
+            float v = acc[n];
+            [[unroll]] for (uint i = 1u; i < TM; i++) v = m == i ? acc[i * TN + n] : v;
+            if (n0 + n < a.n) finish(t0 + m, n0 + n, v);
         }
     }
 }

@@ -4,6 +4,7 @@
 // every weight is loaded once per COLS batch rows, x is re-used over ROWS weight rows.
 // WG: workgroup; ROWS (1..8), GROUP: see lib/matvec.glsl; COLS: batch rows at once; EPI, ACT: epilogue (args.h);
 // ALIGNED: weight rows and batch rows begin on 16 bytes. grid (ceil(n / weight rows of a workgroup)), or any other.
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #ifdef PUM_SUB
 #extension GL_KHR_shader_subgroup_basic : require
@@ -27,20 +28,19 @@ WEIGHTS(0, w)
 #include "lib/epilogue.glsl"
 #include "lib/matvec.glsl"
 
-
 void rows_by_cols(uint n0, uint t0)
 {
     float acc[ROWS * COLS];
-    for (uint i = 0u; i < ROWS * COLS; i++) acc[i] = 0.0;
+    [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) acc[i] = 0.0;
     /* weight and batch rows past the end repeat the last and are not stored */
     uint lane = set_lane(), lanes = set_lanes(), last_n = a.n - 1u, last_t = a.rows - 1u;
     for (uint c = lane; c < whole_chunks(); c += lanes) {
         q_raw raw[ROWS];
-        for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(min(n0 + r, last_n), a.k, c);
-        for (uint t = 0u; t < COLS; t++) {
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(min(n0 + r, last_n), a.k, c);
+        [[unroll]] for (uint t = 0u; t < COLS; t++) {
             vec4 xv[Q_VECS];
             x_chunk(min(t0 + t, last_t), c, xv);
-            for (uint r = 0u; r < ROWS; r++) {
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
                 float sum = 0.0;
 #define W_DOT(i) sum += dot(q_vec(raw[r], i), xv[i]);
                 Q_EACH(W_DOT)
@@ -49,15 +49,17 @@ void rows_by_cols(uint n0, uint t0)
         }
     }
 #if !Q_BLOCKS
-    for (uint i = lane + slow_begin(); i < a.k; i += lanes) {
-        for (uint r = 0u; r < ROWS; r++) {
+    for (uint i = lane; i < slow_end(); i += lanes) {
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             float weight = w_one(min(n0 + r, last_n), a.k, i);
-            for (uint t = 0u; t < COLS; t++) acc[r * COLS + t] += weight * x[min(t0 + t, last_t) * a.x_stride + i];
+            [[unroll]] for (uint t = 0u; t < COLS; t++) {
+                acc[r * COLS + t] += weight * x[min(t0 + t, last_t) * a.x_stride + i];
+            }
         }
     }
 #endif
-    for (uint r = 0u; r < ROWS; r++) {
-        for (uint t = 0u; t < COLS; t++) {
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        [[unroll]] for (uint t = 0u; t < COLS; t++) {
             float v = set_sum(acc[r * COLS + t]);
             if (lane == 0u && n0 + r < a.n && t0 + t < a.rows) finish(t0 + t, n0 + r, v);
         }

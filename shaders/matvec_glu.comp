@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // y[t, y_first + n] = act(sum_k Wg[n,k] x[t,k]) * sum_k Wu[n,k] x[t,k]: gate, up and activation of a gated MLP in one
 // pass over both matrices. Specialisation constants and grid as in matvec.comp.
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #ifdef PUM_SUB
 #extension GL_KHR_shader_subgroup_basic : require
@@ -29,19 +30,19 @@ layout(set = 0, binding = 3) writeonly buffer y_words { float y[]; };
 void rows_by_cols(uint n0, uint t0)
 {
     float gate_sum[ROWS * COLS], up_sum[ROWS * COLS];
-    for (uint i = 0u; i < ROWS * COLS; i++) gate_sum[i] = up_sum[i] = 0.0;
+    [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) gate_sum[i] = up_sum[i] = 0.0;
     /* weight and batch rows past the end repeat the last and are not stored */
     uint lane = set_lane(), lanes = set_lanes(), last_n = a.n - 1u, last_t = a.rows - 1u;
     for (uint c = lane; c < whole_chunks(); c += lanes) {
         q_raw g[ROWS], u[ROWS];
-        for (uint r = 0u; r < ROWS; r++) {
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             g[r] = gate_chunk(min(n0 + r, last_n), a.k, c);
             u[r] = up_chunk(min(n0 + r, last_n), a.k, c);
         }
-        for (uint t = 0u; t < COLS; t++) {
+        [[unroll]] for (uint t = 0u; t < COLS; t++) {
             vec4 xv[Q_VECS];
             x_chunk(min(t0 + t, last_t), c, xv);
-            for (uint r = 0u; r < ROWS; r++) {
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
                 float gs = 0.0, us = 0.0;
 #define W_DOT(i) gs += dot(q_vec(g[r], i), xv[i]); us += dot(q_vec(u[r], i), xv[i]);
                 Q_EACH(W_DOT)
@@ -51,10 +52,10 @@ void rows_by_cols(uint n0, uint t0)
         }
     }
 #if !Q_BLOCKS
-    for (uint i = lane + slow_begin(); i < a.k; i += lanes) {
-        for (uint r = 0u; r < ROWS; r++) {
+    for (uint i = lane; i < slow_end(); i += lanes) {
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             float gw = gate_one(min(n0 + r, last_n), a.k, i), uw = up_one(min(n0 + r, last_n), a.k, i);
-            for (uint t = 0u; t < COLS; t++) {
+            [[unroll]] for (uint t = 0u; t < COLS; t++) {
                 float xv = x[min(t0 + t, last_t) * a.x_stride + i];
                 gate_sum[r * COLS + t] += gw * xv;
                 up_sum[r * COLS + t] += uw * xv;
@@ -62,8 +63,8 @@ void rows_by_cols(uint n0, uint t0)
         }
     }
 #endif
-    for (uint r = 0u; r < ROWS; r++) {
-        for (uint t = 0u; t < COLS; t++) {
+    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+        [[unroll]] for (uint t = 0u; t < COLS; t++) {
             float gs = set_sum(gate_sum[r * COLS + t]), us = set_sum(up_sum[r * COLS + t]);
             if (lane == 0u && n0 + r < a.n && t0 + t < a.rows) {
                 y[(t0 + t) * a.y_stride + a.y_first + n0 + r] = activate(ACT, gs) * us;

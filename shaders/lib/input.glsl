@@ -11,11 +11,11 @@ void x_chunk(uint t, uint c, out vec4 v[Q_VECS]) /* of rows of whole chunks */
     Q_EACH(X_LOAD)
 }
 
-/* Chunks of a row that may be read as such, and the first weight that must be read alone. The one loop or the other has
- * no rounds; a branch would do too, but SwiftShader computes both sides of it. */
+/* How far a row is read in chunks, and how far weight by weight: one of the two is nothing. They bound loops, which
+ * drivers drop when the bound is a constant 0; a branch would do too, but SwiftShader computes both sides of it. */
 #if Q_BLOCKS
 uint whole_chunks() { return a.k / Q_CHUNK; }
 #else
 uint whole_chunks() { return ALIGNED != 0u ? a.k / Q_CHUNK : 0u; }
-uint slow_begin() { return ALIGNED != 0u ? a.k / Q_CHUNK * Q_CHUNK : 0u; }
+uint slow_end() { return ALIGNED != 0u ? 0u : a.k; }
 #endif

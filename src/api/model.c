@@ -167,11 +167,8 @@ pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens
     if (!model || !out_bytes || (count && !tokens) || (capacity && !text)) return PUMICE_ERROR_INVALID;
     *out_bytes = 0;
     pum_text out = { 0 };
-    pumice_status status = PUMICE_OK;
-    for (size_t i = 0; i < count && status == PUMICE_OK; i++) {
-        status = pum_tokenizer_decode(model->tokenizer, tokens[i], out.count == 0, flags & PUMICE_DETOKENIZE_SPECIAL,
-                                      &out);
-    }
+    pumice_status status = pum_tokenizer_decode_all(model->tokenizer, tokens, count,
+                                                    flags & PUMICE_DETOKENIZE_SPECIAL, &out);
     if (out.failed) status = PUMICE_ERROR_HOST_MEMORY;
     if (status == PUMICE_OK) {
         *out_bytes = out.count;

@@ -513,6 +513,9 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq, con
     s->logits_seq = -1;
     uint64_t t0 = pum_now_ns();
     generation g = { .params = &p };
+    /* after ordinary text the first token keeps its blank */
+    pum_token_type last = pum_tokenizer_type(s->model->tokenizer, q->tokens.data[q->tokens.count - 1]);
+    g.stream.started = last != PUM_TOKEN_CONTROL && last != PUM_TOKEN_UNKNOWN;
     pumice_status status = generate(s, seq, max, first, step, &g);
     s->timings.decode_ns += pum_now_ns() - t0;
     pum_sequence_truncate(s, seq, q->tokens.count); /* gives unused pages back */

@@ -40,8 +40,9 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
         }
         if (i < PUM_COUNT(bit_names)) *out_bits |= bit_names[i].bits;
         else if (n > 0) {
-            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, timeline, "
-                     "timestamps, budget, unified, size-control or query-reset", (int)PUM_MIN(n, 40u), text);
+            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, "
+                     "timeline, timestamps, budget, unified, size-control or query-reset",
+                     (int)PUM_MIN(n, 40u), text);
             return false;
         }
         text += n + (text[n] == ',');

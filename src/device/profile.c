@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Devices that are not there: capabilities from public capability reports (vulkan.gpuinfo.org, and vulkaninfo of the two
- * software drivers), so that plans for them can be made and proven anywhere. "minimal" is the weakest device Pumice runs
- * on: Vulkan 1.1's required minimum with no optional feature, but eight storage buffers (4 are required). The reports'
- * numbers go through the same families, quirks and tuning as a real device's. */
+ * Devices that are not there: capabilities from public capability reports (vulkan.gpuinfo.org, and
+ * vulkaninfo of the two software drivers), so that plans for them can be made and proven anywhere.
+ * "minimal" is the weakest device Pumice runs on: Vulkan 1.1's required minimum with no optional
+ * feature, but eight storage buffers (4 are required). The reports' numbers go through the same
+ * families, quirks and tuning as a real device's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +16,8 @@
 #define VULKAN(major, minor) ((uint32_t)(major) << 22 | (uint32_t)(minor) << 12)
 
 enum {
-    SOFTWARE = PUM_CAP_SUBGROUP | PUM_CAP_TIMELINE | PUM_CAP_TIMESTAMPS | PUM_CAP_UNIFIED | PUM_CAP_SUBGROUP_SIZE_CONTROL
-        | PUM_CAP_HOST_QUERY_RESET,
+    SOFTWARE = PUM_CAP_SUBGROUP | PUM_CAP_TIMELINE | PUM_CAP_TIMESTAMPS | PUM_CAP_UNIFIED
+        | PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_HOST_QUERY_RESET,
     DESKTOP = PUM_CAP_SUBGROUP | PUM_CAP_F16 | PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_TIMELINE | PUM_CAP_TIMESTAMPS
         | PUM_CAP_MEMORY_BUDGET | PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_HOST_QUERY_RESET
 };
@@ -33,6 +34,7 @@ typedef struct profile_row {
     double tick_ns;
 } profile_row;
 
+/* clang-format off */
 static const profile_row rows[] = {
     { .name = "lavapipe", .device = "llvmpipe (LLVM 15.0.6, 256 bits)", .vendor = 0x10005, .driver = 13,
       .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE | PUM_CAP_F16 | PUM_CAP_I8,
@@ -40,9 +42,10 @@ static const profile_row rows[] = {
       .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 32, .align_bytes = 16, .range = 128 * MIB,
       .allocation = 2 * GIB, .heap = 2 * GIB, .tick_ns = 1.0 },
     { .name = "swiftshader", .device = "SwiftShader Device (Subzero)", .vendor = 0x1ae0, .id = 0xc0de, .driver = 10,
-      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE, .subgroup = { 4, 4, 4 }, .invocations = 256,
-      .size = { 256, 256, 64 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 32 * KIB, .push_bytes = 128,
-      .storage_buffers = 30, .align_bytes = 256, .range = GIB, .allocation = GIB, .heap = 2 * GIB, .tick_ns = 1.0 },
+      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE, .subgroup = { 4, 4, 4 },
+      .invocations = 256, .size = { 256, 256, 64 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 32 * KIB,
+      .push_bytes = 128, .storage_buffers = 30, .align_bytes = 256, .range = GIB, .allocation = GIB,
+      .heap = 2 * GIB, .tick_ns = 1.0 },
     { .name = "navi31", .device = "AMD Radeon RX 7900 XTX (RADV NAVI31)", .vendor = 0x1002, .id = 0x744c, .driver = 3,
       .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_DISCRETE, .bits = DESKTOP | PUM_CAP_COOP, .subgroup = { 64, 32, 64 },
       .invocations = 1024, .size = { 1024, 1024, 1024 }, .count = { UINT32_MAX, 65535, 65535 },
@@ -74,6 +77,7 @@ static const profile_row rows[] = {
       .shared_bytes = 16 * KIB, .push_bytes = 128, .storage_buffers = 8, .align_bytes = 256, .range = 128 * MIB,
       .allocation = GIB, .heap = GIB },
 };
+/* clang-format on */
 
 bool pum_caps_profile(const char *name, pum_caps *out_caps)
 {

@@ -7,7 +7,8 @@
 #define ANY_FAMILY PUM_GPU_COUNT
 #define ANY_DRIVER PUM_DRIVER_COUNT
 /* Mesa packs its version as Vulkan does. */
-#define PUM_MESA(major, minor, patch) ((uint32_t)(major) << 22 | (uint32_t)(minor) << 12 | (uint32_t)(patch))
+#define PUM_MESA(major, minor, patch)                                                              \
+    ((uint32_t)(major) << 22 | (uint32_t)(minor) << 12 | (uint32_t)(patch))
 
 /* so that ANY can stand where an enumerator's last part does */
 enum { PUM_GPU_ANY = ANY_FAMILY, PUM_DRIVER_ANY = ANY_DRIVER };
@@ -16,7 +17,7 @@ static const struct {
     const char *name, *text;
     uint32_t family, driver, first, last, clears;
 } rows[] = {
-#define PUM_QUIRK(name, family, driver, first, last, clears, text) \
+#define PUM_QUIRK(name, family, driver, first, last, clears, text)                                 \
     { name, text, PUM_GPU_##family, PUM_DRIVER_##driver, first, last, clears },
 #include "quirks.def"
 #undef PUM_QUIRK

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Generic values, a family's rows over them, then the device's limits: what comes out runs on the device whatever the
- * rows say. The numbers are the table's; here stand only the relations that kernels rely on between them. */
+ * Generic values, a family's rows over them, then the device's limits: what comes out runs on the
+ * device whatever the rows say. The numbers are the table's; here stand only the relations that
+ * kernels rely on between them. */
 #include "tuning.h"
 
 #include "family.h"
 
-/* Workgroup sizes halve until they fit, so a power of two stays one. Kernels of the sub tier take it that subgroups are
- * full: a whole number of them, at least one. */
+/* Workgroup sizes halve until they fit, so a power of two stays one. Kernels of the sub tier take
+ * it that subgroups are full: a whole number of them, at least one. */
 static void fit_workgroup(uint32_t *wg, const pum_caps *caps)
 {
     uint32_t most = PUM_MIN(caps->max_workgroup_invocations, caps->max_workgroup_size[0]);
@@ -21,8 +22,8 @@ static bool tile_fits(const pum_tuning *t, const pum_caps *caps)
 {
     /* matmul.comp keeps BK slices of both tiles in shared memory, a word of padding each */
     uint64_t bytes = 4ull * t->matmul_bk * ((uint64_t)t->matmul_bm + t->matmul_bn + 2);
-    return t->matmul_wg <= caps->max_workgroup_invocations && t->matmul_wg <= caps->max_workgroup_size[0]
-        && bytes <= caps->shared_memory_bytes;
+    return t->matmul_wg <= caps->max_workgroup_invocations
+           && t->matmul_wg <= caps->max_workgroup_size[0] && bytes <= caps->shared_memory_bytes;
 }
 
 /* WG = (BM / TM) * (BN / TN): a smaller tile is a smaller workgroup. */
@@ -45,7 +46,7 @@ void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
 #include "tuning_fields.def"
 #undef PUM_TUNING_FIELD
     };
-#define PUM_TUNING(id, field, value) \
+#define PUM_TUNING(id, field, value)                                                               \
     if (caps->family == PUM_GPU_##id) t.field = value;
 #include "tuning.def"
 #undef PUM_TUNING

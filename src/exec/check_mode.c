@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Check mode: a plan step by step on the device, each compared with the host's reference kernels on the same inputs, so
- * that the first wrong step is named instead of its consequences. What "equal" means is decided by the kernel's
- * tolerance (shaders/kernels.toml) and the scale the reference reports; nothing here knows a kernel, only the names of
- * bindings: "y" is f32, "kc" and "vc" are as the constants KT and VT say, all else is compared word by word. */
+ * Check mode: a plan step by step on the device, each compared with the host's reference kernels on
+ * the same inputs, so that the first wrong step is named instead of its consequences. What "equal"
+ * means is decided by the kernel's tolerance (shaders/kernels.toml) and the scale the reference
+ * reports; nothing here knows a kernel, only the names of bindings: "y" is f32, "kc" and "vc" are
+ * as the constants KT and VT say, all else is compared word by word. */
 #include <math.h>
 #include <string.h>
 
@@ -12,8 +13,8 @@
 
 /* One binding of the running step on the host. */
 typedef struct image {
-    uint8_t *want;  /* what the device held before; the reference writes over it */
-    uint8_t *got;   /* what the device holds after; only of bindings that are written */
+    uint8_t *want; /* what the device held before; the reference writes over it */
+    uint8_t *got;  /* what the device holds after; only of bindings that are written */
     size_t capacity;
 } image;
 
@@ -22,7 +23,7 @@ typedef struct checker {
     const pum_exec_buffers *buffers;
     const pum_step *step;
     image images[PUM_MAX_BINDINGS];
-    double *scale;  /* of "y" */
+    double *scale; /* of "y" */
     size_t scale_capacity;
     pum_exec_check *out;
     pumice_error *err;
@@ -32,7 +33,8 @@ typedef struct checker {
 
 static pumice_status no_memory(checker *c)
 {
-    return pum_fail(c->err, PUMICE_ERROR_HOST_MEMORY, "no memory to check step '%s'", c->step->label);
+    return pum_fail(c->err, PUMICE_ERROR_HOST_MEMORY, "no memory to check step '%s'",
+                    c->step->label);
 }
 
 static pumice_status make_room(checker *c, image *im, uint64_t bytes)
@@ -53,10 +55,12 @@ static pumice_status read_binding(checker *c, uint32_t i, bool after)
 {
     const pum_binding *b = &c->step->bind[i];
     pum_vk_buffer *buffer = pum_exec_buffer(c->buffers, b->buffer);
-    if (!buffer) return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' binds no buffer", c->step->label);
+    if (!buffer) {
+        return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' binds no buffer", c->step->label);
+    }
     PUM_TRY(make_room(c, &c->images[i], b->size_bytes));
-    return pum_vk_buffer_read(c->device, buffer, b->offset_bytes, after ? c->images[i].got : c->images[i].want,
-                              b->size_bytes, c->err);
+    return pum_vk_buffer_read(c->device, buffer, b->offset_bytes,
+                              after ? c->images[i].got : c->images[i].want, b->size_bytes, c->err);
 }
 
 /* ---- the two runs ---- */
@@ -78,7 +82,9 @@ static pumice_status run_on_device(checker *c)
 static pumice_status run_on_host(checker *c)
 {
     const pum_kernel_info *k = &pum_kernels[c->step->kernel];
-    pum_ref_step ref = { .family = k->family, .weight = (pum_dtype)k->weight, .spec = c->step->spec,
+    pum_ref_step ref = { .family = k->family,
+                         .weight = (pum_dtype)k->weight,
+                         .spec = c->step->spec,
                          .args = c->step->args };
     for (uint32_t i = 0; i < k->n_bindings; i++) {
         ref.bind[i] = (pum_ref_binding){ c->images[i].want, (size_t)c->step->bind[i].size_bytes };
@@ -94,8 +100,9 @@ static pumice_status run_on_host(checker *c)
         ref.scale = c->scale;
     }
     if (pum_ref_run(&ref)) return PUMICE_OK;
-    return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' (%s) does not fit its bindings, says the reference",
-                    c->step->label, k->name);
+    return pum_fail(c->err, PUMICE_ERROR_INTERNAL,
+                    "step '%s' (%s) does not fit its bindings, says the reference", c->step->label,
+                    k->name);
 }
 
 /* ---- comparison ---- */
@@ -115,7 +122,8 @@ static item_kind kind_of(const checker *c, uint32_t binding)
     return ITEM_WORD;
 }
 
-/* Rotated keys are differences of products: their error is relative to the inputs, not to the result. */
+/* Rotated keys are differences of products: their error is relative to the inputs, not to the
+ * result. */
 static double largest_input(const checker *c)
 {
     const pum_kernel_info *k = &pum_kernels[c->step->kernel];
@@ -134,7 +142,7 @@ static double largest_input(const checker *c)
 typedef struct comparison {
     item_kind kind;
     double tolerance, floor;
-    const double *scale;       /* per item, or NULL: the size of what is wanted */
+    const double *scale; /* per item, or NULL: the size of what is wanted */
 } comparison;
 
 typedef struct item {
@@ -151,7 +159,8 @@ static bool load_item(const comparison *m, const image *im, uint64_t i, item *ou
         if (want == got) return true;
         out->want = (double)pum_ref_f16_to_f32(want);
         out->got = (double)pum_ref_f16_to_f32(got);
-        /* one unit in the last place on top: a value near a rounding boundary may fall on either side */
+        /* one unit in the last place on top: a value near a rounding boundary may fall on either
+         * side */
         out->bound = (m->tolerance + 0x1p-10) * fmax(fabs(out->want), m->floor) + 0x1p-24;
         return false;
     }
@@ -186,7 +195,8 @@ static void compare_binding(checker *c, uint32_t binding)
     comparison m = { .kind = kind_of(c, binding), .tolerance = k->tolerance };
     if (strcmp(k->binding[binding], "y") == 0) m.scale = c->scale;
     else if (m.kind != ITEM_WORD) m.floor = largest_input(c);
-    uint64_t n = c->step->bind[binding].size_bytes / (m.kind == ITEM_F16 ? 2 : 4), n_bad = 0, worst_at = 0;
+    uint64_t n = c->step->bind[binding].size_bytes / (m.kind == ITEM_F16 ? 2 : 4), n_bad = 0,
+             worst_at = 0;
     double worst = 0.0;
     item worst_item = { 0 };
     for (uint64_t i = 0; i < n; i++) {
@@ -232,8 +242,9 @@ static pumice_status check_step(checker *c)
     return PUMICE_OK;
 }
 
-pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan, const pum_exec_buffers *buffers,
-                                 pum_exec_check *out_check, pumice_error *err)
+pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan,
+                                 const pum_exec_buffers *buffers, pum_exec_check *out_check,
+                                 pumice_error *err)
 {
     checker c = { .device = device, .buffers = buffers, .out = out_check, .err = err };
     pumice_status status = PUMICE_OK;

@@ -9,18 +9,20 @@ struct pum_exec {
     pum_vk_device *device;
     size_t n_steps, n_submits;
     VkCommandPool command_pool;
-    VkCommandBuffer *commands;     /* one per submit */
+    VkCommandBuffer *commands; /* one per submit */
     VkDescriptorPool descriptor_pool;
-    VkDescriptorSet *sets;         /* one per step; bound for the life of the exec */
-    VkQueryPool queries;           /* n_steps + n_submits timestamps, see profile.c; null without profile */
-    uint32_t *query_of_step;       /* the timestamp after each step; the one before it is where it began */
-    uint64_t last_ticket;          /* of the last submit */
-    bool finished;                 /* at least one whole pass was submitted */
+    VkDescriptorSet *sets; /* one per step; bound for the life of the exec */
+    VkQueryPool queries;   /* n_steps + n_submits timestamps, see profile.c; null without profile */
+    uint32_t
+        *query_of_step;   /* the timestamp after each step; the one before it is where it began */
+    uint64_t last_ticket; /* of the last submit */
+    bool finished;        /* at least one whole pass was submitted */
 };
 
 /* record.c: the buffer a binding names; NULL when there is no such buffer. */
 pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number);
-pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_exec_buffers *buffers, pumice_error *err);
+pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_exec_buffers *buffers,
+                              pumice_error *err);
 
 /* profile.c */
 pumice_status pum_exec_profile_init(pum_exec *exec, pumice_error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Steps to commands: the only place in the project that dispatches. Walks the plan's steps in order and writes down
- * what they say; barriers stand where the plan has them, and between passes. Decides nothing. The command buffers may
- * be submitted again while they are pending, so that several passes are in flight. */
+ * Steps to commands: the only place in the project that dispatches. Walks the plan's steps in order
+ * and writes down what they say; barriers stand where the plan has them, and between passes.
+ * Decides nothing. The command buffers may be submitted again while they are pending, so that
+ * several passes are in flight. */
 #include "exec_internal.h"
 
 pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
@@ -15,10 +16,14 @@ pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
         return i < buffers->n_kv ? &buffers->kv[i] : NULL;
     }
     switch (number) {
-    case PUM_BUFFER_ARENA: return buffers->arena;
-    case PUM_BUFFER_STEP: return buffers->step;
-    case PUM_BUFFER_LOGITS: return buffers->logits;
-    default: return NULL;
+    case PUM_BUFFER_ARENA:
+        return buffers->arena;
+    case PUM_BUFFER_STEP:
+        return buffers->step;
+    case PUM_BUFFER_LOGITS:
+        return buffers->logits;
+    default:
+        return NULL;
     }
 }
 
@@ -27,26 +32,32 @@ pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
 static pumice_status create_pool(pum_exec *x, const pum_plan *plan, pumice_error *err)
 {
     uint32_t n_buffers = 0;
-    for (size_t i = 0; i < x->n_steps; i++) n_buffers += pum_kernels[plan->steps.data[i].kernel].n_bindings;
+    for (size_t i = 0; i < x->n_steps; i++) {
+        n_buffers += pum_kernels[plan->steps.data[i].kernel].n_bindings;
+    }
     VkDescriptorPoolSize size = { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_buffers };
     VkDescriptorPoolCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
-                                        .maxSets = (uint32_t)x->n_steps, .poolSizeCount = 1, .pPoolSizes = &size };
-    VkResult r = pum_vk_table(x->device)->vkCreateDescriptorPool(pum_vk_handle(x->device), &info, NULL,
-                                                                 &x->descriptor_pool);
+                                        .maxSets = (uint32_t)x->n_steps,
+                                        .poolSizeCount = 1,
+                                        .pPoolSizes = &size };
+    VkResult r = pum_vk_table(x->device)->vkCreateDescriptorPool(pum_vk_handle(x->device), &info,
+                                                                 NULL, &x->descriptor_pool);
     if (r == VK_SUCCESS) return PUMICE_OK;
     x->descriptor_pool = VK_NULL_HANDLE;
     return pum_vk_fail(x->device, r, "creating a descriptor pool", err);
 }
 
 static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec_buffers *buffers,
-                               VkDescriptorSetLayout layout, VkDescriptorSet *out_set, pumice_error *err)
+                               VkDescriptorSetLayout layout, VkDescriptorSet *out_set,
+                               pumice_error *err)
 {
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
     uint32_t n = pum_kernels[step->kernel].n_bindings;
     VkDescriptorBufferInfo ranges[PUM_MAX_BINDINGS];
     VkWriteDescriptorSet writes[PUM_MAX_BINDINGS];
     VkDescriptorSetAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-                                         .descriptorPool = x->descriptor_pool, .descriptorSetCount = 1,
+                                         .descriptorPool = x->descriptor_pool,
+                                         .descriptorSetCount = 1,
                                          .pSetLayouts = &layout };
     VkResult r = t->vkAllocateDescriptorSets(pum_vk_handle(x->device), &info, out_set);
     if (r != VK_SUCCESS) return pum_vk_fail(x->device, r, "allocating a descriptor set", err);
@@ -55,12 +66,15 @@ static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec
         const pum_vk_buffer *buffer = pum_exec_buffer(buffers, b->buffer);
         if (!buffer || !buffer->buffer || b->size_bytes == 0 || b->offset_bytes > buffer->size_bytes
             || b->size_bytes > buffer->size_bytes - b->offset_bytes) {
-            return pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' binds '%s' beyond its buffer", step->label,
-                            pum_kernels[step->kernel].binding[i]);
+            return pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' binds '%s' beyond its buffer",
+                            step->label, pum_kernels[step->kernel].binding[i]);
         }
         ranges[i] = (VkDescriptorBufferInfo){ buffer->buffer, b->offset_bytes, b->size_bytes };
-        writes[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = *out_set,
-                                            .dstBinding = i, .descriptorCount = 1, .pBufferInfo = &ranges[i],
+        writes[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                            .dstSet = *out_set,
+                                            .dstBinding = i,
+                                            .descriptorCount = 1,
+                                            .pBufferInfo = &ranges[i],
                                             .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER };
     }
     t->vkUpdateDescriptorSets(pum_vk_handle(x->device), n, writes, 0, NULL);
@@ -69,32 +83,39 @@ static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec
 
 /* ---- commands ---- */
 
-/* Everything before is done and seen by every shader after. At the beginning of a pass that includes copies and the
- * host's writes. */
+/* Everything before is done and seen by every shader after. At the beginning of a pass that
+ * includes copies and the host's writes. */
 static void wait_before(const struct VolkDeviceTable *t, VkCommandBuffer commands, bool pass_begins)
 {
-    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT };
+    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT
+                                                | VK_ACCESS_SHADER_WRITE_BIT };
     VkPipelineStageFlags before = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
     if (pass_begins) {
         memory.srcAccessMask |= VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_WRITE_BIT;
         before |= VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT;
     }
-    t->vkCmdPipelineBarrier(commands, before, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &memory, 0, NULL, 0, NULL);
+    t->vkCmdPipelineBarrier(commands, before, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &memory,
+                            0, NULL, 0, NULL);
 }
 
 /* What the pass wrote is seen by the host and by copies. */
 static void end_pass(const struct VolkDeviceTable *t, VkCommandBuffer commands)
 {
-    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                               .dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT
-                                   | VK_ACCESS_TRANSFER_WRITE_BIT };
+    VkMemoryBarrier memory = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                               .dstAccessMask = VK_ACCESS_HOST_READ_BIT
+                                                | VK_ACCESS_TRANSFER_READ_BIT
+                                                | VK_ACCESS_TRANSFER_WRITE_BIT };
     t->vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                            VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &memory, 0, NULL, 0, NULL);
+                            VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1,
+                            &memory, 0, NULL, 0, NULL);
 }
 
-static pumice_status record_step(pum_exec *x, VkCommandBuffer commands, size_t i, const pum_step *step,
-                                 const pum_exec_buffers *buffers, VkPipeline *bound, pumice_error *err)
+static pumice_status record_step(pum_exec *x, VkCommandBuffer commands, size_t i,
+                                 const pum_step *step, const pum_exec_buffers *buffers,
+                                 VkPipeline *bound, pumice_error *err)
 {
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
     const pum_kernel_info *k = &pum_kernels[step->kernel];
@@ -104,20 +125,27 @@ static pumice_status record_step(pum_exec *x, VkCommandBuffer commands, size_t i
     PUM_TRY(pum_vk_pipeline_get(x->device, &key, &p, err));
     PUM_TRY(write_set(x, step, buffers, p.set_layout, &x->sets[i], err));
     pum_vk_label_begin(x->device, commands, step->label);
-    if (*bound != p.pipeline) t->vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, p.pipeline);
+    if (*bound != p.pipeline) {
+        t->vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, p.pipeline);
+    }
     *bound = p.pipeline;
-    t->vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, p.layout, 0, 1, &x->sets[i], 0, NULL);
+    t->vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, p.layout, 0, 1,
+                               &x->sets[i], 0, NULL);
     if (k->args_bytes) {
-        t->vkCmdPushConstants(commands, p.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, k->args_bytes, step->args);
+        t->vkCmdPushConstants(commands, p.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, k->args_bytes,
+                              step->args);
     }
     t->vkCmdDispatch(commands, step->grid[0], step->grid[1], step->grid[2]);
     pum_vk_label_end(x->device, commands);
     return PUMICE_OK;
 }
 
-/* Records steps from `first` to the end of their submit into `commands`; *out_next is the step after. */
-static pumice_status record_submit(pum_exec *x, size_t number, VkCommandBuffer commands, const pum_plan *plan,
-                                   size_t first, const pum_exec_buffers *buffers, size_t *out_next, pumice_error *err)
+/* Records steps from `first` to the end of their submit into `commands`; *out_next is the step
+ * after. */
+static pumice_status record_submit(pum_exec *x, size_t number, VkCommandBuffer commands,
+                                   const pum_plan *plan, size_t first,
+                                   const pum_exec_buffers *buffers, size_t *out_next,
+                                   pumice_error *err)
 {
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
     VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
@@ -155,10 +183,13 @@ static pumice_status prepare_pipelines(pum_exec *x, const pum_plan *plan, pumice
     for (size_t i = 0; i < x->n_steps; i++) {
         const pum_step *step = &plan->steps.data[i];
         if (step->kernel >= PUM_KERNEL_COUNT) {
-            PUM_GOTO(pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", step->label));
+            PUM_GOTO(
+                pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", step->label));
         }
         keys[i].kernel = step->kernel;
-        for (uint32_t s = 0; s < pum_kernels[step->kernel].n_spec; s++) keys[i].spec[s] = step->spec[s];
+        for (uint32_t s = 0; s < pum_kernels[step->kernel].n_spec; s++) {
+            keys[i].spec[s] = step->spec[s];
+        }
     }
     status = pum_vk_pipelines_prepare(x->device, keys, x->n_steps, err);
 fail:
@@ -166,7 +197,8 @@ fail:
     return status;
 }
 
-pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_exec_buffers *buffers, pumice_error *err)
+pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_exec_buffers *buffers,
+                              pumice_error *err)
 {
     pum_exec *x = exec;
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
@@ -180,7 +212,8 @@ pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_ex
         return pum_vk_fail(x->device, r, "creating a command pool", err);
     }
     VkCommandBufferAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                         .commandPool = x->command_pool, .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                         .commandPool = x->command_pool,
+                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                          .commandBufferCount = (uint32_t)x->n_submits };
     r = t->vkAllocateCommandBuffers(pum_vk_handle(x->device), &info, x->commands);
     if (r != VK_SUCCESS) return pum_vk_fail(x->device, r, "allocating command buffers", err);

@@ -4,12 +4,13 @@
  * matrix that lies in several pieces into one dispatch per piece. */
 #include "op.h"
 
-/* The kernels' fast path loads whole chunks: blocks of a quantized type (always), or 16 bytes of a plain one. */
+/* The kernels' fast path reads rows in whole chunks: blocks of a quantized type (always so), or 8 weights of a plain
+ * one that begin on 16 bytes. */
 static bool aligned_rows(const pum_value *w)
 {
     uint64_t row_bytes;
     return pum_dtype_get(w->dtype)->block_elems > 1
-        || (pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes) && row_bytes % 16 == 0);
+        || (pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes) && row_bytes % 16 == 0 && w->cols % 8 == 0);
 }
 
 static uint64_t weight_bytes(const pum_value *w, uint64_t rows)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening a device: which of the machine's devices a `select` string means, and the VkDevice with its parts. What a
- * device can do was judged by snapshot.c; nothing is decided about memory, pipelines or submits here. */
+ * Opening a device: which of the machine's devices a `select` string means, and the VkDevice with
+ * its parts. What a device can do was judged by snapshot.c; nothing is decided about memory,
+ * pipelines or submits here. */
 #include "vk_internal.h"
 
 #include <stdio.h>
@@ -8,7 +9,8 @@
 
 /* ---- listing ---- */
 
-pumice_status pum_vk_list(const pum_vk_params *params, pum_vk_visit visit, void *user, pumice_error *err)
+pumice_status pum_vk_list(const pum_vk_params *params, pum_vk_visit visit, void *user,
+                          pumice_error *err)
 {
     pum_vk_instance instance;
     pumice_status status = pum_vk_instance_create(params, &instance, err);
@@ -16,7 +18,8 @@ pumice_status pum_vk_list(const pum_vk_params *params, pum_vk_visit visit, void 
     pum_vk_snapshot *s = pum_alloc(sizeof *s);
     if (!s) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to list devices"));
     for (size_t i = 0; i < instance.devices.count; i++) {
-        PUM_GOTO(pum_vk_snapshot_make(&instance, instance.devices.data[i], params->disable_bits, s, err));
+        PUM_GOTO(pum_vk_snapshot_make(&instance, instance.devices.data[i], params->disable_bits, s,
+                                      err));
         visit(user, (uint32_t)i, &s->caps, s->uuid, s->why_not);
     }
 fail:
@@ -27,10 +30,7 @@ fail:
 
 /* ---- selection ---- */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 static bool same_text(const char *a, const char *b)
 {
@@ -53,7 +53,9 @@ static bool is_index(const char *select, uint32_t *out_index)
 {
     uint32_t n = 0;
     size_t i = 0;
-    for (; i < 4 && select[i] >= '0' && select[i] <= '9'; i++) n = n * 10 + (uint32_t)(select[i] - '0');
+    for (; i < 4 && select[i] >= '0' && select[i] <= '9'; i++) {
+        n = n * 10 + (uint32_t)(select[i] - '0');
+    }
     *out_index = n;
     return i > 0 && select[i] == '\0';
 }
@@ -76,15 +78,26 @@ static bool is_uuid(const char *select, char out[33])
 static int rank_of(pumice_device_kind kind)
 {
     switch (kind) {
-    case PUMICE_DEVICE_DISCRETE: return 5;
-    case PUMICE_DEVICE_INTEGRATED: return 4;
-    case PUMICE_DEVICE_VIRTUAL: return 3;
-    case PUMICE_DEVICE_OTHER: return 2;
-    default: return 1;
+    case PUMICE_DEVICE_DISCRETE:
+        return 5;
+    case PUMICE_DEVICE_INTEGRATED:
+        return 4;
+    case PUMICE_DEVICE_VIRTUAL:
+        return 3;
+    case PUMICE_DEVICE_OTHER:
+        return 2;
+    default:
+        return 1;
     }
 }
 
-typedef enum select_kind { SELECT_AUTO, SELECT_CPU, SELECT_INDEX, SELECT_UUID, SELECT_NAME } select_kind;
+typedef enum select_kind {
+    SELECT_AUTO,
+    SELECT_CPU,
+    SELECT_INDEX,
+    SELECT_UUID,
+    SELECT_NAME
+} select_kind;
 
 typedef struct selector {
     select_kind kind;
@@ -107,15 +120,21 @@ static selector parse_select(const char *select)
 static bool matches(const selector *s, uint32_t index, const pum_vk_snapshot *snapshot)
 {
     switch (s->kind) {
-    case SELECT_CPU: return snapshot->caps.kind == PUMICE_DEVICE_SOFTWARE;
-    case SELECT_INDEX: return s->index == index;
-    case SELECT_UUID: return strcmp(s->uuid, snapshot->uuid) == 0;
-    case SELECT_NAME: return contains(snapshot->caps.name, s->text);
-    default: return true;
+    case SELECT_CPU:
+        return snapshot->caps.kind == PUMICE_DEVICE_SOFTWARE;
+    case SELECT_INDEX:
+        return s->index == index;
+    case SELECT_UUID:
+        return strcmp(s->uuid, snapshot->uuid) == 0;
+    case SELECT_NAME:
+        return contains(snapshot->caps.name, s->text);
+    default:
+        return true;
     }
 }
 
-/* "auto" takes the best kind, then the largest memory; the others take the first that matches and can be used. */
+/* "auto" takes the best kind, then the largest memory; the others take the first that matches and
+ * can be used. */
 static bool is_better(const selector *s, const pum_vk_snapshot *a, const pum_vk_snapshot *best)
 {
     if (s->kind != SELECT_AUTO) return false;
@@ -124,14 +143,20 @@ static bool is_better(const selector *s, const pum_vk_snapshot *a, const pum_vk_
 }
 
 /* One sentence of what there is instead. */
-static pumice_status fail_select(const selector *s, const char *unusable, const pum_text *listing, pumice_error *err)
+static pumice_status fail_select(const selector *s, const char *unusable, const pum_text *listing,
+                                 pumice_error *err)
 {
     const char *there = listing->failed || !listing->data ? "none" : listing->data;
     if (unusable[0] && s->kind == SELECT_AUTO) {
-        return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "no Vulkan device here can be used: %s", there);
+        return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "no Vulkan device here can be used: %s",
+                        there);
     }
-    if (unusable[0]) return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "the device '%s' cannot be used: %s", s->text, unusable);
-    return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "there is no device '%s' among these: %s", s->text, there);
+    if (unusable[0]) {
+        return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "the device '%s' cannot be used: %s", s->text,
+                        unusable);
+    }
+    return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "there is no device '%s' among these: %s", s->text,
+                    there);
 }
 
 static pumice_status choose(pum_vk_device *device, const pum_vk_params *params, pumice_error *err)
@@ -145,9 +170,11 @@ static pumice_status choose(pum_vk_device *device, const pum_vk_params *params, 
     pum_vk_snapshot *candidate = pum_alloc(sizeof *candidate);
     if (!candidate) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to choose a device");
     for (uint32_t i = 0; i < vi->devices.count; i++) {
-        PUM_GOTO(pum_vk_snapshot_make(vi, vi->devices.data[i], params->disable_bits, candidate, err));
+        PUM_GOTO(
+            pum_vk_snapshot_make(vi, vi->devices.data[i], params->disable_bits, candidate, err));
         pum_text_printf(&listing, "%s%u: %s%s%s%s", i ? ", " : "", i, candidate->caps.name,
-                        candidate->why_not[0] ? " (" : "", candidate->why_not, candidate->why_not[0] ? ")" : "");
+                        candidate->why_not[0] ? " (" : "", candidate->why_not,
+                        candidate->why_not[0] ? ")" : "");
         if (!matches(&s, i, candidate)) continue;
         if (candidate->why_not[0]) {
             if (!unusable[0]) memcpy(unusable, candidate->why_not, sizeof unusable);
@@ -172,13 +199,18 @@ static pumice_status create_handle(pum_vk_device *device, pumice_error *err)
     uint32_t n_extensions = 0;
     float priority = 1.0f;
     VkDeviceQueueCreateInfo queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                      .queueFamilyIndex = device->snapshot.queue_family, .queueCount = 1,
+                                      .queueFamilyIndex = device->snapshot.queue_family,
+                                      .queueCount = 1,
                                       .pQueuePriorities = &priority };
     const void *features = pum_vk_features_enable(&device->snapshot, extensions, &n_extensions);
-    VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = features,
-                                .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue,
-                                .enabledExtensionCount = n_extensions, .ppEnabledExtensionNames = extensions };
-    VkResult r = device->instance.f.vkCreateDevice(device->snapshot.physical, &info, NULL, &device->handle);
+    VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                .pNext = features,
+                                .queueCreateInfoCount = 1,
+                                .pQueueCreateInfos = &queue,
+                                .enabledExtensionCount = n_extensions,
+                                .ppEnabledExtensionNames = extensions };
+    VkResult r = device->instance.f.vkCreateDevice(device->snapshot.physical, &info, NULL,
+                                                   &device->handle);
     if (r != VK_SUCCESS) {
         device->handle = VK_NULL_HANDLE;
         return pum_vk_fail_early(r, "opening the device", err);
@@ -187,7 +219,8 @@ static pumice_status create_handle(pum_vk_device *device, pumice_error *err)
     return PUMICE_OK;
 }
 
-pumice_status pum_vk_device_create(const pum_vk_params *params, pum_vk_device **out_device, pumice_error *err)
+pumice_status pum_vk_device_create(const pum_vk_params *params, pum_vk_device **out_device,
+                                   pumice_error *err)
 {
     *out_device = NULL;
     pum_vk_device *d = pum_alloc(sizeof *d);
@@ -229,55 +262,31 @@ void pum_vk_device_destroy(pum_vk_device **device)
 
 /* ---- facts ---- */
 
-const pum_caps *pum_vk_device_caps(const pum_vk_device *device)
-{
-    return &device->snapshot.caps;
-}
+const pum_caps *pum_vk_device_caps(const pum_vk_device *device) { return &device->snapshot.caps; }
 
-const char *pum_vk_device_uuid(const pum_vk_device *device)
-{
-    return device->snapshot.uuid;
-}
+const char *pum_vk_device_uuid(const pum_vk_device *device) { return device->snapshot.uuid; }
 
-uint32_t pum_vk_device_index(const pum_vk_device *device)
-{
-    return device->index;
-}
+uint32_t pum_vk_device_index(const pum_vk_device *device) { return device->index; }
 
-const pum_log *pum_vk_device_log(const pum_vk_device *device)
-{
-    return &device->log;
-}
+const pum_log *pum_vk_device_log(const pum_vk_device *device) { return &device->log; }
 
 uint64_t pum_vk_validation_count(const pum_vk_device *device)
 {
     return device->instance.messages ? atomic_load(&device->instance.messages->count) : 0;
 }
 
-bool pum_vk_device_is_lost(const pum_vk_device *device)
-{
-    return atomic_load(&device->lost);
-}
+bool pum_vk_device_is_lost(const pum_vk_device *device) { return atomic_load(&device->lost); }
 
 uint64_t pum_vk_device_used_bytes(const pum_vk_device *device)
 {
     return atomic_load(&device->used_bytes);
 }
 
-const struct VolkDeviceTable *pum_vk_table(const pum_vk_device *device)
-{
-    return &device->table;
-}
+const struct VolkDeviceTable *pum_vk_table(const pum_vk_device *device) { return &device->table; }
 
-VkDevice pum_vk_handle(const pum_vk_device *device)
-{
-    return device->handle;
-}
+VkDevice pum_vk_handle(const pum_vk_device *device) { return device->handle; }
 
-uint32_t pum_vk_queue_family(const pum_vk_device *device)
-{
-    return device->snapshot.queue_family;
-}
+uint32_t pum_vk_queue_family(const pum_vk_device *device) { return device->snapshot.queue_family; }
 
 uint32_t pum_vk_timestamp_bits(const pum_vk_device *device)
 {
@@ -289,8 +298,11 @@ uint32_t pum_vk_timestamp_bits(const pum_vk_device *device)
 void pum_vk_name(const pum_vk_device *device, VkObjectType type, uint64_t handle, const char *text)
 {
     if (!device->instance.messages || !device->instance.f.vkSetDebugUtilsObjectNameEXT) return;
-    VkDebugUtilsObjectNameInfoEXT info = { .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT,
-                                           .objectType = type, .objectHandle = handle, .pObjectName = text };
+    VkDebugUtilsObjectNameInfoEXT info = { .sType =
+                                               VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT,
+                                           .objectType = type,
+                                           .objectHandle = handle,
+                                           .pObjectName = text };
     /* a name that is not set is no fault */
     (void)device->instance.f.vkSetDebugUtilsObjectNameEXT(device->handle, &info);
 }
@@ -298,7 +310,8 @@ void pum_vk_name(const pum_vk_device *device, VkObjectType type, uint64_t handle
 void pum_vk_label_begin(const pum_vk_device *device, VkCommandBuffer commands, const char *text)
 {
     if (!device->instance.messages || !device->instance.f.vkCmdBeginDebugUtilsLabelEXT) return;
-    VkDebugUtilsLabelEXT info = { .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT, .pLabelName = text };
+    VkDebugUtilsLabelEXT info = { .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT,
+                                  .pLabelName = text };
     device->instance.f.vkCmdBeginDebugUtilsLabelEXT(commands, &info);
 }
 

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Buffers, each with memory of its own, and the ways into them: directly where the host sees the memory, else through
- * a staging ring that copies one chunk while the host fills the next. Decides memory types, and says no honestly when
- * a budget or limit is reached. Knows nothing of what buffers are for but the three uses of vk.h. */
+ * Buffers, each with memory of its own, and the ways into them: directly where the host sees the
+ * memory, else through a staging ring that copies one chunk while the host fills the next. Decides
+ * memory types, and says no honestly when a budget or limit is reached. Knows nothing of what
+ * buffers are for but the three uses of vk.h. */
 #include "vk_internal.h"
 
 #include <string.h>
 
 typedef unsigned long long ull;
 
-static ull mib(uint64_t bytes)
-{
-    return (ull)pum_ceil_div(bytes, 1 << 20);
-}
+static ull mib(uint64_t bytes) { return (ull)pum_ceil_div(bytes, 1 << 20); }
 
 /* ---- memory types ---- */
 
@@ -23,9 +21,9 @@ enum {
     PLAIN = LOCAL | VISIBLE | COHERENT | CACHED /* other kinds need features or protected queues */
 };
 
-/* Rows by use, weights in the order LOCAL, VISIBLE, COHERENT, CACHED. On unified memory every type is the same DRAM, so
- * nothing is required; on a discrete GPU weights never fall back to host memory behind the user's back, and keep out of
- * the window the host sees, which may be small. */
+/* Rows by use, weights in the order LOCAL, VISIBLE, COHERENT, CACHED. On unified memory every type
+ * is the same DRAM, so nothing is required; on a discrete GPU weights never fall back to host
+ * memory behind the user's back, and keep out of the window the host sees, which may be small. */
 typedef struct use_row {
     VkMemoryPropertyFlags required;
     int weight[4];
@@ -58,19 +56,23 @@ static int best_type(const pum_vk_device *device, const use_row *row, uint32_t a
         VkMemoryPropertyFlags flags = m->memoryTypes[i].propertyFlags;
         if (!(allowed >> i & 1u) || (flags & ~(VkMemoryPropertyFlags)PLAIN)) continue;
         if ((flags & row->required) != row->required) continue;
-        if (best < 0 || score_of(row, flags) > score_of(row, m->memoryTypes[best].propertyFlags)) best = (int)i;
+        if (best < 0 || score_of(row, flags) > score_of(row, m->memoryTypes[best].propertyFlags)) {
+            best = (int)i;
+        }
     }
     return best;
 }
 
 /* ---- accounting ---- */
 
-static pumice_status fail_full(pum_vk_device *device, const char *what, uint64_t asked, uint64_t allowed,
-                               pumice_error *err)
+static pumice_status fail_full(pum_vk_device *device, const char *what, uint64_t asked,
+                               uint64_t allowed, pumice_error *err)
 {
-    return pum_fail(err, PUMICE_ERROR_DEVICE_MEMORY, "no room on '%s' for %s: %llu MiB asked, %llu MiB used, %llu MiB "
-                    "allowed", device->snapshot.caps.name, what, mib(asked), mib(atomic_load(&device->used_bytes)),
-                    mib(allowed));
+    return pum_fail(err, PUMICE_ERROR_DEVICE_MEMORY,
+                    "no room on '%s' for %s: %llu MiB asked, %llu MiB used, %llu MiB "
+                    "allowed",
+                    device->snapshot.caps.name, what, mib(asked),
+                    mib(atomic_load(&device->used_bytes)), mib(allowed));
 }
 
 /* Takes bytes out of the caller's budget; false when they are not there. */
@@ -83,13 +85,16 @@ static bool account(pum_vk_device *device, uint64_t bytes, bool within_budget)
     return false;
 }
 
-static pumice_status allocate(pum_vk_device *device, const use_row *row, const char *what, bool within_budget,
-                              pum_vk_buffer *b, VkMemoryPropertyFlags *out_flags, pumice_error *err)
+static pumice_status allocate(pum_vk_device *device, const use_row *row, const char *what,
+                              bool within_budget, pum_vk_buffer *b,
+                              VkMemoryPropertyFlags *out_flags, pumice_error *err)
 {
     const struct VolkDeviceTable *t = &device->table;
     VkMemoryRequirements need;
     t->vkGetBufferMemoryRequirements(device->handle, b->buffer, &need);
-    if (!account(device, need.size, within_budget)) return fail_full(device, what, need.size, device->budget_bytes, err);
+    if (!account(device, need.size, within_budget)) {
+        return fail_full(device, what, need.size, device->budget_bytes, err);
+    }
     uint32_t allowed = need.memoryTypeBits;
     uint64_t room = 0;
     for (int type; (type = best_type(device, row, allowed)) >= 0; allowed &= ~(1u << type)) {
@@ -99,10 +104,13 @@ static pumice_status allocate(pum_vk_device *device, const use_row *row, const c
         left = PUM_MIN(left, device->snapshot.memory.memoryHeaps[heap].size);
         room = PUM_MAX(room, left);
         if (need.size <= left) {
-            VkMemoryDedicatedAllocateInfo dedicated = { .sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO,
-                                                        .buffer = b->buffer };
-            VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &dedicated,
-                                          .allocationSize = need.size, .memoryTypeIndex = (uint32_t)type };
+            VkMemoryDedicatedAllocateInfo dedicated = {
+                .sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, .buffer = b->buffer
+            };
+            VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                          .pNext = &dedicated,
+                                          .allocationSize = need.size,
+                                          .memoryTypeIndex = (uint32_t)type };
             r = t->vkAllocateMemory(device->handle, &info, NULL, &b->memory);
         }
         if (r == VK_SUCCESS) {
@@ -118,14 +126,16 @@ static pumice_status allocate(pum_vk_device *device, const use_row *row, const c
         if (!row->fall_back) break;
     }
     atomic_fetch_sub(&device->used_bytes, need.size);
-    /* what the driver refused although the heap is larger is used by others: it does not tell how much */
+    /* what the driver refused although the heap is larger is used by others: it does not tell how
+     * much */
     return fail_full(device, what, need.size, atomic_load(&device->used_bytes) + room, err);
 }
 
 /* ---- buffers ---- */
 
-static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64_t bytes, const char *what,
-                                   bool within_budget, pum_vk_buffer *out_buffer, pumice_error *err)
+static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64_t bytes,
+                                   const char *what, bool within_budget, pum_vk_buffer *out_buffer,
+                                   pumice_error *err)
 {
     const struct VolkDeviceTable *t = &device->table;
     const pum_caps *caps = &device->snapshot.caps;
@@ -133,15 +143,22 @@ static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64
     pum_vk_buffer b = { 0 };
     pumice_status status;
     *out_buffer = b;
-    if (bytes == 0) return pum_fail(err, PUMICE_ERROR_INTERNAL, "a buffer of no bytes was asked for (%s)", what);
-    if (bytes > caps->max_allocation_bytes) {
-        return pum_fail(err, PUMICE_ERROR_DEVICE_MEMORY, "a buffer of %llu MiB for %s is too large: '%s' takes at most "
-                        "%llu MiB in one piece", mib(bytes), what, caps->name, (ull)caps->max_allocation_bytes >> 20);
+    if (bytes == 0) {
+        return pum_fail(err, PUMICE_ERROR_INTERNAL, "a buffer of no bytes was asked for (%s)",
+                        what);
     }
-    VkBufferCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-                                .size = PUM_MIN(pum_align_up(bytes, 16), caps->max_allocation_bytes),
-                                .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT
-                                    | VK_BUFFER_USAGE_TRANSFER_DST_BIT };
+    if (bytes > caps->max_allocation_bytes) {
+        return pum_fail(err, PUMICE_ERROR_DEVICE_MEMORY,
+                        "a buffer of %llu MiB for %s is too large: '%s' takes at most "
+                        "%llu MiB in one piece",
+                        mib(bytes), what, caps->name, (ull)caps->max_allocation_bytes >> 20);
+    }
+    VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .size = PUM_MIN(pum_align_up(bytes, 16), caps->max_allocation_bytes),
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT
+                 | VK_BUFFER_USAGE_TRANSFER_DST_BIT
+    };
     VkResult r = t->vkCreateBuffer(device->handle, &info, NULL, &b.buffer);
     if (r != VK_SUCCESS) return pum_vk_fail(device, r, "creating a buffer", err);
     b.size_bytes = bytes;
@@ -166,8 +183,8 @@ fail:
     return status;
 }
 
-pumice_status pum_vk_buffer_create(pum_vk_device *device, pum_vk_use use, uint64_t bytes, const char *what,
-                                   pum_vk_buffer *out_buffer, pumice_error *err)
+pumice_status pum_vk_buffer_create(pum_vk_device *device, pum_vk_use use, uint64_t bytes,
+                                   const char *what, pum_vk_buffer *out_buffer, pumice_error *err)
 {
     return create_buffer(device, use, bytes, what, true, out_buffer, err);
 }
@@ -184,23 +201,31 @@ void pum_vk_buffer_destroy(pum_vk_device *device, pum_vk_buffer *buffer)
     *buffer = (pum_vk_buffer){ 0 };
 }
 
-static pumice_status check_range(const pum_vk_buffer *buffer, uint64_t offset, uint64_t bytes, pumice_error *err)
+static pumice_status check_range(const pum_vk_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                 pumice_error *err)
 {
-    if (buffer->buffer && offset <= buffer->size_bytes && bytes <= buffer->size_bytes - offset) return PUMICE_OK;
-    return pum_fail(err, PUMICE_ERROR_INTERNAL, "bytes %llu to %llu are beyond a buffer of %llu", (ull)offset,
-                    (ull)(offset + bytes), (ull)buffer->size_bytes);
+    if (buffer->buffer && offset <= buffer->size_bytes && bytes <= buffer->size_bytes - offset) {
+        return PUMICE_OK;
+    }
+    return pum_fail(err, PUMICE_ERROR_INTERNAL, "bytes %llu to %llu are beyond a buffer of %llu",
+                    (ull)offset, (ull)(offset + bytes), (ull)buffer->size_bytes);
 }
 
-/* Makes what the host wrote visible to the device, or the other way round, where memory is not coherent. */
-static pumice_status sync_mapped(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
-                                 bool to_device, pumice_error *err)
+/* Makes what the host wrote visible to the device, or the other way round, where memory is not
+ * coherent. */
+static pumice_status sync_mapped(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset,
+                                 uint64_t bytes, bool to_device, pumice_error *err)
 {
     if (b->coherent || bytes == 0) return PUMICE_OK;
-    uint64_t atom = device->snapshot.atom_bytes, begin = offset / atom * atom, end = pum_align_up(offset + bytes, atom);
-    VkMappedMemoryRange range = { .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, .memory = b->memory, .offset = begin,
+    uint64_t atom = device->snapshot.atom_bytes, begin = offset / atom * atom,
+             end = pum_align_up(offset + bytes, atom);
+    VkMappedMemoryRange range = { .sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE,
+                                  .memory = b->memory,
+                                  .offset = begin,
                                   .size = end >= b->allocated_bytes ? VK_WHOLE_SIZE : end - begin };
-    VkResult r = to_device ? device->table.vkFlushMappedMemoryRanges(device->handle, 1, &range)
-                           : device->table.vkInvalidateMappedMemoryRanges(device->handle, 1, &range);
+    VkResult r = to_device
+                     ? device->table.vkFlushMappedMemoryRanges(device->handle, 1, &range)
+                     : device->table.vkInvalidateMappedMemoryRanges(device->handle, 1, &range);
     return r == VK_SUCCESS ? PUMICE_OK : pum_vk_fail(device, r, "synchronising mapped memory", err);
 }
 
@@ -218,7 +243,8 @@ pumice_status pum_vk_memory_init(pum_vk_device *device, pumice_error *err)
 static void staging_free(pum_vk_device *device)
 {
     pum_vk_staging *s = &device->staging;
-    if (s->pool) device->table.vkDestroyCommandPool(device->handle, s->pool, NULL); /* frees its command buffers */
+    /* frees its command buffers too */
+    if (s->pool) device->table.vkDestroyCommandPool(device->handle, s->pool, NULL);
     s->pool = VK_NULL_HANDLE;
     pum_vk_buffer_destroy(device, &s->buffer);
 }
@@ -238,18 +264,19 @@ static pumice_status staging_begin(pum_vk_device *device, pumice_error *err)
     pumice_status status;
     VkCommandPoolCreateInfo pool = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                      .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
-                                         | VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
+                                              | VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
                                      .queueFamilyIndex = device->snapshot.queue_family };
     VkResult r;
-    PUM_GOTO(create_buffer(device, PUM_VK_READBACK, (uint64_t)PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES, "the staging ring",
-                           false, &s->buffer, err));
+    PUM_GOTO(create_buffer(device, PUM_VK_READBACK, (uint64_t)PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES,
+                           "the staging ring", false, &s->buffer, err));
     r = device->table.vkCreateCommandPool(device->handle, &pool, NULL, &s->pool);
     if (r != VK_SUCCESS) {
         s->pool = VK_NULL_HANDLE;
         PUM_GOTO(pum_vk_fail(device, r, "creating a command pool", err));
     }
     VkCommandBufferAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                         .commandPool = s->pool, .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                         .commandPool = s->pool,
+                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                          .commandBufferCount = PUM_VK_CHUNKS };
     r = device->table.vkAllocateCommandBuffers(device->handle, &info, s->commands);
     if (r != VK_SUCCESS) PUM_GOTO(pum_vk_fail(device, r, "allocating command buffers", err));
@@ -287,20 +314,30 @@ static pumice_status staging_end(pum_vk_device *device, pumice_status status, pu
 
 typedef enum copy_kind { COPY_TO_DEVICE, COPY_TO_HOST, COPY_FILL } copy_kind;
 
-/* Copies between a chunk and the buffer, or fills the buffer with a word. Barriers keep it apart from work submitted
- * before and after: those ranges are others by contract, but caches are shared. */
-static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_kind kind, const pum_vk_buffer *b,
-                        uint64_t offset, uint64_t bytes, uint64_t chunk_offset, uint32_t word)
+/* Copies between a chunk and the buffer, or fills the buffer with a word. Barriers keep it apart
+ * from work submitted before and after: those ranges are others by contract, but caches are shared.
+ */
+static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_kind kind,
+                        const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
+                        uint64_t chunk_offset, uint32_t word)
 {
     const struct VolkDeviceTable *t = &device->table;
-    VkMemoryBarrier before = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
-                               .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
-                               .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT };
-    VkMemoryBarrier after = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
-                              .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT
-                                  | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_READ_BIT };
-    VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    t->vkCmdPipelineBarrier(commands, stages, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &before, 0, NULL, 0, NULL);
+    VkMemoryBarrier before = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+        .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+        .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT
+    };
+    VkMemoryBarrier after = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                              .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                              .dstAccessMask = VK_ACCESS_SHADER_READ_BIT
+                                               | VK_ACCESS_SHADER_WRITE_BIT
+                                               | VK_ACCESS_TRANSFER_READ_BIT
+                                               | VK_ACCESS_TRANSFER_WRITE_BIT
+                                               | VK_ACCESS_HOST_READ_BIT };
+    VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
+                                  | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    t->vkCmdPipelineBarrier(commands, stages, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &before, 0,
+                            NULL, 0, NULL);
     VkBuffer ring = device->staging.buffer.buffer;
     if (kind == COPY_FILL) {
         t->vkCmdFillBuffer(commands, b->buffer, offset, bytes, word);
@@ -311,12 +348,13 @@ static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_ki
         VkBufferCopy copy = { .srcOffset = offset, .dstOffset = chunk_offset, .size = bytes };
         t->vkCmdCopyBuffer(commands, b->buffer, ring, 1, &copy);
     }
-    t->vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, stages | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &after, 0,
-                            NULL, 0, NULL);
+    t->vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                            stages | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &after, 0, NULL, 0, NULL);
 }
 
-static pumice_status submit_copy(pum_vk_device *device, copy_kind kind, uint32_t chunk, const pum_vk_buffer *b,
-                                 uint64_t offset, uint64_t bytes, uint32_t word, pumice_error *err)
+static pumice_status submit_copy(pum_vk_device *device, copy_kind kind, uint32_t chunk,
+                                 const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
+                                 uint32_t word, pumice_error *err)
 {
     pum_vk_staging *s = &device->staging;
     VkCommandBuffer commands = s->commands[chunk];
@@ -324,7 +362,8 @@ static pumice_status submit_copy(pum_vk_device *device, copy_kind kind, uint32_t
                                        .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
     VkResult r = device->table.vkBeginCommandBuffer(commands, &begin);
     if (r != VK_SUCCESS) return pum_vk_fail(device, r, "beginning a command buffer", err);
-    record_copy(device, commands, kind, b, offset, bytes, (uint64_t)chunk * PUM_VK_CHUNK_BYTES, word);
+    record_copy(device, commands, kind, b, offset, bytes, (uint64_t)chunk * PUM_VK_CHUNK_BYTES,
+                word);
     r = device->table.vkEndCommandBuffer(commands);
     if (r != VK_SUCCESS) return pum_vk_fail(device, r, "ending a command buffer", err);
     return pum_vk_submit(device, &commands, 1, &s->ticket[chunk], err);
@@ -332,15 +371,17 @@ static pumice_status submit_copy(pum_vk_device *device, copy_kind kind, uint32_t
 
 /* ---- transfers ---- */
 
-static pumice_status write_staged(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset, const uint8_t *data,
-                                  uint64_t bytes, pumice_error *err)
+static pumice_status write_staged(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset,
+                                  const uint8_t *data, uint64_t bytes, pumice_error *err)
 {
     pum_vk_staging *s = &device->staging;
     pumice_status status;
     PUM_TRY(staging_begin(device, err));
     uint32_t chunk = 0;
-    for (uint64_t at = 0; at < bytes; at += PUM_VK_CHUNK_BYTES, chunk = (chunk + 1) % PUM_VK_CHUNKS) {
-        uint64_t n = PUM_MIN(bytes - at, (uint64_t)PUM_VK_CHUNK_BYTES), ring = (uint64_t)chunk * PUM_VK_CHUNK_BYTES;
+    for (uint64_t at = 0; at < bytes;
+         at += PUM_VK_CHUNK_BYTES, chunk = (chunk + 1) % PUM_VK_CHUNKS) {
+        uint64_t n = PUM_MIN(bytes - at, (uint64_t)PUM_VK_CHUNK_BYTES),
+                 ring = (uint64_t)chunk * PUM_VK_CHUNK_BYTES;
         PUM_GOTO(staging_wait(device, chunk, err));
         memcpy((uint8_t *)s->buffer.mapped + ring, data + at, (size_t)n);
         PUM_GOTO(sync_mapped(device, &s->buffer, ring, n, true, err));
@@ -351,8 +392,8 @@ fail:
     return staging_end(device, status, err);
 }
 
-static pumice_status read_staged(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset, uint8_t *data,
-                                 uint64_t bytes, pumice_error *err)
+static pumice_status read_staged(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset,
+                                 uint8_t *data, uint64_t bytes, pumice_error *err)
 {
     pum_vk_staging *s = &device->staging;
     uint64_t pieces = pum_ceil_div(bytes, PUM_VK_CHUNK_BYTES), asked = 0;
@@ -360,8 +401,10 @@ static pumice_status read_staged(pum_vk_device *device, const pum_vk_buffer *b, 
     PUM_TRY(staging_begin(device, err));
     for (uint64_t i = 0; i < pieces; i++) {
         for (; asked < pieces && asked < i + PUM_VK_CHUNKS; asked++) {
-            uint64_t at = asked * PUM_VK_CHUNK_BYTES, n = PUM_MIN(bytes - at, (uint64_t)PUM_VK_CHUNK_BYTES);
-            PUM_GOTO(submit_copy(device, COPY_TO_HOST, asked % PUM_VK_CHUNKS, b, offset + at, n, 0, err));
+            uint64_t at = asked * PUM_VK_CHUNK_BYTES,
+                     n = PUM_MIN(bytes - at, (uint64_t)PUM_VK_CHUNK_BYTES);
+            PUM_GOTO(submit_copy(device, COPY_TO_HOST, asked % PUM_VK_CHUNKS, b, offset + at, n, 0,
+                                 err));
         }
         uint64_t at = i * PUM_VK_CHUNK_BYTES, n = PUM_MIN(bytes - at, (uint64_t)PUM_VK_CHUNK_BYTES);
         uint64_t ring = i % PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES;
@@ -374,8 +417,8 @@ fail:
     return staging_end(device, status, err);
 }
 
-pumice_status pum_vk_buffer_write(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset, const void *data,
-                                  uint64_t bytes, pumice_error *err)
+pumice_status pum_vk_buffer_write(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
+                                  const void *data, uint64_t bytes, pumice_error *err)
 {
     PUM_TRY(check_range(buffer, offset, bytes, err));
     if (bytes == 0) return PUMICE_OK;
@@ -384,8 +427,8 @@ pumice_status pum_vk_buffer_write(pum_vk_device *device, pum_vk_buffer *buffer, 
     return sync_mapped(device, buffer, offset, bytes, true, err);
 }
 
-pumice_status pum_vk_buffer_read(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset, void *data,
-                                 uint64_t bytes, pumice_error *err)
+pumice_status pum_vk_buffer_read(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
+                                 void *data, uint64_t bytes, pumice_error *err)
 {
     PUM_TRY(check_range(buffer, offset, bytes, err));
     if (bytes == 0) return PUMICE_OK;
@@ -395,18 +438,22 @@ pumice_status pum_vk_buffer_read(pum_vk_device *device, pum_vk_buffer *buffer, u
     return PUMICE_OK;
 }
 
-pumice_status pum_vk_buffer_fill(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset, uint64_t bytes,
-                                 uint32_t word, pumice_error *err)
+pumice_status pum_vk_buffer_fill(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
+                                 uint64_t bytes, uint32_t word, pumice_error *err)
 {
     PUM_TRY(check_range(buffer, offset, bytes, err));
-    if (offset % 4 || bytes % 4) return pum_fail(err, PUMICE_ERROR_INTERNAL, "a fill must be of whole words");
+    if (offset % 4 || bytes % 4) {
+        return pum_fail(err, PUMICE_ERROR_INTERNAL, "a fill must be of whole words");
+    }
     if (bytes == 0) return PUMICE_OK;
     if (!buffer->mapped) {
         PUM_TRY(staging_begin(device, err));
-        return staging_end(device, submit_copy(device, COPY_FILL, 0, buffer, offset, bytes, word, err), err);
+        return staging_end(
+            device, submit_copy(device, COPY_FILL, 0, buffer, offset, bytes, word, err), err);
     }
     uint32_t *words = (uint32_t *)((uint8_t *)buffer->mapped + offset);
     if (word == 0) memset(words, 0, (size_t)bytes);
-    else for (uint64_t i = 0; i < bytes / 4; i++) words[i] = word;
+    else
+        for (uint64_t i = 0; i < bytes / 4; i++) words[i] = word;
     return sync_mapped(device, buffer, offset, bytes, true, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Pipelines by (kernel, specialisation constants): a hash map that only grows, filled by as many threads as there are
- * cores, since drivers take milliseconds to seconds for one. Layouts depend on the number of bindings alone, so that
- * one descriptor set layout serves many kernels. Which pipelines are needed is the caller's business. */
+ * Pipelines by (kernel, specialisation constants): a hash map that only grows, filled by as many
+ * threads as there are cores, since drivers take milliseconds to seconds for one. Layouts depend on
+ * the number of bindings alone, so that one descriptor set layout serves many kernels. Which
+ * pipelines are needed is the caller's business. */
 #include "vk_internal.h"
 
 #include <string.h>
@@ -18,22 +19,32 @@ static pumice_status create_layouts(pum_vk_device *device, pumice_error *err)
     pum_vk_pipelines *p = &device->pipelines;
     VkDescriptorSetLayoutBinding bindings[PUM_MAX_BINDINGS];
     for (uint32_t i = 0; i < PUM_MAX_BINDINGS; i++) {
-        bindings[i] = (VkDescriptorSetLayoutBinding){ .binding = i, .descriptorCount = 1,
-                                                      .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                                      .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT };
+        bindings[i] =
+            (VkDescriptorSetLayoutBinding){ .binding = i,
+                                            .descriptorCount = 1,
+                                            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                            .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT };
     }
     for (uint32_t n = 0; n <= PUM_MAX_BINDINGS; n++) {
-        VkDescriptorSetLayoutCreateInfo set = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-                                                .bindingCount = n, .pBindings = bindings };
-        VkResult r = device->table.vkCreateDescriptorSetLayout(device->handle, &set, NULL, &p->set_layout[n]);
+        VkDescriptorSetLayoutCreateInfo set = {
+            .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+            .bindingCount = n,
+            .pBindings = bindings
+        };
+        VkResult r = device->table.vkCreateDescriptorSetLayout(device->handle, &set, NULL,
+                                                               &p->set_layout[n]);
         if (r != VK_SUCCESS) {
             p->set_layout[n] = VK_NULL_HANDLE;
             return pum_vk_fail(device, r, "creating a descriptor set layout", err);
         }
-        VkPushConstantRange push = { .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = PUM_MAX_ARGS_BYTES };
-        VkPipelineLayoutCreateInfo layout = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
-                                              .setLayoutCount = 1, .pSetLayouts = &p->set_layout[n],
-                                              .pushConstantRangeCount = 1, .pPushConstantRanges = &push };
+        VkPushConstantRange push = { .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
+                                     .size = PUM_MAX_ARGS_BYTES };
+        VkPipelineLayoutCreateInfo layout = { .sType =
+                                                  VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                              .setLayoutCount = 1,
+                                              .pSetLayouts = &p->set_layout[n],
+                                              .pushConstantRangeCount = 1,
+                                              .pPushConstantRanges = &push };
         r = device->table.vkCreatePipelineLayout(device->handle, &layout, NULL, &p->layout[n]);
         if (r != VK_SUCCESS) {
             p->layout[n] = VK_NULL_HANDLE;
@@ -62,7 +73,9 @@ void pum_vk_pipelines_free(pum_vk_device *device)
     }
     for (uint32_t n = 0; n <= PUM_MAX_BINDINGS; n++) {
         if (p->layout[n]) t->vkDestroyPipelineLayout(device->handle, p->layout[n], NULL);
-        if (p->set_layout[n]) t->vkDestroyDescriptorSetLayout(device->handle, p->set_layout[n], NULL);
+        if (p->set_layout[n]) {
+            t->vkDestroyDescriptorSetLayout(device->handle, p->set_layout[n], NULL);
+        }
     }
     if (p->cache) t->vkDestroyPipelineCache(device->handle, p->cache, NULL);
     pum_free(p->slots);
@@ -91,7 +104,9 @@ static pum_vk_pipeline_slot *find_slot(const pum_vk_pipelines *p, const pum_vk_p
 {
     if (!p->capacity) return NULL;
     size_t i = (size_t)hash_key(key) & (p->capacity - 1);
-    while (p->slots[i].pipeline && !same_key(&p->slots[i].key, key)) i = (i + 1) & (p->capacity - 1);
+    while (p->slots[i].pipeline && !same_key(&p->slots[i].key, key)) {
+        i = (i + 1) & (p->capacity - 1);
+    }
     return &p->slots[i];
 }
 
@@ -121,8 +136,8 @@ static bool has_key(const pum_vk_pipelines *p, const pum_vk_pipeline_key *key)
 
 /* ---- creation ---- */
 
-static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipeline_key *key, VkPipeline *out_pipeline,
-                                     pumice_error *err)
+static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipeline_key *key,
+                                     VkPipeline *out_pipeline, pumice_error *err)
 {
     const struct VolkDeviceTable *t = &device->table;
     const pum_kernel_info *k = &pum_kernels[key->kernel];
@@ -135,15 +150,21 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
     if (r != VK_SUCCESS) return pum_vk_fail(device, r, "creating a shader module", err);
     VkSpecializationMapEntry entries[PUM_MAX_SPEC];
     for (uint32_t i = 0; i < k->n_spec; i++) entries[i] = (VkSpecializationMapEntry){ i, 4 * i, 4 };
-    VkSpecializationInfo spec = { .mapEntryCount = k->n_spec, .pMapEntries = entries, .dataSize = 4u * k->n_spec,
+    VkSpecializationInfo spec = { .mapEntryCount = k->n_spec,
+                                  .pMapEntries = entries,
+                                  .dataSize = 4u * k->n_spec,
                                   .pData = key->spec };
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                   .module = shader, .pName = "main", .pSpecializationInfo = &spec },
+        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                   .module = shader,
+                   .pName = "main",
+                   .pSpecializationInfo = &spec },
         .layout = device->pipelines.layout[k->n_bindings],
     };
-    r = t->vkCreateComputePipelines(device->handle, device->pipelines.cache, 1, &info, NULL, out_pipeline);
+    r = t->vkCreateComputePipelines(device->handle, device->pipelines.cache, 1, &info, NULL,
+                                    out_pipeline);
     t->vkDestroyShaderModule(device->handle, shader, NULL);
     if (r != VK_SUCCESS) {
         char what[96] = "creating the pipeline of ";
@@ -155,7 +176,8 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
     return PUMICE_OK;
 }
 
-/* What the workers of one prepare share: each takes the next job until there is none or one has failed. */
+/* What the workers of one prepare share: each takes the next job until there is none or one has
+ * failed. */
 typedef struct job_list {
     pum_vk_device *device;
     const pum_vk_pipeline_key *keys;
@@ -196,18 +218,23 @@ static pumice_status run_jobs(job_list *jobs, pumice_error *err)
     work(&workers[0]);
     for (size_t i = 1; i < n; i++) pthread_join(workers[i].thread, NULL);
     for (size_t i = 0; i < n; i++) {
-        if (workers[i].status != PUMICE_OK) return pum_fail(err, workers[i].status, "%s", workers[i].err.text);
+        if (workers[i].status != PUMICE_OK) {
+            return pum_fail(err, workers[i].status, "%s", workers[i].err.text);
+        }
     }
     return PUMICE_OK;
 }
 
-/* Moves what was made into the map; a pipeline that another thread has made meanwhile is dropped. */
+/* Moves what was made into the map; a pipeline that another thread has made meanwhile is dropped.
+ */
 static pumice_status keep(pum_vk_device *device, job_list *jobs, pumice_error *err)
 {
     pum_vk_pipelines *p = &device->pipelines;
     pumice_status status = PUMICE_OK;
     pthread_mutex_lock(&p->lock);
-    if (!reserve(p, jobs->count)) status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines");
+    if (!reserve(p, jobs->count)) {
+        status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines");
+    }
     for (size_t i = 0; i < jobs->count && status == PUMICE_OK; i++) {
         pum_vk_pipeline_slot *slot = find_slot(p, &jobs->keys[i]);
         if (!jobs->made[i] || slot->pipeline) continue;
@@ -223,19 +250,23 @@ static pumice_status keep(pum_vk_device *device, job_list *jobs, pumice_error *e
 }
 
 /* The keys that are not in the map, each once, their unused constants zero. */
-static pumice_status find_missing(pum_vk_device *device, const pum_vk_pipeline_key *keys, size_t count,
-                                  pum_vk_pipeline_key *out_missing, size_t *out_count, pumice_error *err)
+static pumice_status find_missing(pum_vk_device *device, const pum_vk_pipeline_key *keys,
+                                  size_t count, pum_vk_pipeline_key *out_missing, size_t *out_count,
+                                  pumice_error *err)
 {
     pum_vk_pipelines seen = { 0 };
     pumice_status status = PUMICE_OK;
     *out_count = 0;
-    if (!reserve(&seen, count)) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines");
+    if (!reserve(&seen, count)) {
+        return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines");
+    }
     pthread_mutex_lock(&device->pipelines.lock);
     for (size_t i = 0; i < count; i++) {
         if (keys[i].kernel >= PUM_KERNEL_COUNT
             || (pum_kernels[keys[i].kernel].needs & ~device->snapshot.caps.bits)) {
             status = pum_fail(err, PUMICE_ERROR_INTERNAL, "kernel '%s' does not run on '%s'",
-                              keys[i].kernel < PUM_KERNEL_COUNT ? pum_kernels[keys[i].kernel].name : "?",
+                              keys[i].kernel < PUM_KERNEL_COUNT ? pum_kernels[keys[i].kernel].name
+                                                                : "?",
                               device->snapshot.caps.name);
             break;
         }
@@ -251,10 +282,12 @@ static pumice_status find_missing(pum_vk_device *device, const pum_vk_pipeline_k
     return status;
 }
 
-pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipeline_key *keys, size_t count,
-                                       pumice_error *err)
+pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipeline_key *keys,
+                                       size_t count, pumice_error *err)
 {
-    if (atomic_load(&device->lost)) return pum_vk_fail(device, VK_ERROR_DEVICE_LOST, "it was lost earlier", err);
+    if (atomic_load(&device->lost)) {
+        return pum_vk_fail(device, VK_ERROR_DEVICE_LOST, "it was lost earlier", err);
+    }
     pum_vk_pipeline_key *missing = pum_alloc_array(count, sizeof *missing);
     job_list jobs = { .device = device, .keys = missing };
     pumice_status status = PUMICE_OK;
@@ -262,13 +295,15 @@ pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipel
     PUM_GOTO(find_missing(device, keys, count, missing, &jobs.count, err));
     if (jobs.count) {
         jobs.made = pum_alloc_array(jobs.count, sizeof *jobs.made);
-        if (!jobs.made) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines"));
+        if (!jobs.made) {
+            PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines"));
+        }
         uint64_t begin = pum_now_ns();
         status = run_jobs(&jobs, err);
         pumice_status kept = keep(device, &jobs, status == PUMICE_OK ? err : NULL);
         if (status == PUMICE_OK) status = kept;
-        pum_log_write(&device->log, PUMICE_LOG_DEBUG, "%zu pipelines created in %.1f ms", jobs.count,
-                      (double)(pum_now_ns() - begin) * 1e-6);
+        pum_log_write(&device->log, PUMICE_LOG_DEBUG, "%zu pipelines created in %.1f ms",
+                      jobs.count, (double)(pum_now_ns() - begin) * 1e-6);
     }
 fail:
     pum_free(jobs.made);

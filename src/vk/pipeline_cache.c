@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The driver's pipeline cache in a file, one per (device, driver version, shaders), so that a second start compiles
- * nothing. The data goes to the driver, so a head of our own proves it whole first; a file that is damaged or of
- * another driver is a miss and is replaced. Nothing here can make opening a device fail but running out of memory. */
+ * The driver's pipeline cache in a file, one per (device, driver version, shaders), so that a
+ * second start compiles nothing. The data goes to the driver, so a head of our own proves it whole
+ * first; a file that is damaged or of another driver is a miss and is replaced. Nothing here can
+ * make opening a device fail but running out of memory. */
 #include "vk_internal.h"
 
 #include <stdio.h>
@@ -22,14 +23,16 @@ static const char magic[8] = "PUMCACH1";
 /* The 32 bytes every driver's data begins with (VkPipelineCacheHeaderVersionOne). */
 enum { VK_HEAD_BYTES = 32, VK_HEAD_UUID_AT = 16 };
 
-static bool is_ours(const pum_vk_device *device, const uint8_t *file, size_t bytes, cache_head *out_head)
+static bool is_ours(const pum_vk_device *device, const uint8_t *file, size_t bytes,
+                    cache_head *out_head)
 {
     if (bytes < sizeof *out_head + VK_HEAD_BYTES) return false;
     memcpy(out_head, file, sizeof *out_head);
     const uint8_t *data = file + sizeof *out_head;
-    return memcmp(out_head->magic, magic, sizeof magic) == 0 && out_head->data_bytes == bytes - sizeof *out_head
-        && out_head->data_hash == pum_hash(PUM_HASH_START, data, (size_t)out_head->data_bytes)
-        && memcmp(data + VK_HEAD_UUID_AT, device->snapshot.cache_uuid, VK_UUID_SIZE) == 0;
+    return memcmp(out_head->magic, magic, sizeof magic) == 0
+           && out_head->data_bytes == bytes - sizeof *out_head
+           && out_head->data_hash == pum_hash(PUM_HASH_START, data, (size_t)out_head->data_bytes)
+           && memcmp(data + VK_HEAD_UUID_AT, device->snapshot.cache_uuid, VK_UUID_SIZE) == 0;
 }
 
 static pumice_status make_path(pum_vk_device *device, const char *cache_dir, pumice_error *err)
@@ -37,7 +40,8 @@ static pumice_status make_path(pum_vk_device *device, const char *cache_dir, pum
     pum_vk_pipelines *p = &device->pipelines;
     pum_text path = { 0 };
     pum_text_printf(&path, "%s/%s-%08x-%016llx.bin", cache_dir, device->snapshot.uuid,
-                    device->snapshot.caps.driver_version, (unsigned long long)pum_kernel_spirv_hash);
+                    device->snapshot.caps.driver_version,
+                    (unsigned long long)pum_kernel_spirv_hash);
     p->cache_dir = pum_strdup(cache_dir);
     if (path.failed || !p->cache_dir) {
         pum_text_free(&path);
@@ -47,7 +51,8 @@ static pumice_status make_path(pum_vk_device *device, const char *cache_dir, pum
     return PUMICE_OK;
 }
 
-pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir, pumice_error *err)
+pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir,
+                                         pumice_error *err)
 {
     pum_vk_pipelines *p = &device->pipelines;
     PUM_TRY(make_path(device, cache_dir, err));
@@ -59,8 +64,10 @@ pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cach
     if (pum_file_read(p->cache_path, MAX_CACHE_BYTES, &file, &bytes, &ignored) == PUMICE_OK) {
         usable = is_ours(device, file, bytes, &head);
         if (!usable) {
-            pum_log_write(&device->log, PUMICE_LOG_DEBUG, "the pipeline cache '%s' is damaged or foreign and will be "
-                          "replaced", p->cache_path);
+            pum_log_write(&device->log, PUMICE_LOG_DEBUG,
+                          "the pipeline cache '%s' is damaged or foreign and will be "
+                          "replaced",
+                          p->cache_path);
         }
     }
     VkPipelineCacheCreateInfo info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
@@ -83,7 +90,8 @@ pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cach
 }
 
 /* The file's content; false (nothing to free) when there is none to be had. */
-static bool get_data(pum_vk_device *device, uint8_t **out_file, size_t *out_bytes, cache_head *out_head)
+static bool get_data(pum_vk_device *device, uint8_t **out_file, size_t *out_bytes,
+                     cache_head *out_head)
 {
     size_t bytes = 0;
     VkPipelineCache cache = device->pipelines.cache;
@@ -94,7 +102,8 @@ static bool get_data(pum_vk_device *device, uint8_t **out_file, size_t *out_byte
     }
     uint8_t *file = pum_alloc(sizeof *out_head + bytes);
     if (!file) return false;
-    if (device->table.vkGetPipelineCacheData(device->handle, cache, &bytes, file + sizeof *out_head) != VK_SUCCESS) {
+    if (device->table.vkGetPipelineCacheData(device->handle, cache, &bytes, file + sizeof *out_head)
+        != VK_SUCCESS) {
         pum_free(file);
         return false;
     }
@@ -125,7 +134,8 @@ void pum_vk_pipeline_cache_save(pum_vk_device *device)
                 && pum_file_write(p->cache_path, file, bytes, &err) == PUMICE_OK) {
                 p->cache_hash = head.data_hash;
             } else {
-                pum_log_write(&device->log, PUMICE_LOG_DEBUG, "the pipeline cache is not kept: %s", err.text);
+                pum_log_write(&device->log, PUMICE_LOG_DEBUG, "the pipeline cache is not kept: %s",
+                              err.text);
             }
         }
         pum_free(file);

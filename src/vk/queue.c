@@ -1,24 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The device's one queue: submits get rising tickets, which finish in order. Completion is a timeline semaphore, or a
- * fence per submit from a pool where there are none. Waits sleep in the driver in slices, never spin, and end when the
- * device is lost. Knows nothing of what is in the command buffers. */
+ * The device's one queue: submits get rising tickets, which finish in order. Completion is a
+ * timeline semaphore, or a fence per submit from a pool where there are none. Waits sleep in the
+ * driver in slices, never spin, and end when the device is lost. Knows nothing of what is in the
+ * command buffers. */
 #include "vk_internal.h"
 
-#define SLICE_NS 1000000000ull /* a wait looks every second whether another thread saw the device die */
+#define SLICE_NS                                                                                   \
+    1000000000ull /* a wait looks every second whether another thread saw the device die */
 
-pumice_status pum_vk_fail(pum_vk_device *device, VkResult result, const char *what, pumice_error *err)
+pumice_status pum_vk_fail(pum_vk_device *device, VkResult result, const char *what,
+                          pumice_error *err)
 {
     if (result == VK_ERROR_DEVICE_LOST) {
         if (!atomic_exchange(&device->lost, true)) {
             pum_log_write(&device->log, PUMICE_LOG_ERROR, "the device was lost: %s", what);
         }
-        return pum_fail(err, PUMICE_ERROR_DEVICE_LOST, "the device '%s' was reset by its driver (%s): destroy it and "
-                        "create it again", device->snapshot.caps.name, what);
+        return pum_fail(err, PUMICE_ERROR_DEVICE_LOST,
+                        "the device '%s' was reset by its driver (%s): destroy it and "
+                        "create it again",
+                        device->snapshot.caps.name, what);
     }
     pumice_status status = result == VK_ERROR_OUT_OF_HOST_MEMORY ? PUMICE_ERROR_HOST_MEMORY
-        : result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_POOL_MEMORY
-            || result == VK_ERROR_FRAGMENTED_POOL || result == VK_ERROR_TOO_MANY_OBJECTS
-        ? PUMICE_ERROR_DEVICE_MEMORY : PUMICE_ERROR_INTERNAL;
+                           : result == VK_ERROR_OUT_OF_DEVICE_MEMORY
+                                   || result == VK_ERROR_OUT_OF_POOL_MEMORY
+                                   || result == VK_ERROR_FRAGMENTED_POOL
+                                   || result == VK_ERROR_TOO_MANY_OBJECTS
+                               ? PUMICE_ERROR_DEVICE_MEMORY
+                               : PUMICE_ERROR_INTERNAL;
     return pum_fail(err, status, "%s failed with %s on '%s'", what, pum_vk_result_name(result),
                     device->snapshot.caps.name);
 }
@@ -46,7 +54,8 @@ pumice_status pum_vk_queue_init(pum_vk_device *device, pumice_error *err)
     if (!q->wait_semaphores || !q->get_counter) return PUMICE_OK; /* fences will do */
     VkSemaphoreTypeCreateInfo type = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
                                        .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE };
-    VkSemaphoreCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type };
+    VkSemaphoreCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
+                                   .pNext = &type };
     VkResult r = t->vkCreateSemaphore(device->handle, &info, NULL, &q->timeline);
     if (r == VK_SUCCESS) return PUMICE_OK;
     q->timeline = VK_NULL_HANDLE;
@@ -58,8 +67,12 @@ void pum_vk_queue_free(pum_vk_device *device)
     pum_vk_queue *q = &device->queue;
     const struct VolkDeviceTable *t = &device->table;
     if (q->timeline) t->vkDestroySemaphore(device->handle, q->timeline, NULL);
-    for (size_t i = 0; i < q->pending.count; i++) t->vkDestroyFence(device->handle, q->pending.data[i].fence, NULL);
-    for (size_t i = 0; i < q->idle.count; i++) t->vkDestroyFence(device->handle, q->idle.data[i], NULL);
+    for (size_t i = 0; i < q->pending.count; i++) {
+        t->vkDestroyFence(device->handle, q->pending.data[i].fence, NULL);
+    }
+    for (size_t i = 0; i < q->idle.count; i++) {
+        t->vkDestroyFence(device->handle, q->idle.data[i], NULL);
+    }
     pum_array_free(&q->pending);
     pum_array_free(&q->idle);
     if (device->have_queue_lock) pthread_mutex_destroy(&q->lock);
@@ -68,7 +81,8 @@ void pum_vk_queue_free(pum_vk_device *device)
 
 /* ---- fences: pending[] in ticket order, idle[] for re-use; both under the lock ---- */
 
-/* Notes which submits have finished. A fence that somebody waits on stays until the waiter is gone. */
+/* Notes which submits have finished. A fence that somebody waits on stays until the waiter is gone.
+ */
 static void retire(pum_vk_device *device)
 {
     pum_vk_queue *q = &device->queue;
@@ -76,9 +90,10 @@ static void retire(pum_vk_device *device)
     for (size_t i = 0; i < q->pending.count; i++) {
         pum_vk_pending *p = &q->pending.data[i];
         bool finished = p->ticket <= q->done
-            || device->table.vkGetFenceStatus(device->handle, p->fence) == VK_SUCCESS;
+                        || device->table.vkGetFenceStatus(device->handle, p->fence) == VK_SUCCESS;
         if (finished) q->done = PUM_MAX(q->done, p->ticket);
-        if (finished && p->waiters == 0 && device->table.vkGetFenceStatus(device->handle, p->fence) == VK_SUCCESS) {
+        if (finished && p->waiters == 0
+            && device->table.vkGetFenceStatus(device->handle, p->fence) == VK_SUCCESS) {
             /* idle has room for every fence there is: get_fence saw to it */
             if (device->table.vkResetFences(device->handle, 1, &p->fence) == VK_SUCCESS) {
                 q->idle.data[q->idle.count++] = p->fence;
@@ -98,8 +113,8 @@ static pumice_status get_fence(pum_vk_device *device, VkFence *out_fence, pumice
     *out_fence = VK_NULL_HANDLE;
     retire(device);
     if (!pum_array_reserve(&q->pending, 1)
-        || !pum_array_grow((void **)&q->idle.data, &q->idle.capacity, q->idle.count + q->pending.count + 1,
-                           sizeof *q->idle.data)) {
+        || !pum_array_grow((void **)&q->idle.data, &q->idle.capacity,
+                           q->idle.count + q->pending.count + 1, sizeof *q->idle.data)) {
         return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to submit work");
     }
     if (q->idle.count) {
@@ -115,15 +130,18 @@ static pumice_status get_fence(pum_vk_device *device, VkFence *out_fence, pumice
 
 /* ---- submit ---- */
 
-static pumice_status submit_locked(pum_vk_device *device, const VkCommandBuffer *buffers, uint32_t count,
-                                   uint64_t *out_ticket, pumice_error *err)
+static pumice_status submit_locked(pum_vk_device *device, const VkCommandBuffer *buffers,
+                                   uint32_t count, uint64_t *out_ticket, pumice_error *err)
 {
     pum_vk_queue *q = &device->queue;
     uint64_t ticket = q->last + 1;
     VkFence fence = VK_NULL_HANDLE;
-    VkTimelineSemaphoreSubmitInfo timeline = { .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
-                                               .signalSemaphoreValueCount = 1, .pSignalSemaphoreValues = &ticket };
-    VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = count,
+    VkTimelineSemaphoreSubmitInfo timeline = { .sType =
+                                                   VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+                                               .signalSemaphoreValueCount = 1,
+                                               .pSignalSemaphoreValues = &ticket };
+    VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                          .commandBufferCount = count,
                           .pCommandBuffers = buffers };
     if (q->timeline) {
         info.pNext = &timeline;
@@ -134,10 +152,12 @@ static pumice_status submit_locked(pum_vk_device *device, const VkCommandBuffer 
     }
     VkResult r = device->table.vkQueueSubmit(q->handle, 1, &info, fence);
     if (r != VK_SUCCESS) {
-        if (fence) q->idle.data[q->idle.count++] = fence; /* unsignalled still: nothing was submitted */
+        if (fence) q->idle.data[q->idle.count++] = fence; /* nothing was submitted: unsignalled */
         return pum_vk_fail(device, r, "submitting work", err);
     }
-    if (fence) q->pending.data[q->pending.count++] = (pum_vk_pending){ .fence = fence, .ticket = ticket };
+    if (fence) {
+        q->pending.data[q->pending.count++] = (pum_vk_pending){ .fence = fence, .ticket = ticket };
+    }
     q->last = ticket;
     *out_ticket = ticket;
     return PUMICE_OK;
@@ -159,8 +179,10 @@ pumice_status pum_vk_submit(pum_vk_device *device, const VkCommandBuffer *buffer
 static pumice_status wait_timeline(pum_vk_device *device, uint64_t ticket, pumice_error *err)
 {
     pum_vk_queue *q = &device->queue;
-    VkSemaphoreWaitInfo info = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1,
-                                 .pSemaphores = &q->timeline, .pValues = &ticket };
+    VkSemaphoreWaitInfo info = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                 .semaphoreCount = 1,
+                                 .pSemaphores = &q->timeline,
+                                 .pValues = &ticket };
     for (;;) {
         VkResult r = q->wait_semaphores(device->handle, &info, SLICE_NS);
         if (r == VK_SUCCESS) return PUMICE_OK;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * VkPhysicalDevice -> pum_caps, or the reason why Pumice cannot run on it. Everything optional becomes a capability bit
- * or a number; nothing optional is required. Structures newer than Vulkan 1.1 are chained only where the device has
- * the version or the extension. Also turns capability bits back into what vkCreateDevice must enable. */
+ * VkPhysicalDevice -> pum_caps, or the reason why Pumice cannot run on it. Everything optional
+ * becomes a capability bit or a number; nothing optional is required. Structures newer than
+ * Vulkan 1.1 are chained only where the device has the version or the extension. Also turns
+ * capability bits back into what vkCreateDevice must enable. */
 #include "vk_internal.h"
 
 #include <stdio.h>
@@ -17,14 +18,16 @@ typedef struct extension_list {
     uint32_t count;
 } extension_list;
 
-static pumice_status list_extensions(const pum_vk_instance *vi, VkPhysicalDevice physical, extension_list *out,
-                                     pumice_error *err)
+static pumice_status list_extensions(const pum_vk_instance *vi, VkPhysicalDevice physical,
+                                     extension_list *out, pumice_error *err)
 {
     *out = (extension_list){ 0 };
     VkResult r = vi->f.vkEnumerateDeviceExtensionProperties(physical, NULL, &out->count, NULL);
     if (r == VK_SUCCESS && out->count) {
         out->data = pum_alloc_array(out->count, sizeof *out->data);
-        if (!out->data) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to list device extensions");
+        if (!out->data) {
+            return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to list device extensions");
+        }
         r = vi->f.vkEnumerateDeviceExtensionProperties(physical, NULL, &out->count, out->data);
     }
     if (r >= VK_SUCCESS) return PUMICE_OK;
@@ -56,29 +59,33 @@ static const struct {
 static void chain_features(pum_vk_features *f)
 {
     f->head = (VkPhysicalDeviceFeatures2){ .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2 };
-#define X(member, type, stype, core, extension)             \
-    f->member = (type){ .sType = stype };                   \
-    if (f->known[PUM_VK_FEATURE_##member]) {                \
-        f->member.pNext = f->head.pNext;                    \
-        f->head.pNext = &f->member;                         \
+#define X(member, type, stype, core, extension)                                                    \
+    f->member = (type){ .sType = stype };                                                          \
+    if (f->known[PUM_VK_FEATURE_##member]) {                                                       \
+        f->member.pNext = f->head.pNext;                                                           \
+        f->head.pNext = &f->member;                                                                \
     }
     PUM_VK_FEATURE_ROWS(X)
 #undef X
 }
 
-static void read_features(const pum_vk_instance *vi, pum_vk_snapshot *s, const extension_list *extensions)
+static void read_features(const pum_vk_instance *vi, pum_vk_snapshot *s,
+                          const extension_list *extensions)
 {
     pum_vk_features *f = &s->features;
     for (uint32_t i = 0; i < PUM_VK_FEATURE_COUNT; i++) {
         bool core = feature_rows[i].core && s->version >= feature_rows[i].core;
-        f->known[i] = core || (feature_rows[i].extension && has_extension(extensions, feature_rows[i].extension));
+        f->known[i] = core
+                      || (feature_rows[i].extension
+                          && has_extension(extensions, feature_rows[i].extension));
         f->extension[i] = core ? NULL : feature_rows[i].extension;
     }
     chain_features(f);
     vi->f.vkGetPhysicalDeviceFeatures2(s->physical, &f->head);
 }
 
-const void *pum_vk_features_enable(pum_vk_snapshot *snapshot, const char *out_extensions[PUM_VK_MAX_EXTENSIONS],
+const void *pum_vk_features_enable(pum_vk_snapshot *snapshot,
+                                   const char *out_extensions[PUM_VK_MAX_EXTENSIONS],
                                    uint32_t *out_count)
 {
     pum_vk_features *f = &snapshot->features;
@@ -128,22 +135,23 @@ typedef struct properties {
     VkPhysicalDeviceShaderIntegerDotProductProperties dot8;
 } properties;
 
-static void read_properties(const pum_vk_instance *vi, const pum_vk_snapshot *s, const extension_list *extensions,
-                            properties *p)
+static void read_properties(const pum_vk_instance *vi, const pum_vk_snapshot *s,
+                            const extension_list *extensions, properties *p)
 {
     *p = (properties){ .head.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2 };
     bool v12 = s->version >= VK_API_VERSION_1_2, v13 = s->version >= VK_API_VERSION_1_3;
-#define CHAIN(member, type, when)                                       \
-    if (when) {                                                         \
-        p->member.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_##type##_PROPERTIES; \
-        p->member.pNext = p->head.pNext;                                \
-        p->head.pNext = &p->member;                                     \
+#define CHAIN(member, type, when)                                                                  \
+    if (when) {                                                                                    \
+        p->member.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_##type##_PROPERTIES;                   \
+        p->member.pNext = p->head.pNext;                                                           \
+        p->head.pNext = &p->member;                                                                \
     }
     CHAIN(id, ID, true)
     CHAIN(subgroup, SUBGROUP, true)
     CHAIN(maintenance3, MAINTENANCE_3, true)
     CHAIN(driver, DRIVER, v12 || has_extension(extensions, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME))
-    CHAIN(maintenance4, MAINTENANCE_4, v13 || has_extension(extensions, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
+    CHAIN(maintenance4, MAINTENANCE_4,
+          v13 || has_extension(extensions, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
     CHAIN(size_control, SUBGROUP_SIZE_CONTROL, s->features.known[PUM_VK_FEATURE_size_control])
     CHAIN(dot8, SHADER_INTEGER_DOT_PRODUCT, s->features.known[PUM_VK_FEATURE_dot8])
 #undef CHAIN
@@ -153,11 +161,16 @@ static void read_properties(const pum_vk_instance *vi, const pum_vk_snapshot *s,
 static pumice_device_kind kind_of(VkPhysicalDeviceType type)
 {
     switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return PUMICE_DEVICE_INTEGRATED;
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return PUMICE_DEVICE_DISCRETE;
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return PUMICE_DEVICE_VIRTUAL;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return PUMICE_DEVICE_SOFTWARE;
-    default: return PUMICE_DEVICE_OTHER;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return PUMICE_DEVICE_INTEGRATED;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return PUMICE_DEVICE_DISCRETE;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return PUMICE_DEVICE_VIRTUAL;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return PUMICE_DEVICE_SOFTWARE;
+    default:
+        return PUMICE_DEVICE_OTHER;
     }
 }
 
@@ -201,7 +214,8 @@ static void fill_limits(const properties *p, pum_vk_snapshot *s)
     }
     c->shared_memory_bytes = l->maxComputeSharedMemorySize;
     c->max_push_bytes = l->maxPushConstantsSize;
-    c->max_storage_buffers = PUM_MIN(l->maxPerStageDescriptorStorageBuffers, l->maxDescriptorSetStorageBuffers);
+    c->max_storage_buffers = PUM_MIN(l->maxPerStageDescriptorStorageBuffers,
+                                     l->maxDescriptorSetStorageBuffers);
     c->max_storage_buffers = PUM_MIN(c->max_storage_buffers, l->maxPerStageResources);
     c->max_buffer_range_bytes = l->maxStorageBufferRange;
     c->max_allocation_bytes = p->maintenance3.maxMemoryAllocationSize;
@@ -214,8 +228,10 @@ static void fill_limits(const properties *p, pum_vk_snapshot *s)
     }
 }
 
-/* A compute-only family keeps out of the way of the desktop's graphics; else the first that computes. */
-static pumice_status choose_queue(const pum_vk_instance *vi, pum_vk_snapshot *s, bool *out_found, pumice_error *err)
+/* A compute-only family keeps out of the way of the desktop's graphics; else the first that
+ * computes. */
+static pumice_status choose_queue(const pum_vk_instance *vi, pum_vk_snapshot *s, bool *out_found,
+                                  pumice_error *err)
 {
     uint32_t count = 0;
     *out_found = false;
@@ -228,7 +244,9 @@ static pumice_status choose_queue(const pum_vk_instance *vi, pum_vk_snapshot *s,
     for (int graphics = 0; graphics < 2 && !*out_found; graphics++) {
         for (uint32_t i = 0; i < count && !*out_found; i++) {
             VkQueueFlags flags = q[i].queueFamilyProperties.queueFlags;
-            if (!(flags & VK_QUEUE_COMPUTE_BIT) || (!graphics && (flags & VK_QUEUE_GRAPHICS_BIT))) continue;
+            if (!(flags & VK_QUEUE_COMPUTE_BIT) || (!graphics && (flags & VK_QUEUE_GRAPHICS_BIT))) {
+                continue;
+            }
             s->queue_family = i;
             s->timestamp_bits = q[i].queueFamilyProperties.timestampValidBits;
             *out_found = true;
@@ -240,14 +258,16 @@ static pumice_status choose_queue(const pum_vk_instance *vi, pum_vk_snapshot *s,
 
 /* ---- memory ---- */
 
-uint64_t pum_vk_heap_free_bytes(const pum_vk_instance *instance, const pum_vk_snapshot *snapshot, uint32_t heap)
+uint64_t pum_vk_heap_free_bytes(const pum_vk_instance *instance, const pum_vk_snapshot *snapshot,
+                                uint32_t heap)
 {
     if (!(snapshot->caps.bits & PUM_CAP_MEMORY_BUDGET)) return UINT64_MAX;
     VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT
     };
-    VkPhysicalDeviceMemoryProperties2 p = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
-                                            .pNext = &budget };
+    VkPhysicalDeviceMemoryProperties2 p = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget
+    };
     instance->f.vkGetPhysicalDeviceMemoryProperties2(snapshot->physical, &p);
     uint64_t all = budget.heapBudget[heap], used = budget.heapUsage[heap];
     return all > used ? all - used : 0;
@@ -255,7 +275,9 @@ uint64_t pum_vk_heap_free_bytes(const pum_vk_instance *instance, const pum_vk_sn
 
 static void read_memory(const pum_vk_instance *vi, pum_vk_snapshot *s)
 {
-    VkPhysicalDeviceMemoryProperties2 p = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2 };
+    VkPhysicalDeviceMemoryProperties2 p = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2
+    };
     vi->f.vkGetPhysicalDeviceMemoryProperties2(s->physical, &p);
     s->memory = p.memoryProperties;
     pum_caps *c = &s->caps;
@@ -270,14 +292,16 @@ static void read_memory(const pum_vk_instance *vi, pum_vk_snapshot *s)
         bool visible = false;
         for (uint32_t t = 0; t < s->memory.memoryTypeCount; t++) {
             VkMemoryPropertyFlags flags = s->memory.memoryTypes[t].propertyFlags;
-            VkMemoryPropertyFlags both = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
+            VkMemoryPropertyFlags both = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
+                                         | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
             if (s->memory.memoryTypes[t].heapIndex == h && (flags & both) == both) visible = true;
         }
         all_visible = all_visible && visible;
     }
-    /* A discrete GPU may show all its memory through a resizable BAR, but reading that is slow and writing it moves
-     * nothing faster than a copy does: staging is right there. */
-    if (all_visible && c->local_heap_bytes && c->kind != PUMICE_DEVICE_DISCRETE && c->kind != PUMICE_DEVICE_VIRTUAL) {
+    /* A discrete GPU may show all its memory through a resizable BAR, but reading that is slow and
+     * writing it moves nothing faster than a copy does: staging is right there. */
+    if (all_visible && c->local_heap_bytes && c->kind != PUMICE_DEVICE_DISCRETE
+        && c->kind != PUMICE_DEVICE_VIRTUAL) {
         c->bits |= PUM_CAP_UNIFIED;
     }
     uint64_t left = pum_vk_heap_free_bytes(vi, s, largest);
@@ -289,8 +313,9 @@ static void read_memory(const pum_vk_instance *vi, pum_vk_snapshot *s)
 static void fill_bits(const properties *p, const extension_list *extensions, pum_vk_snapshot *s)
 {
     const pum_vk_features *f = &s->features;
-    const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT
-        | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+    const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT
+                                          | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT
+                                          | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     const struct {
         uint32_t bit;
         bool present;
@@ -299,7 +324,8 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
                                 && (p->subgroup.supportedOperations & needed) == needed },
         { PUM_CAP_F16, f->storage16.storageBuffer16BitAccess && f->float16.shaderFloat16 },
         { PUM_CAP_I8, f->storage8.storageBuffer8BitAccess && f->float16.shaderInt8 },
-        { PUM_CAP_DOT8, f->dot8.shaderIntegerDotProduct && p->dot8.integerDotProduct4x8BitPackedSignedAccelerated },
+        { PUM_CAP_DOT8, f->dot8.shaderIntegerDotProduct
+                            && p->dot8.integerDotProduct4x8BitPackedSignedAccelerated },
         { PUM_CAP_COOP, f->coop.cooperativeMatrix && f->memory_model.vulkanMemoryModel },
         { PUM_CAP_TIMELINE, f->timeline.timelineSemaphore },
         { PUM_CAP_TIMESTAMPS, s->caps.timestamp_period_ns > 0 },
@@ -312,7 +338,8 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
     }
 }
 
-/* The least Pumice needs. Numbers are Vulkan's required minimum but for the storage buffers (4 there). */
+/* The least Pumice needs. Numbers are Vulkan's required minimum but for the storage buffers (4
+ * there). */
 static void judge(const pum_caps *c, bool has_queue, char why_not[128])
 {
     const struct {
@@ -327,14 +354,15 @@ static void judge(const pum_caps *c, bool has_queue, char why_not[128])
     };
     for (size_t i = 0; i < PUM_COUNT(rows); i++) {
         if (rows[i].have >= rows[i].need) continue;
-        snprintf(why_not, 128, "it has %llu %s, but %llu are needed", (unsigned long long)rows[i].have, rows[i].what,
-                 (unsigned long long)rows[i].need);
+        snprintf(why_not, 128, "it has %llu %s, but %llu are needed",
+                 (unsigned long long)rows[i].have, rows[i].what, (unsigned long long)rows[i].need);
         return;
     }
 }
 
-pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDevice physical, uint32_t disable_bits,
-                                   pum_vk_snapshot *out_snapshot, pumice_error *err)
+pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDevice physical,
+                                   uint32_t disable_bits, pum_vk_snapshot *out_snapshot,
+                                   pumice_error *err)
 {
     const pum_vk_instance *vi = instance;
     pum_vk_snapshot *s = out_snapshot;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of vk/ share and nobody else sees: the instance with its own function table, a snapshot of a physical
- * device, and the device object, a struct of parts that each belong to one file (queue.c, memory.c, pipeline.c). */
+ * What the files of vk/ share and nobody else sees: the instance with its own function table, a
+ * snapshot of a physical device, and the device object, a struct of parts that each belong to one
+ * file (queue.c, memory.c, pipeline.c). */
 #ifndef PUM_VK_INTERNAL_H
 #define PUM_VK_INTERNAL_H
 
@@ -12,28 +13,28 @@
 /* ---- loader.c: entry points ---- */
 
 /* Functions found without an instance. */
-#define PUM_VK_GLOBAL_FUNCTIONS(X)       \
-    X(vkCreateInstance)                  \
-    X(vkEnumerateInstanceLayerProperties)\
+#define PUM_VK_GLOBAL_FUNCTIONS(X)                                                                 \
+    X(vkCreateInstance)                                                                            \
+    X(vkEnumerateInstanceLayerProperties)                                                          \
     X(vkEnumerateInstanceExtensionProperties)
 /* Functions every instance of Vulkan 1.1 has. */
-#define PUM_VK_INSTANCE_FUNCTIONS(X)          \
-    X(vkDestroyInstance)                      \
-    X(vkEnumeratePhysicalDevices)             \
-    X(vkEnumerateDeviceExtensionProperties)   \
-    X(vkGetPhysicalDeviceProperties)          \
-    X(vkGetPhysicalDeviceProperties2)         \
-    X(vkGetPhysicalDeviceFeatures2)           \
-    X(vkGetPhysicalDeviceMemoryProperties2)   \
-    X(vkGetPhysicalDeviceQueueFamilyProperties2) \
-    X(vkCreateDevice)                         \
+#define PUM_VK_INSTANCE_FUNCTIONS(X)                                                               \
+    X(vkDestroyInstance)                                                                           \
+    X(vkEnumeratePhysicalDevices)                                                                  \
+    X(vkEnumerateDeviceExtensionProperties)                                                        \
+    X(vkGetPhysicalDeviceProperties)                                                               \
+    X(vkGetPhysicalDeviceProperties2)                                                              \
+    X(vkGetPhysicalDeviceFeatures2)                                                                \
+    X(vkGetPhysicalDeviceMemoryProperties2)                                                        \
+    X(vkGetPhysicalDeviceQueueFamilyProperties2)                                                   \
+    X(vkCreateDevice)                                                                              \
     X(vkGetDeviceProcAddr)
 /* Functions that may be absent. */
-#define PUM_VK_OPTIONAL_FUNCTIONS(X)     \
-    X(vkCreateDebugUtilsMessengerEXT)    \
-    X(vkDestroyDebugUtilsMessengerEXT)   \
-    X(vkSetDebugUtilsObjectNameEXT)      \
-    X(vkCmdBeginDebugUtilsLabelEXT)      \
+#define PUM_VK_OPTIONAL_FUNCTIONS(X)                                                               \
+    X(vkCreateDebugUtilsMessengerEXT)                                                              \
+    X(vkDestroyDebugUtilsMessengerEXT)                                                             \
+    X(vkSetDebugUtilsObjectNameEXT)                                                                \
+    X(vkCmdBeginDebugUtilsLabelEXT)                                                                \
     X(vkCmdEndDebugUtilsLabelEXT)
 
 typedef struct pum_vk_functions {
@@ -42,15 +43,18 @@ typedef struct pum_vk_functions {
     PUM_VK_INSTANCE_FUNCTIONS(X)
     PUM_VK_OPTIONAL_FUNCTIONS(X)
 #undef X
-    PFN_vkEnumerateInstanceVersion vkEnumerateInstanceVersion; /* absent on a loader of Vulkan 1.0 */
+    PFN_vkEnumerateInstanceVersion vkEnumerateInstanceVersion; /* absent in a 1.0 loader */
 } pum_vk_functions;
 
 /* The given vkGetInstanceProcAddr, or the system loader's; NO_DEVICE when there is no loader. */
-pumice_status pum_vk_loader_open(void *given, PFN_vkGetInstanceProcAddr *out_get, pumice_error *err);
-pumice_status pum_vk_load_global(PFN_vkGetInstanceProcAddr get, pum_vk_functions *f, pumice_error *err);
-pumice_status pum_vk_load_instance(PFN_vkGetInstanceProcAddr get, VkInstance instance, pum_vk_functions *f,
-                                   pumice_error *err);
-void pum_vk_load_device(const pum_vk_functions *f, VkDevice device, struct VolkDeviceTable *out_table);
+pumice_status pum_vk_loader_open(void *given, PFN_vkGetInstanceProcAddr *out_get,
+                                 pumice_error *err);
+pumice_status pum_vk_load_global(PFN_vkGetInstanceProcAddr get, pum_vk_functions *f,
+                                 pumice_error *err);
+pumice_status pum_vk_load_instance(PFN_vkGetInstanceProcAddr get, VkInstance instance,
+                                   pum_vk_functions *f, pumice_error *err);
+void pum_vk_load_device(const pum_vk_functions *f, VkDevice device,
+                        struct VolkDeviceTable *out_table);
 
 /* ---- instance.c ---- */
 
@@ -62,16 +66,18 @@ typedef struct pum_vk_messages {
 
 typedef struct pum_vk_instance {
     VkInstance handle;
-    uint32_t version;              /* what was asked for: min(the loader's, 1.3) */
+    uint32_t version; /* what was asked for: min(the loader's, 1.3) */
     pum_vk_functions f;
     VkDebugUtilsMessengerEXT messenger;
-    pum_vk_messages *messages;     /* NULL without validation */
+    pum_vk_messages *messages; /* NULL without validation */
     PUM_ARRAY(VkPhysicalDevice) devices;
 } pum_vk_instance;
 
-pumice_status pum_vk_instance_create(const pum_vk_params *params, pum_vk_instance *out_instance, pumice_error *err);
+pumice_status pum_vk_instance_create(const pum_vk_params *params, pum_vk_instance *out_instance,
+                                     pumice_error *err);
 void pum_vk_instance_destroy(pum_vk_instance *instance);
-/* Name of a result ("VK_ERROR_DEVICE_LOST"), and a failure of a call made before there is a device. */
+/* Name of a result ("VK_ERROR_DEVICE_LOST"), and a failure of a call made before there is a device.
+ */
 const char *pum_vk_result_name(VkResult result);
 pumice_status pum_vk_fail_early(VkResult result, const char *what, pumice_error *err);
 
@@ -85,27 +91,32 @@ typedef struct pum_vk_coop_features {
 } pum_vk_coop_features;
 #define PUM_VK_COOP_STYPE ((VkStructureType)1000506000)
 
-/* The optional features asked of a device: X(member, struct, sType, core since (0 = never), extension before). */
-#define PUM_VK_FEATURE_ROWS(X)                                                                                         \
-    X(storage16, VkPhysicalDevice16BitStorageFeatures, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES,       \
-      VK_API_VERSION_1_1, NULL)                                                                                        \
-    X(storage8, VkPhysicalDevice8BitStorageFeatures, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES,          \
-      VK_API_VERSION_1_2, VK_KHR_8BIT_STORAGE_EXTENSION_NAME)                                                          \
-    X(float16, VkPhysicalDeviceShaderFloat16Int8Features, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, \
-      VK_API_VERSION_1_2, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME)                                                   \
-    X(timeline, VkPhysicalDeviceTimelineSemaphoreFeatures, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, \
-      VK_API_VERSION_1_2, VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME)                                                    \
-    X(query_reset, VkPhysicalDeviceHostQueryResetFeatures, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_QUERY_RESET_FEATURES, \
-      VK_API_VERSION_1_2, VK_EXT_HOST_QUERY_RESET_EXTENSION_NAME)                                                      \
-    X(memory_model, VkPhysicalDeviceVulkanMemoryModelFeatures,                                                         \
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, VK_API_VERSION_1_2,                              \
-      VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME)                                                                       \
-    X(size_control, VkPhysicalDeviceSubgroupSizeControlFeatures,                                                       \
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, VK_API_VERSION_1_3,                            \
-      VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)                                                                     \
-    X(dot8, VkPhysicalDeviceShaderIntegerDotProductFeatures,                                                           \
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, VK_API_VERSION_1_3,                       \
-      VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)                                                                \
+/* The optional features asked of a device: X(member, struct, sType, core since (0 = never),
+ * extension before). */
+#define PUM_VK_FEATURE_ROWS(X)                                                                     \
+    X(storage16, VkPhysicalDevice16BitStorageFeatures,                                             \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES, VK_API_VERSION_1_1, NULL)          \
+    X(storage8, VkPhysicalDevice8BitStorageFeatures,                                               \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES, VK_API_VERSION_1_2,                 \
+      VK_KHR_8BIT_STORAGE_EXTENSION_NAME)                                                          \
+    X(float16, VkPhysicalDeviceShaderFloat16Int8Features,                                          \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES, VK_API_VERSION_1_2,          \
+      VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME)                                                   \
+    X(timeline, VkPhysicalDeviceTimelineSemaphoreFeatures,                                         \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, VK_API_VERSION_1_2,           \
+      VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME)                                                    \
+    X(query_reset, VkPhysicalDeviceHostQueryResetFeatures,                                         \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_QUERY_RESET_FEATURES, VK_API_VERSION_1_2,             \
+      VK_EXT_HOST_QUERY_RESET_EXTENSION_NAME)                                                      \
+    X(memory_model, VkPhysicalDeviceVulkanMemoryModelFeatures,                                     \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, VK_API_VERSION_1_2,          \
+      VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME)                                                   \
+    X(size_control, VkPhysicalDeviceSubgroupSizeControlFeatures,                                   \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, VK_API_VERSION_1_3,        \
+      VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)                                                 \
+    X(dot8, VkPhysicalDeviceShaderIntegerDotProductFeatures,                                       \
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, VK_API_VERSION_1_3,   \
+      VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)                                            \
     X(coop, pum_vk_coop_features, PUM_VK_COOP_STYPE, 0, "VK_KHR_cooperative_matrix")
 
 enum {
@@ -120,7 +131,7 @@ typedef struct pum_vk_features {
 #define X(member, type, stype, core, extension) type member;
     PUM_VK_FEATURE_ROWS(X)
 #undef X
-    bool known[PUM_VK_FEATURE_COUNT];      /* the struct may be chained on this device */
+    bool known[PUM_VK_FEATURE_COUNT];            /* the struct may be chained on this device */
     const char *extension[PUM_VK_FEATURE_COUNT]; /* to enable for it; NULL where it is core */
 } pum_vk_features;
 
@@ -129,25 +140,29 @@ typedef struct pum_vk_snapshot {
     pum_caps caps;
     char uuid[33];
     uint8_t cache_uuid[VK_UUID_SIZE];
-    char why_not[128];                     /* "" = usable */
-    uint32_t version;                      /* min(the device's, the instance's) */
+    char why_not[128]; /* "" = usable */
+    uint32_t version;  /* min(the device's, the instance's) */
     uint32_t queue_family, timestamp_bits;
-    uint64_t atom_bytes;                   /* nonCoherentAtomSize */
-    bool portability;                      /* VK_KHR_portability_subset must be enabled */
+    uint64_t atom_bytes; /* nonCoherentAtomSize */
+    bool portability;    /* VK_KHR_portability_subset must be enabled */
     pum_vk_features features;
     VkPhysicalDeviceMemoryProperties memory;
 } pum_vk_snapshot;
 
-/* Reads everything; fails only when the driver does. `disable_bits` are taken out of the capabilities. */
-pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDevice physical, uint32_t disable_bits,
-                                   pum_vk_snapshot *out_snapshot, pumice_error *err);
-/* Chains the features that the capability bits stand for, each with only the members used switched on, and lists the
- * extensions they need; returns the chain's head for VkDeviceCreateInfo.pNext. */
+/* Reads everything; fails only when the driver does. `disable_bits` are taken out of the
+ * capabilities. */
+pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDevice physical,
+                                   uint32_t disable_bits, pum_vk_snapshot *out_snapshot,
+                                   pumice_error *err);
+/* Chains the features that the capability bits stand for, each with only the members used switched
+ * on, and lists the extensions they need; returns the chain's head for VkDeviceCreateInfo.pNext. */
 enum { PUM_VK_MAX_EXTENSIONS = PUM_VK_FEATURE_COUNT + 2 };
-const void *pum_vk_features_enable(pum_vk_snapshot *snapshot, const char *out_extensions[PUM_VK_MAX_EXTENSIONS],
+const void *pum_vk_features_enable(pum_vk_snapshot *snapshot,
+                                   const char *out_extensions[PUM_VK_MAX_EXTENSIONS],
                                    uint32_t *out_count);
 /* Free bytes of a heap now (VK_EXT_memory_budget), UINT64_MAX where the driver does not tell. */
-uint64_t pum_vk_heap_free_bytes(const pum_vk_instance *instance, const pum_vk_snapshot *snapshot, uint32_t heap);
+uint64_t pum_vk_heap_free_bytes(const pum_vk_instance *instance, const pum_vk_snapshot *snapshot,
+                                uint32_t heap);
 
 /* ---- the device and its parts ---- */
 
@@ -161,13 +176,13 @@ typedef struct pum_vk_pending {
 typedef struct pum_vk_queue {
     pthread_mutex_t lock;
     VkQueue handle;
-    uint64_t last;                         /* ticket of the last submit */
-    uint64_t done;                         /* every ticket up to here has finished, as far as seen */
-    VkSemaphore timeline;                  /* VK_NULL_HANDLE on the fence path */
+    uint64_t last;        /* ticket of the last submit */
+    uint64_t done;        /* every ticket up to here has finished, as far as seen */
+    VkSemaphore timeline; /* VK_NULL_HANDLE on the fence path */
     PFN_vkWaitSemaphores wait_semaphores;
     PFN_vkGetSemaphoreCounterValue get_counter;
-    PUM_ARRAY(pum_vk_pending) pending;     /* fence path: in ticket order */
-    PUM_ARRAY(VkFence) idle;               /* fence path: unsignalled, ready for use */
+    PUM_ARRAY(pum_vk_pending) pending; /* fence path: in ticket order */
+    PUM_ARRAY(VkFence) idle;           /* fence path: unsignalled, ready for use */
 } pum_vk_queue;
 
 pumice_status pum_vk_queue_init(pum_vk_device *device, pumice_error *err);
@@ -178,7 +193,7 @@ enum { PUM_VK_CHUNKS = 4, PUM_VK_CHUNK_BYTES = 4 << 20 };
 
 typedef struct pum_vk_staging {
     pthread_mutex_t lock;
-    pum_vk_buffer buffer;                  /* PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES, made at the first use */
+    pum_vk_buffer buffer; /* PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES, made at the first use */
     VkCommandPool pool;
     VkCommandBuffer commands[PUM_VK_CHUNKS];
     uint64_t ticket[PUM_VK_CHUNKS];
@@ -190,24 +205,26 @@ void pum_vk_memory_free(pum_vk_device *device);
 /* pipeline.c and pipeline_cache.c */
 typedef struct pum_vk_pipeline_slot {
     pum_vk_pipeline_key key;
-    VkPipeline pipeline;                   /* VK_NULL_HANDLE = free slot */
+    VkPipeline pipeline; /* VK_NULL_HANDLE = free slot */
 } pum_vk_pipeline_slot;
 
 typedef struct pum_vk_pipelines {
     pthread_mutex_t lock;
-    pum_vk_pipeline_slot *slots;           /* open addressing; capacity a power of two */
+    pum_vk_pipeline_slot *slots; /* open addressing; capacity a power of two */
     size_t count, capacity;
     VkDescriptorSetLayout set_layout[PUM_MAX_BINDINGS + 1]; /* by number of bindings */
     VkPipelineLayout layout[PUM_MAX_BINDINGS + 1];
-    VkPipelineCache cache;                 /* VK_NULL_HANDLE without a cache folder */
-    char *cache_dir, *cache_path;          /* NULL without a cache folder */
-    uint64_t cache_hash;                   /* of the data the file holds, 0 = no usable file */
-    size_t cache_saved_count;              /* pipelines at the last save */
+    VkPipelineCache cache;        /* VK_NULL_HANDLE without a cache folder */
+    char *cache_dir, *cache_path; /* NULL without a cache folder */
+    uint64_t cache_hash;          /* of the data the file holds, 0 = no usable file */
+    size_t cache_saved_count;     /* pipelines at the last save */
 } pum_vk_pipelines;
 
-pumice_status pum_vk_pipelines_init(pum_vk_device *device, const char *cache_dir, pumice_error *err);
+pumice_status pum_vk_pipelines_init(pum_vk_device *device, const char *cache_dir,
+                                    pumice_error *err);
 void pum_vk_pipelines_free(pum_vk_device *device);
-pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir, pumice_error *err);
+pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir,
+                                         pumice_error *err);
 
 struct pum_vk_device {
     pum_vk_instance instance;
@@ -216,7 +233,7 @@ struct pum_vk_device {
     pum_log log;
     VkDevice handle;
     struct VolkDeviceTable table;
-    uint64_t budget_bytes;                 /* the caller's; 0 = none */
+    uint64_t budget_bytes; /* the caller's; 0 = none */
     atomic_bool lost;
     atomic_uint_fast64_t used_bytes;
     pum_vk_queue queue;

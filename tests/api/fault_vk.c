@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The wrappers are made by macros from the list of calls that vk/ and exec/ make. Real functions are the loader's
- * trampolines, which serve every instance and device. */
+ * The wrappers are made by macros from the list of calls that vk/ and exec/ make. Real functions
+ * are the loader's trampolines, which serve every instance and device. */
 #include "fault_vk.h"
 
 #include <dlfcn.h>
@@ -38,88 +38,134 @@ static VkResult before(const char *name, bool queue)
 
 /* ---- the calls: X(name, parameters, arguments, on a queue, objects made by a success) ---- */
 
-#define CALLS(X)                                                                                                      \
-    X(vkCreateInstance, (const VkInstanceCreateInfo *a, const VkAllocationCallbacks *b, VkInstance *c), (a, b, c), 0, 1) \
-    X(vkEnumerateInstanceLayerProperties, (uint32_t *a, VkLayerProperties *b), (a, b), 0, 0)                          \
-    X(vkEnumerateInstanceExtensionProperties, (const char *a, uint32_t *b, VkExtensionProperties *c), (a, b, c), 0, 0) \
-    X(vkEnumeratePhysicalDevices, (VkInstance a, uint32_t *b, VkPhysicalDevice *c), (a, b, c), 0, 0)                  \
-    X(vkEnumerateDeviceExtensionProperties,                                                                           \
-      (VkPhysicalDevice a, const char *b, uint32_t *c, VkExtensionProperties *d), (a, b, c, d), 0, 0)                 \
-    X(vkCreateDevice,                                                                                                 \
-      (VkPhysicalDevice a, const VkDeviceCreateInfo *b, const VkAllocationCallbacks *c, VkDevice *d), (a, b, c, d), 0, 1) \
-    X(vkCreateDebugUtilsMessengerEXT, (VkInstance a, const VkDebugUtilsMessengerCreateInfoEXT *b,                     \
-      const VkAllocationCallbacks *c, VkDebugUtilsMessengerEXT *d), (a, b, c, d), 0, 1)                               \
-    X(vkCreateBuffer,                                                                                                 \
-      (VkDevice a, const VkBufferCreateInfo *b, const VkAllocationCallbacks *c, VkBuffer *d), (a, b, c, d), 0, 1)     \
-    X(vkAllocateMemory,                                                                                               \
-      (VkDevice a, const VkMemoryAllocateInfo *b, const VkAllocationCallbacks *c, VkDeviceMemory *d), (a, b, c, d), 0, 1) \
-    X(vkBindBufferMemory, (VkDevice a, VkBuffer b, VkDeviceMemory c, VkDeviceSize d), (a, b, c, d), 0, 0)             \
-    X(vkMapMemory, (VkDevice a, VkDeviceMemory b, VkDeviceSize c, VkDeviceSize d, VkMemoryMapFlags e, void **f),      \
-      (a, b, c, d, e, f), 0, 0)                                                                                       \
-    X(vkFlushMappedMemoryRanges, (VkDevice a, uint32_t b, const VkMappedMemoryRange *c), (a, b, c), 0, 0)             \
-    X(vkInvalidateMappedMemoryRanges, (VkDevice a, uint32_t b, const VkMappedMemoryRange *c), (a, b, c), 0, 0)        \
-    X(vkCreateCommandPool,                                                                                            \
-      (VkDevice a, const VkCommandPoolCreateInfo *b, const VkAllocationCallbacks *c, VkCommandPool *d), (a, b, c, d), 0, 1) \
-    X(vkAllocateCommandBuffers, (VkDevice a, const VkCommandBufferAllocateInfo *b, VkCommandBuffer *c), (a, b, c), 0, 0) \
-    X(vkBeginCommandBuffer, (VkCommandBuffer a, const VkCommandBufferBeginInfo *b), (a, b), 0, 0)                     \
-    X(vkEndCommandBuffer, (VkCommandBuffer a), (a), 0, 0)                                                             \
-    X(vkQueueSubmit, (VkQueue a, uint32_t b, const VkSubmitInfo *c, VkFence d), (a, b, c, d), 1, 0)                   \
-    X(vkCreateSemaphore,                                                                                              \
-      (VkDevice a, const VkSemaphoreCreateInfo *b, const VkAllocationCallbacks *c, VkSemaphore *d), (a, b, c, d), 0, 1) \
-    X(vkGetSemaphoreCounterValue, (VkDevice a, VkSemaphore b, uint64_t *c), (a, b, c), 1, 0)                          \
-    X(vkGetSemaphoreCounterValueKHR, (VkDevice a, VkSemaphore b, uint64_t *c), (a, b, c), 1, 0)                       \
-    X(vkCreateFence,                                                                                                  \
-      (VkDevice a, const VkFenceCreateInfo *b, const VkAllocationCallbacks *c, VkFence *d), (a, b, c, d), 0, 1)       \
-    X(vkResetFences, (VkDevice a, uint32_t b, const VkFence *c), (a, b, c), 0, 0)                                     \
-    X(vkGetFenceStatus, (VkDevice a, VkFence b), (a, b), 1, 0)                                                        \
-    X(vkCreateDescriptorSetLayout, (VkDevice a, const VkDescriptorSetLayoutCreateInfo *b,                             \
-      const VkAllocationCallbacks *c, VkDescriptorSetLayout *d), (a, b, c, d), 0, 1)                                  \
-    X(vkCreatePipelineLayout,                                                                                         \
-      (VkDevice a, const VkPipelineLayoutCreateInfo *b, const VkAllocationCallbacks *c, VkPipelineLayout *d),         \
-      (a, b, c, d), 0, 1)                                                                                             \
-    X(vkCreatePipelineCache,                                                                                          \
-      (VkDevice a, const VkPipelineCacheCreateInfo *b, const VkAllocationCallbacks *c, VkPipelineCache *d),           \
-      (a, b, c, d), 0, 1)                                                                                             \
-    X(vkGetPipelineCacheData, (VkDevice a, VkPipelineCache b, size_t *c, void *d), (a, b, c, d), 0, 0)                \
-    X(vkCreateShaderModule,                                                                                           \
-      (VkDevice a, const VkShaderModuleCreateInfo *b, const VkAllocationCallbacks *c, VkShaderModule *d),             \
-      (a, b, c, d), 0, 1)                                                                                             \
-    X(vkCreateComputePipelines, (VkDevice a, VkPipelineCache b, uint32_t c, const VkComputePipelineCreateInfo *d,     \
-      const VkAllocationCallbacks *e, VkPipeline *f), (a, b, c, d, e, f), 0, c)                                       \
-    X(vkCreateDescriptorPool,                                                                                         \
-      (VkDevice a, const VkDescriptorPoolCreateInfo *b, const VkAllocationCallbacks *c, VkDescriptorPool *d),         \
-      (a, b, c, d), 0, 1)                                                                                             \
-    X(vkAllocateDescriptorSets, (VkDevice a, const VkDescriptorSetAllocateInfo *b, VkDescriptorSet *c), (a, b, c), 0, 0) \
-    X(vkCreateQueryPool,                                                                                              \
-      (VkDevice a, const VkQueryPoolCreateInfo *b, const VkAllocationCallbacks *c, VkQueryPool *d), (a, b, c, d), 0, 1) \
-    X(vkGetQueryPoolResults, (VkDevice a, VkQueryPool b, uint32_t c, uint32_t d, size_t e, void *f, VkDeviceSize g,   \
-      VkQueryResultFlags h), (a, b, c, d, e, f, g, h), 1, 0)
+#define CALLS(X)                                                                                   \
+    X(vkCreateInstance,                                                                            \
+      (const VkInstanceCreateInfo *a, const VkAllocationCallbacks *b, VkInstance *c), (a, b, c),   \
+      0, 1)                                                                                        \
+    X(vkEnumerateInstanceLayerProperties, (uint32_t * a, VkLayerProperties * b), (a, b), 0, 0)     \
+    X(vkEnumerateInstanceExtensionProperties,                                                      \
+      (const char *a, uint32_t *b, VkExtensionProperties *c), (a, b, c), 0, 0)                     \
+    X(vkEnumeratePhysicalDevices, (VkInstance a, uint32_t * b, VkPhysicalDevice * c), (a, b, c),   \
+      0, 0)                                                                                        \
+    X(vkEnumerateDeviceExtensionProperties,                                                        \
+      (VkPhysicalDevice a, const char *b, uint32_t *c, VkExtensionProperties *d), (a, b, c, d), 0, \
+      0)                                                                                           \
+    X(vkCreateDevice,                                                                              \
+      (VkPhysicalDevice a, const VkDeviceCreateInfo *b, const VkAllocationCallbacks *c,            \
+       VkDevice *d),                                                                               \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkCreateDebugUtilsMessengerEXT,                                                              \
+      (VkInstance a, const VkDebugUtilsMessengerCreateInfoEXT *b, const VkAllocationCallbacks *c,  \
+       VkDebugUtilsMessengerEXT *d),                                                               \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkCreateBuffer,                                                                              \
+      (VkDevice a, const VkBufferCreateInfo *b, const VkAllocationCallbacks *c, VkBuffer *d),      \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkAllocateMemory,                                                                            \
+      (VkDevice a, const VkMemoryAllocateInfo *b, const VkAllocationCallbacks *c,                  \
+       VkDeviceMemory *d),                                                                         \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkBindBufferMemory, (VkDevice a, VkBuffer b, VkDeviceMemory c, VkDeviceSize d),              \
+      (a, b, c, d), 0, 0)                                                                          \
+    X(vkMapMemory,                                                                                 \
+      (VkDevice a, VkDeviceMemory b, VkDeviceSize c, VkDeviceSize d, VkMemoryMapFlags e,           \
+       void **f),                                                                                  \
+      (a, b, c, d, e, f), 0, 0)                                                                    \
+    X(vkFlushMappedMemoryRanges, (VkDevice a, uint32_t b, const VkMappedMemoryRange *c),           \
+      (a, b, c), 0, 0)                                                                             \
+    X(vkInvalidateMappedMemoryRanges, (VkDevice a, uint32_t b, const VkMappedMemoryRange *c),      \
+      (a, b, c), 0, 0)                                                                             \
+    X(vkCreateCommandPool,                                                                         \
+      (VkDevice a, const VkCommandPoolCreateInfo *b, const VkAllocationCallbacks *c,               \
+       VkCommandPool *d),                                                                          \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkAllocateCommandBuffers,                                                                    \
+      (VkDevice a, const VkCommandBufferAllocateInfo *b, VkCommandBuffer *c), (a, b, c), 0, 0)     \
+    X(vkBeginCommandBuffer, (VkCommandBuffer a, const VkCommandBufferBeginInfo *b), (a, b), 0, 0)  \
+    X(vkEndCommandBuffer, (VkCommandBuffer a), (a), 0, 0)                                          \
+    X(vkQueueSubmit, (VkQueue a, uint32_t b, const VkSubmitInfo *c, VkFence d), (a, b, c, d), 1,   \
+      0)                                                                                           \
+    X(vkCreateSemaphore,                                                                           \
+      (VkDevice a, const VkSemaphoreCreateInfo *b, const VkAllocationCallbacks *c,                 \
+       VkSemaphore *d),                                                                            \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkGetSemaphoreCounterValue, (VkDevice a, VkSemaphore b, uint64_t * c), (a, b, c), 1, 0)      \
+    X(vkGetSemaphoreCounterValueKHR, (VkDevice a, VkSemaphore b, uint64_t * c), (a, b, c), 1, 0)   \
+    X(vkCreateFence,                                                                               \
+      (VkDevice a, const VkFenceCreateInfo *b, const VkAllocationCallbacks *c, VkFence *d),        \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkResetFences, (VkDevice a, uint32_t b, const VkFence *c), (a, b, c), 0, 0)                  \
+    X(vkGetFenceStatus, (VkDevice a, VkFence b), (a, b), 1, 0)                                     \
+    X(vkCreateDescriptorSetLayout,                                                                 \
+      (VkDevice a, const VkDescriptorSetLayoutCreateInfo *b, const VkAllocationCallbacks *c,       \
+       VkDescriptorSetLayout *d),                                                                  \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkCreatePipelineLayout,                                                                      \
+      (VkDevice a, const VkPipelineLayoutCreateInfo *b, const VkAllocationCallbacks *c,            \
+       VkPipelineLayout *d),                                                                       \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkCreatePipelineCache,                                                                       \
+      (VkDevice a, const VkPipelineCacheCreateInfo *b, const VkAllocationCallbacks *c,             \
+       VkPipelineCache *d),                                                                        \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkGetPipelineCacheData, (VkDevice a, VkPipelineCache b, size_t * c, void *d), (a, b, c, d),  \
+      0, 0)                                                                                        \
+    X(vkCreateShaderModule,                                                                        \
+      (VkDevice a, const VkShaderModuleCreateInfo *b, const VkAllocationCallbacks *c,              \
+       VkShaderModule *d),                                                                         \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkCreateComputePipelines,                                                                    \
+      (VkDevice a, VkPipelineCache b, uint32_t c, const VkComputePipelineCreateInfo *d,            \
+       const VkAllocationCallbacks *e, VkPipeline *f),                                             \
+      (a, b, c, d, e, f), 0, c)                                                                    \
+    X(vkCreateDescriptorPool,                                                                      \
+      (VkDevice a, const VkDescriptorPoolCreateInfo *b, const VkAllocationCallbacks *c,            \
+       VkDescriptorPool *d),                                                                       \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkAllocateDescriptorSets,                                                                    \
+      (VkDevice a, const VkDescriptorSetAllocateInfo *b, VkDescriptorSet *c), (a, b, c), 0, 0)     \
+    X(vkCreateQueryPool,                                                                           \
+      (VkDevice a, const VkQueryPoolCreateInfo *b, const VkAllocationCallbacks *c,                 \
+       VkQueryPool *d),                                                                            \
+      (a, b, c, d), 0, 1)                                                                          \
+    X(vkGetQueryPoolResults,                                                                       \
+      (VkDevice a, VkQueryPool b, uint32_t c, uint32_t d, size_t e, void *f, VkDeviceSize g,       \
+       VkQueryResultFlags h),                                                                      \
+      (a, b, c, d, e, f, g, h), 1, 0)
 
-/* Calls that wait: when they are made to say that the device is lost, the real device finishes first, because what
- * Pumice frees then must not be in use. X(name, parameters, arguments) */
-#define WAITS(X)                                                                                                      \
-    X(vkWaitSemaphores, (VkDevice a, const VkSemaphoreWaitInfo *b, uint64_t c), (a, b, c))                            \
-    X(vkWaitSemaphoresKHR, (VkDevice a, const VkSemaphoreWaitInfo *b, uint64_t c), (a, b, c))                         \
-    X(vkWaitForFences, (VkDevice a, uint32_t b, const VkFence *c, VkBool32 d, uint64_t e), (a, b, c, d, e))           \
+/* Calls that wait: when they are made to say that the device is lost, the real device finishes
+ * first, because what Pumice frees then must not be in use. X(name, parameters, arguments) */
+#define WAITS(X)                                                                                   \
+    X(vkWaitSemaphores, (VkDevice a, const VkSemaphoreWaitInfo *b, uint64_t c), (a, b, c))         \
+    X(vkWaitSemaphoresKHR, (VkDevice a, const VkSemaphoreWaitInfo *b, uint64_t c), (a, b, c))      \
+    X(vkWaitForFences, (VkDevice a, uint32_t b, const VkFence *c, VkBool32 d, uint64_t e),         \
+      (a, b, c, d, e))                                                                             \
     X(vkQueueWaitIdle, (VkQueue a), (a))
 
 /* X(name, parameters, arguments, handle) */
-#define DESTROYS(X)                                                                                                   \
-    X(vkDestroyInstance, (VkInstance a, const VkAllocationCallbacks *b), (a, b), a)                                   \
-    X(vkDestroyDevice, (VkDevice a, const VkAllocationCallbacks *b), (a, b), a)                                       \
-    X(vkDestroyDebugUtilsMessengerEXT, (VkInstance a, VkDebugUtilsMessengerEXT b, const VkAllocationCallbacks *c),    \
-      (a, b, c), b)                                                                                                   \
-    X(vkDestroyBuffer, (VkDevice a, VkBuffer b, const VkAllocationCallbacks *c), (a, b, c), b)                        \
-    X(vkFreeMemory, (VkDevice a, VkDeviceMemory b, const VkAllocationCallbacks *c), (a, b, c), b)                     \
-    X(vkDestroyCommandPool, (VkDevice a, VkCommandPool b, const VkAllocationCallbacks *c), (a, b, c), b)              \
-    X(vkDestroySemaphore, (VkDevice a, VkSemaphore b, const VkAllocationCallbacks *c), (a, b, c), b)                  \
-    X(vkDestroyFence, (VkDevice a, VkFence b, const VkAllocationCallbacks *c), (a, b, c), b)                          \
-    X(vkDestroyDescriptorSetLayout, (VkDevice a, VkDescriptorSetLayout b, const VkAllocationCallbacks *c), (a, b, c), b) \
-    X(vkDestroyPipelineLayout, (VkDevice a, VkPipelineLayout b, const VkAllocationCallbacks *c), (a, b, c), b)        \
-    X(vkDestroyPipelineCache, (VkDevice a, VkPipelineCache b, const VkAllocationCallbacks *c), (a, b, c), b)          \
-    X(vkDestroyShaderModule, (VkDevice a, VkShaderModule b, const VkAllocationCallbacks *c), (a, b, c), b)            \
-    X(vkDestroyPipeline, (VkDevice a, VkPipeline b, const VkAllocationCallbacks *c), (a, b, c), b)                    \
-    X(vkDestroyDescriptorPool, (VkDevice a, VkDescriptorPool b, const VkAllocationCallbacks *c), (a, b, c), b)        \
+#define DESTROYS(X)                                                                                \
+    X(vkDestroyInstance, (VkInstance a, const VkAllocationCallbacks *b), (a, b), a)                \
+    X(vkDestroyDevice, (VkDevice a, const VkAllocationCallbacks *b), (a, b), a)                    \
+    X(vkDestroyDebugUtilsMessengerEXT,                                                             \
+      (VkInstance a, VkDebugUtilsMessengerEXT b, const VkAllocationCallbacks *c), (a, b, c), b)    \
+    X(vkDestroyBuffer, (VkDevice a, VkBuffer b, const VkAllocationCallbacks *c), (a, b, c), b)     \
+    X(vkFreeMemory, (VkDevice a, VkDeviceMemory b, const VkAllocationCallbacks *c), (a, b, c), b)  \
+    X(vkDestroyCommandPool, (VkDevice a, VkCommandPool b, const VkAllocationCallbacks *c),         \
+      (a, b, c), b)                                                                                \
+    X(vkDestroySemaphore, (VkDevice a, VkSemaphore b, const VkAllocationCallbacks *c), (a, b, c),  \
+      b)                                                                                           \
+    X(vkDestroyFence, (VkDevice a, VkFence b, const VkAllocationCallbacks *c), (a, b, c), b)       \
+    X(vkDestroyDescriptorSetLayout,                                                                \
+      (VkDevice a, VkDescriptorSetLayout b, const VkAllocationCallbacks *c), (a, b, c), b)         \
+    X(vkDestroyPipelineLayout, (VkDevice a, VkPipelineLayout b, const VkAllocationCallbacks *c),   \
+      (a, b, c), b)                                                                                \
+    X(vkDestroyPipelineCache, (VkDevice a, VkPipelineCache b, const VkAllocationCallbacks *c),     \
+      (a, b, c), b)                                                                                \
+    X(vkDestroyShaderModule, (VkDevice a, VkShaderModule b, const VkAllocationCallbacks *c),       \
+      (a, b, c), b)                                                                                \
+    X(vkDestroyPipeline, (VkDevice a, VkPipeline b, const VkAllocationCallbacks *c), (a, b, c), b) \
+    X(vkDestroyDescriptorPool, (VkDevice a, VkDescriptorPool b, const VkAllocationCallbacks *c),   \
+      (a, b, c), b)                                                                                \
     X(vkDestroyQueryPool, (VkDevice a, VkQueryPool b, const VkAllocationCallbacks *c), (a, b, c), b)
 
 /* ---- real functions, found when first asked for ---- */
@@ -128,7 +174,7 @@ typedef enum call_id {
 #define X(name, ...) ID_##name,
     CALLS(X) WAITS(X) DESTROYS(X)
 #undef X
-    ID_vkEnumerateInstanceVersion,
+        ID_vkEnumerateInstanceVersion,
     ID_vkGetPhysicalDeviceProperties2,
     ID_vkGetPhysicalDeviceMemoryProperties2,
     ID_COUNT
@@ -140,33 +186,33 @@ static _Atomic(PFN_vkVoidFunction) real[ID_COUNT];
 
 /* ---- wrappers ---- */
 
-#define X(name, parameters, arguments, queue, made)          \
-    static VKAPI_ATTR VkResult VKAPI_CALL wrap_##name parameters \
-    {                                                        \
-        VkResult r = before(#name, queue);                   \
-        if (r != VK_SUCCESS) return r;                       \
-        r = REAL(name) arguments;                            \
-        if (r == VK_SUCCESS) atomic_fetch_add(&live, made);  \
-        return r;                                            \
+#define X(name, parameters, arguments, queue, made)                                                \
+    static VKAPI_ATTR VkResult VKAPI_CALL wrap_##name parameters                                   \
+    {                                                                                              \
+        VkResult r = before(#name, queue);                                                         \
+        if (r != VK_SUCCESS) return r;                                                             \
+        r = REAL(name) arguments;                                                                  \
+        if (r == VK_SUCCESS) atomic_fetch_add(&live, made);                                        \
+        return r;                                                                                  \
     }
 CALLS(X)
 #undef X
 
-#define X(name, parameters, arguments)                       \
-    static VKAPI_ATTR VkResult VKAPI_CALL wrap_##name parameters \
-    {                                                        \
-        VkResult r = before(#name, true);                    \
-        if (r == VK_ERROR_DEVICE_LOST) REAL(name) arguments; \
-        return r == VK_SUCCESS ? REAL(name) arguments : r;   \
+#define X(name, parameters, arguments)                                                             \
+    static VKAPI_ATTR VkResult VKAPI_CALL wrap_##name parameters                                   \
+    {                                                                                              \
+        VkResult r = before(#name, true);                                                          \
+        if (r == VK_ERROR_DEVICE_LOST) REAL(name) arguments;                                       \
+        return r == VK_SUCCESS ? REAL(name) arguments : r;                                         \
     }
 WAITS(X)
 #undef X
 
-#define X(name, parameters, arguments, handle)               \
-    static VKAPI_ATTR void VKAPI_CALL wrap_##name parameters \
-    {                                                        \
-        if (handle) atomic_fetch_sub(&live, 1);              \
-        REAL(name) arguments;                                \
+#define X(name, parameters, arguments, handle)                                                     \
+    static VKAPI_ATTR void VKAPI_CALL wrap_##name parameters                                       \
+    {                                                                                              \
+        if (handle) atomic_fetch_sub(&live, 1);                                                    \
+        REAL(name) arguments;                                                                      \
     }
 DESTROYS(X)
 #undef X
@@ -176,19 +222,21 @@ static VKAPI_ATTR VkResult VKAPI_CALL wrap_vkEnumerateInstanceVersion(uint32_t *
     VkResult r = before("vkEnumerateInstanceVersion", false);
     if (r != VK_SUCCESS) return r;
     r = REAL(vkEnumerateInstanceVersion)(out_version);
-    if (pretend_version != UINT32_MAX && *out_version > pretend_version) *out_version = pretend_version;
+    if (pretend_version != UINT32_MAX && *out_version > pretend_version) {
+        *out_version = pretend_version;
+    }
     return r;
 }
 
-static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceProperties2(VkPhysicalDevice device,
-                                                                      VkPhysicalDeviceProperties2 *properties)
+static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceProperties2(
+    VkPhysicalDevice device, VkPhysicalDeviceProperties2 *properties)
 {
     REAL(vkGetPhysicalDeviceProperties2)(device, properties);
     if (edit_properties) edit_properties(properties);
 }
 
-static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceMemoryProperties2(VkPhysicalDevice device,
-                                                                            VkPhysicalDeviceMemoryProperties2 *properties)
+static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceMemoryProperties2(
+    VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties2 *properties)
 {
     REAL(vkGetPhysicalDeviceMemoryProperties2)(device, properties);
     if (edit_memory) edit_memory(&properties->memoryProperties);
@@ -199,10 +247,8 @@ static const struct {
     PFN_vkVoidFunction wrapper;
 } wrappers[ID_COUNT] = {
 #define X(name, ...) [ID_##name] = { #name, (PFN_vkVoidFunction)wrap_##name },
-    CALLS(X) WAITS(X) DESTROYS(X)
-    X(vkEnumerateInstanceVersion)
-    X(vkGetPhysicalDeviceProperties2)
-    X(vkGetPhysicalDeviceMemoryProperties2)
+    CALLS(X) WAITS(X) DESTROYS(X) X(vkEnumerateInstanceVersion) X(vkGetPhysicalDeviceProperties2)
+        X(vkGetPhysicalDeviceMemoryProperties2)
 #undef X
 };
 
@@ -275,20 +321,11 @@ void fault_vk_arm_name(const char *name, VkResult error)
     atomic_store(&fail_name, name);
 }
 
-long fault_vk_calls(void)
-{
-    return atomic_load(&calls);
-}
+long fault_vk_calls(void) { return atomic_load(&calls); }
 
-const char *fault_vk_failed(void)
-{
-    return atomic_load(&failed);
-}
+const char *fault_vk_failed(void) { return atomic_load(&failed); }
 
-long fault_vk_live(void)
-{
-    return atomic_load(&live);
-}
+long fault_vk_live(void) { return atomic_load(&live); }
 
 void fault_vk_honest(void)
 {
@@ -298,10 +335,7 @@ void fault_vk_honest(void)
     fault_vk_arm(0, VK_SUCCESS);
 }
 
-void fault_vk_pretend_version(uint32_t api_version)
-{
-    pretend_version = api_version;
-}
+void fault_vk_pretend_version(uint32_t api_version) { pretend_version = api_version; }
 
 void fault_vk_pretend_properties(void (*edit)(VkPhysicalDeviceProperties2 *properties))
 {

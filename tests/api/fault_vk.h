@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A Vulkan loader that fails on demand: a vkGetInstanceProcAddr which wraps the system loader's and makes the n-th call
- * that returns a VkResult fail, counts live objects, and can pretend to be older or weaker than it is. For
- * pumice_device_params.get_instance_proc_addr and pum_vk_params.get_instance_proc_addr. State is global: one test at a
- * time; calls may come from any thread. */
+ * A Vulkan loader that fails on demand: a vkGetInstanceProcAddr which wraps the system loader's and
+ * makes the n-th call that returns a VkResult fail, counts live objects, and can pretend to be
+ * older or weaker than it is. For pumice_device_params.get_instance_proc_addr and
+ * pum_vk_params.get_instance_proc_addr. State is global: one test at a time; calls may come from
+ * any thread. */
 #ifndef FAULT_VK_H
 #define FAULT_VK_H
 
@@ -14,8 +15,9 @@
 /* The loader to hand to Pumice; NULL where the system has none. */
 void *fault_vk_loader(void);
 
-/* Starts counting anew: call number `nth` (from 1) returns `error` instead of being made; 0 = none fails. After
- * VK_ERROR_DEVICE_LOST every later call on the queue fails the same way, as on a device that is really gone. */
+/* Starts counting anew: call number `nth` (from 1) returns `error` instead of being made; 0 = none
+ * fails. After VK_ERROR_DEVICE_LOST every later call on the queue fails the same way, as on a
+ * device that is really gone. */
 void fault_vk_arm(long nth, VkResult error);
 /* The first call of this name from now on returns `error`. */
 void fault_vk_arm_name(const char *name, VkResult error);
@@ -28,7 +30,8 @@ long fault_vk_live(void);
 
 /* Pretends. All of it ends with fault_vk_honest. */
 void fault_vk_honest(void);
-void fault_vk_pretend_version(uint32_t api_version); /* what vkEnumerateInstanceVersion says; 0 = it does not exist */
+void fault_vk_pretend_version(
+    uint32_t api_version); /* what vkEnumerateInstanceVersion says; 0 = it does not exist */
 void fault_vk_pretend_properties(void (*edit)(VkPhysicalDeviceProperties2 *properties));
 void fault_vk_pretend_memory(void (*edit)(VkPhysicalDeviceMemoryProperties *memory));
 

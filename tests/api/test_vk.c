@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * vk/ and exec/ on the driver that is there: choosing and opening a device, buffers on the mapped and the staged path,
- * the pipeline cache file, timeline and fence completion, honest errors, tiny plans replayed many times, timestamps.
- * Validation with synchronization validation is on; any message fails the test, those of the device's end too. */
+ * vk/ and exec/ on the driver that is there: choosing and opening a device, buffers on the mapped
+ * and the staged path, the pipeline cache file, timeline and fence completion, honest errors, tiny
+ * plans replayed many times, timestamps. Validation with synchronization validation is on; any
+ * message fails the test, those of the device's end too. */
 #include <pthread.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -25,7 +26,8 @@ typedef struct seen_device {
     char uuid[33];
 } seen_device;
 
-static void see(void *user, uint32_t index, const pum_caps *caps, const char *uuid, const char *why_not)
+static void see(void *user, uint32_t index, const pum_caps *caps, const char *uuid,
+                const char *why_not)
 {
     seen_device *s = user;
     assert_int_equal(index, s->count);
@@ -46,8 +48,9 @@ static void test_list(void **state)
     pum_vk_params p = vk_params(&log, 0);
     assert_vk_ok(pum_vk_list(&p, see, &s, &err), err);
     assert_true(s.count >= 1);
-    print_message("%s; %s; subgroups of %u; bits 0x%x; range %llu MiB\n", s.caps.name, s.caps.driver_name,
-                  s.caps.subgroup_size, s.caps.bits, (ull)s.caps.max_buffer_range_bytes >> 20);
+    print_message("%s; %s; subgroups of %u; bits 0x%x; range %llu MiB\n", s.caps.name,
+                  s.caps.driver_name, s.caps.subgroup_size, s.caps.bits,
+                  (ull)s.caps.max_buffer_range_bytes >> 20);
     assert_true(s.caps.max_storage_buffers >= 8 && s.caps.max_push_bytes >= 128);
     assert_true(s.caps.local_heap_bytes > 0 && s.caps.local_budget_bytes > 0);
     assert_true(s.caps.max_allocation_bytes > 0 && s.caps.offset_align_bytes > 0);
@@ -63,7 +66,10 @@ static void test_select(void **state)
     pum_vk_params p = vk_params(&log, 0);
     assert_vk_ok(pum_vk_list(&p, see, &s, &err), err);
     char part[8] = "", dashed[40];
-    for (int i = 0; i < 5; i++) part[i] = (char)(s.caps.name[i] ^ (s.caps.name[i] >= 'a' && s.caps.name[i] <= 'z' ? 32 : 0));
+    for (int i = 0; i < 5; i++) {
+        part[i] = (char)(s.caps.name[i]
+                         ^ (s.caps.name[i] >= 'a' && s.caps.name[i] <= 'z' ? 32 : 0));
+    }
     snprintf(dashed, sizeof dashed, "%.8s-%.4s-%.20s", s.uuid, s.uuid + 8, s.uuid + 12);
     const char *good[] = { NULL, "auto", "AUTO", "", "0", s.uuid, dashed, part };
     for (size_t i = 0; i < PUM_COUNT(good); i++) {
@@ -166,7 +172,8 @@ static void check_buffers(uint32_t disable)
     }
     check_buffer(d, PUM_VK_SHARED, 12345, 17);
     check_buffer(d, PUM_VK_READBACK, 123456, 3);
-    assert_true(pum_vk_device_used_bytes(d) <= 5 * CHUNK); /* nothing but the staging ring is left */
+    assert_true(pum_vk_device_used_bytes(d)
+                <= 5 * CHUNK); /* nothing but the staging ring is left */
     close_device(&d, &log);
 }
 
@@ -200,7 +207,8 @@ static void test_buffer_errors(void **state)
     uint8_t byte = 0;
     assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, 5 << 20, "the first", &a, &err), err);
     memset(&b, 1, sizeof b);
-    assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, 4 << 20, "the second", &b, &err), PUMICE_ERROR_DEVICE_MEMORY);
+    assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, 4 << 20, "the second", &b, &err),
+                     PUMICE_ERROR_DEVICE_MEMORY);
     print_message("%s\n", err.text);
     assert_non_null(strstr(err.text, "the second"));
     assert_non_null(strstr(err.text, "4 MiB asked"));
@@ -211,13 +219,16 @@ static void test_buffer_errors(void **state)
     assert_null(b.mapped);
     pum_error_clear(&err);
     uint64_t most = pum_vk_device_caps(d)->max_allocation_bytes;
-    assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, most + 1, "a giant", &b, &err), PUMICE_ERROR_DEVICE_MEMORY);
+    assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, most + 1, "a giant", &b, &err),
+                     PUMICE_ERROR_DEVICE_MEMORY);
     print_message("%s\n", err.text);
     assert_non_null(strstr(err.text, "a giant"));
     pum_error_clear(&err);
-    assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, 0, "nothing", &b, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, 0, "nothing", &b, &err),
+                     PUMICE_ERROR_INTERNAL);
     pum_error_clear(&err);
-    assert_int_equal(pum_vk_buffer_read(d, &a, a.size_bytes, &byte, 1, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_vk_buffer_read(d, &a, a.size_bytes, &byte, 1, &err),
+                     PUMICE_ERROR_INTERNAL);
     pum_error_clear(&err);
     assert_int_equal(pum_vk_buffer_write(d, &a, UINT64_MAX, &byte, 1, &err), PUMICE_ERROR_INTERNAL);
     pum_error_clear(&err);
@@ -234,8 +245,9 @@ static void test_buffer_errors(void **state)
     d = vk_open(&p);
     const pum_caps *c = pum_vk_device_caps(d);
     if (c->max_allocation_bytes > c->local_heap_bytes + (64 << 20)) {
-        assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, c->local_heap_bytes + (32 << 20), "more than there is", &b,
-                                              &err), PUMICE_ERROR_DEVICE_MEMORY);
+        assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, c->local_heap_bytes + (32 << 20),
+                                              "more than there is", &b, &err),
+                         PUMICE_ERROR_DEVICE_MEMORY);
     }
     close_device(&d, &log);
 }
@@ -254,7 +266,9 @@ static void record(recorded *r, pum_vk_device *device, bool cut, bool profile)
     pum_plan plan;
     *r = (recorded){ .device = device };
     vk_counter_plan(&plan, cut);
-    assert_vk_ok(pum_vk_buffer_create(device, PUM_VK_DEVICE, plan.arena_bytes, "arena", &r->arena, &err), err);
+    assert_vk_ok(
+        pum_vk_buffer_create(device, PUM_VK_DEVICE, plan.arena_bytes, "arena", &r->arena, &err),
+        err);
     assert_vk_ok(pum_vk_buffer_fill(device, &r->arena, 0, plan.arena_bytes, 0, &err), err);
     vk_fill_floats(device, &r->arena, 1, 1.0f);
     pum_exec_buffers buffers = { .arena = &r->arena };
@@ -299,7 +313,8 @@ static void check_replay(uint32_t disable, bool cut)
     }
     vk_assert_floats(d, &r.arena, 0, RUNS + IN_FLIGHT * ROUNDS);
     assert_int_equal(pum_vk_wait(d, highest + 1000000, &err), PUMICE_ERROR_INTERNAL);
-    assert_vk_ok(pum_exec_submit(r.exec, NULL, &ticket[0], &err), err); /* still running when destroyed */
+    assert_vk_ok(pum_exec_submit(r.exec, NULL, &ticket[0], &err),
+                 err); /* still running when destroyed */
     recorded_free(&r);
     close_device(&d, &log);
 }
@@ -359,7 +374,8 @@ static void check_times(bool cut)
     uint64_t begin[3], ns[3], sum = 0;
     if (!(pum_vk_device_caps(d)->bits & PUM_CAP_TIMESTAMPS)) skip();
     record(&r, d, cut, true);
-    assert_int_equal(pum_exec_step_times(r.exec, begin, ns, 3, &err), PUMICE_ERROR_INVALID); /* not yet run */
+    assert_int_equal(pum_exec_step_times(r.exec, begin, ns, 3, &err),
+                     PUMICE_ERROR_INVALID); /* not yet run */
     pum_error_clear(&err);
     assert_vk_ok(pum_exec_run(r.exec, NULL, &err), err); /* drivers compile at the first run */
     uint64_t t0 = pum_now_ns();
@@ -372,7 +388,8 @@ static void check_times(bool cut)
         assert_true(ns[i] > 0);
         sum += ns[i];
     }
-    print_message("steps of %llu, %llu, %llu ns in %llu ns\n", (ull)ns[0], (ull)ns[1], (ull)ns[2], (ull)wall);
+    print_message("steps of %llu, %llu, %llu ns in %llu ns\n", (ull)ns[0], (ull)ns[1], (ull)ns[2],
+                  (ull)wall);
     assert_true(sum <= wall);
     assert_int_equal(pum_exec_step_times(r.exec, begin, ns, 2, &err), PUMICE_ERROR_INVALID);
     recorded_free(&r);
@@ -397,20 +414,25 @@ static void test_times_need_timestamps(void **state)
     pum_plan plan;
     pum_exec *exec = NULL;
     vk_counter_plan(&plan, false);
-    assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, plan.arena_bytes, "arena", &arena, &err), err);
+    assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, plan.arena_bytes, "arena", &arena, &err),
+                 err);
     pum_exec_buffers buffers = { .arena = &arena };
-    assert_int_equal(pum_exec_create(d, &plan, &buffers, true, &exec, &err), PUMICE_ERROR_UNSUPPORTED);
+    assert_int_equal(pum_exec_create(d, &plan, &buffers, true, &exec, &err),
+                     PUMICE_ERROR_UNSUPPORTED);
     assert_null(exec);
     /* plans that name what is not there are refused before anything is recorded */
     pum_error_clear(&err);
     plan.steps.data[1].bind[0].buffer = PUM_BUFFER_WEIGHT + 3;
-    assert_int_equal(pum_exec_create(d, &plan, &buffers, false, &exec, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_exec_create(d, &plan, &buffers, false, &exec, &err),
+                     PUMICE_ERROR_INTERNAL);
     pum_error_clear(&err);
     plan.steps.data[1].kernel = PUM_KERNEL_COUNT;
-    assert_int_equal(pum_exec_create(d, &plan, &buffers, false, &exec, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_exec_create(d, &plan, &buffers, false, &exec, &err),
+                     PUMICE_ERROR_INTERNAL);
     pum_error_clear(&err);
     plan.steps.count = 0;
-    assert_int_equal(pum_exec_create(d, &plan, &buffers, false, &exec, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_exec_create(d, &plan, &buffers, false, &exec, &err),
+                     PUMICE_ERROR_INTERNAL);
     pum_plan_free(&plan);
     pum_vk_buffer_destroy(d, &arena);
     close_device(&d, &log);
@@ -429,14 +451,17 @@ static void test_check_mode(void **state)
     pum_plan plan;
     pum_exec_check check;
     vk_counter_plan(&plan, true);
-    assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, plan.arena_bytes, "arena", &arena, &err), err);
+    assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, plan.arena_bytes, "arena", &arena, &err),
+                 err);
     assert_vk_ok(pum_vk_buffer_fill(d, &arena, 0, plan.arena_bytes, 0, &err), err);
     vk_fill_floats(d, &arena, 0, 0.1f);
     vk_fill_floats(d, &arena, 1, 0.7f);
     pum_exec_buffers buffers = { .arena = &arena };
     assert_vk_ok(pum_exec_check_run(d, &plan, &buffers, &check, &err), err);
-    if (check.bad) fail_msg("step %zu '%s' %s[%llu]: %g, not %g", check.step, check.label, check.binding,
-                            (ull)check.element, check.got, check.want);
+    if (check.bad) {
+        fail_msg("step %zu '%s' %s[%llu]: %g, not %g", check.step, check.label, check.binding,
+                 (ull)check.element, check.got, check.want);
+    }
     assert_int_equal(check.n_steps, 3);
     assert_true(check.worst <= 1.0);
     /* A fault: the copy's grid leaves its tail out, as a broken shader would. */
@@ -521,13 +546,15 @@ static void test_pipeline_cache(void **state)
     const struct {
         long at;
         int cut;
-    } faults[] = { { 0, 0 }, { 9, 0 }, { 17, 0 }, { 24 + 17, 0 }, { bytes - 1, 0 }, { bytes - 1, 1 }, { 20, 1 }, { 0, 1 } };
+    } faults[] = { { 0, 0 },         { 9, 0 },         { 17, 0 }, { 24 + 17, 0 },
+                   { bytes - 1, 0 }, { bytes - 1, 1 }, { 20, 1 }, { 0, 1 } };
     for (size_t i = 0; i < PUM_COUNT(faults); i++) {
         spoil(path, faults[i].at, faults[i].cut);
         run_with_cache(folder);
         assert_true(file_bytes(path) >= 56); /* replaced */
     }
-    /* a folder that cannot be written is no fault: it is a file here, which root cannot write into either */
+    /* a folder that cannot be written is no fault: it is a file here, which root cannot write into
+     * either */
     snprintf(command, sizeof command, "%s/deep/er/file", base);
     fclose(fopen(command, "w"));
     run_with_cache(command);
@@ -545,13 +572,20 @@ static void test_pipelines(void **state)
     pum_vk_pipeline_key keys[100];
     pum_vk_pipeline a, b;
     for (uint32_t i = 0; i < PUM_COUNT(keys); i++) { /* many keys, some twice: the map grows */
-        keys[i] = (pum_vk_pipeline_key){ .kernel = i % 2 ? PUM_KERNEL_add_base : PUM_KERNEL_copy_base };
+        keys[i] = (pum_vk_pipeline_key){ .kernel = i % 2 ? PUM_KERNEL_add_base
+                                                         : PUM_KERNEL_copy_base };
         keys[i].spec[0] = 1 + i % 90;
     }
     assert_vk_ok(pum_vk_pipelines_prepare(d, keys, PUM_COUNT(keys), &err), err);
     for (uint32_t i = 0; i < PUM_COUNT(keys); i++) {
         assert_vk_ok(pum_vk_pipeline_get(d, &keys[i], &a, &err), err);
-        assert_vk_ok(pum_vk_pipeline_get(d, &keys[i % 90 + (i >= 90 ? 0 : i < 10 ? 90 : 0)], &b, &err), err);
+        assert_vk_ok(pum_vk_pipeline_get(d,
+                                         &keys[i % 90
+                                               + (i >= 90  ? 0
+                                                  : i < 10 ? 90
+                                                           : 0)],
+                                         &b, &err),
+                     err);
         assert_true(a.pipeline && a.layout && a.set_layout);
         assert_true(a.pipeline == b.pipeline);
     }
@@ -590,13 +624,16 @@ static void *use_device(void *user)
     for (int i = 0; i < VK_COLS; i++) ones[i] = 1.0f;
     vk_counter_plan(&plan, true);
     bool ok = d || pum_vk_device_create(&p, &d, &err) == PUMICE_OK;
-    ok = ok && pum_vk_buffer_create(d, PUM_VK_DEVICE, plan.arena_bytes, "arena", &arena, &err) == PUMICE_OK
-        && pum_vk_buffer_fill(d, &arena, 0, plan.arena_bytes, 0, &err) == PUMICE_OK
-        && pum_vk_buffer_write(d, &arena, VK_SLOT_BYTES, ones, sizeof ones, &err) == PUMICE_OK
-        && pum_exec_create(d, &plan, &(pum_exec_buffers){ .arena = &arena }, false, &exec, &err) == PUMICE_OK;
+    ok = ok
+         && pum_vk_buffer_create(d, PUM_VK_DEVICE, plan.arena_bytes, "arena", &arena, &err)
+                == PUMICE_OK
+         && pum_vk_buffer_fill(d, &arena, 0, plan.arena_bytes, 0, &err) == PUMICE_OK
+         && pum_vk_buffer_write(d, &arena, VK_SLOT_BYTES, ones, sizeof ones, &err) == PUMICE_OK
+         && pum_exec_create(d, &plan, &(pum_exec_buffers){ .arena = &arena }, false, &exec, &err)
+                == PUMICE_OK;
     for (int i = 0; i < RUNS && ok; i++) ok = pum_exec_run(exec, NULL, &err) == PUMICE_OK;
-    ok = ok && pum_vk_buffer_read(d, &arena, 0, out, sizeof out, &err) == PUMICE_OK && out[0] == RUNS
-        && out[VK_COLS - 1] == RUNS;
+    ok = ok && pum_vk_buffer_read(d, &arena, 0, out, sizeof out, &err) == PUMICE_OK
+         && out[0] == RUNS && out[VK_COLS - 1] == RUNS;
     pum_exec_destroy(&exec);
     if (d) pum_vk_buffer_destroy(d, &arena);
     if (!j->device) pum_vk_device_destroy(&d);
@@ -664,5 +701,6 @@ int main(void)
         cmocka_unit_test(test_threads_on_one_device),
         cmocka_unit_test(test_threads_with_own_devices),
     };
+    vk_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

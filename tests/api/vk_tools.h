@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What tests of vk/ and exec/ share: a device opened on the inner interface with its log counted, and tiny plans made by
- * hand of the kernels add and copy. Everything else comes from tests/common/testing.h. */
+ * What tests of vk/ and exec/ share: a device opened on the inner interface with its log counted,
+ * and tiny plans made by hand of the kernels add and copy. Everything else comes from
+ * tests/common/testing.h. */
 #ifndef VK_TOOLS_H
 #define VK_TOOLS_H
+
+#include <dlfcn.h>
 
 #include "args.h"
 #include "exec.h"
@@ -23,28 +26,51 @@ static inline void vk_on_log(void *user, pumice_log_level level, const char *tex
     snprintf(log->last, sizeof log->last, "%s", text);
 }
 
-static inline int vk_want_validation(void)
-{
-    return !getenv("PUMICE_TEST_NO_VALIDATION");
-}
+static inline int vk_want_validation(void) { return !getenv("PUMICE_TEST_NO_VALIDATION"); }
 
 static inline pum_vk_params vk_params(vk_log *log, uint32_t disable_bits)
 {
-    return (pum_vk_params){ .disable_bits = disable_bits, .validation = vk_want_validation(), .log = { vk_on_log, log } };
+    return (pum_vk_params){ .disable_bits = disable_bits,
+                            .validation = vk_want_validation(),
+                            .log = { vk_on_log, log } };
 }
 
 static inline pum_vk_device *vk_open(const pum_vk_params *params)
 {
     pum_vk_device *device = NULL;
     pumice_error err = { 0 };
-    if (pum_vk_device_create(params, &device, &err) != PUMICE_OK) fail_msg("no device: %s", err.text);
+    if (pum_vk_device_create(params, &device, &err) != PUMICE_OK) {
+        fail_msg("no device: %s", err.text);
+    }
     return device;
 }
 
-#define assert_vk_ok(expr, err)                                                         \
-    do {                                                                                \
-        pumice_status status_ = (expr);                                                 \
-        if (status_ != PUMICE_OK) fail_msg("%s: status %d: %s", #expr, (int)status_, (err).text); \
+/* Opens a device once and pins every library that is loaded then (drivers, layers, what they use),
+ * so that a leak checker can still name them at the end and its suppressions match. Linux;
+ * elsewhere it does nothing. */
+static inline void vk_keep_modules(void)
+{
+    vk_log log = { 0 };
+    pum_vk_params p = vk_params(&log, 0);
+    pum_vk_device *device = NULL;
+    if (pum_vk_device_create(&p, &device, NULL) != PUMICE_OK) return; /* the tests will say so */
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[TEST_PATH_BYTES];
+    while (maps && fgets(line, sizeof line, maps)) {
+        char *path = strchr(line, '/');
+        if (!path || !strstr(path, ".so")) continue;
+        path[strcspn(path, "\n")] = '\0';
+        (void)dlopen(path,
+                     RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE); /* the handle is kept on purpose */
+    }
+    if (maps) fclose(maps);
+    pum_vk_device_destroy(&device);
+}
+
+#define assert_vk_ok(expr, err)                                                                    \
+    do {                                                                                           \
+        pumice_status status_ = (expr);                                                            \
+        if (status_ != PUMICE_OK) fail_msg("%s: status %d: %s", #expr, (int)status_, (err).text);  \
     } while (0)
 
 /* ---- plans over one arena; ranges of `cols` floats every `slot_bytes` bytes ---- */
@@ -53,16 +79,25 @@ enum { VK_SLOT_BYTES = 1024, VK_COLS = 200 };
 
 static inline pum_binding vk_bind(uint32_t slot, uint8_t access)
 {
-    return (pum_binding){ .buffer = PUM_BUFFER_ARENA, .access = access, .offset_bytes = (uint64_t)slot * VK_SLOT_BYTES,
+    return (pum_binding){ .buffer = PUM_BUFFER_ARENA,
+                          .access = access,
+                          .offset_bytes = (uint64_t)slot * VK_SLOT_BYTES,
                           .size_bytes = VK_COLS * 4 };
 }
 
 /* slot y = slot a + slot b */
 static inline pum_step vk_add(uint32_t a, uint32_t b, uint32_t y, bool wait, bool submit_end)
 {
-    pum_step s = { .kernel = PUM_KERNEL_add_base, .grid = { (VK_COLS + 31) / 32, 1, 1 }, .barrier = wait,
-                   .submit_end = submit_end, .layer = -1 };
-    pum_args_add args = { .cols = VK_COLS, .rows = 1, .a_stride = VK_COLS, .b_stride = VK_COLS, .y_stride = VK_COLS,
+    pum_step s = { .kernel = PUM_KERNEL_add_base,
+                   .grid = { (VK_COLS + 31) / 32, 1, 1 },
+                   .barrier = wait,
+                   .submit_end = submit_end,
+                   .layer = -1 };
+    pum_args_add args = { .cols = VK_COLS,
+                          .rows = 1,
+                          .a_stride = VK_COLS,
+                          .b_stride = VK_COLS,
+                          .y_stride = VK_COLS,
                           .scale = 1.0f };
     s.spec[0] = 32;
     s.bind[0] = vk_bind(a, PUM_ACCESS_R);
@@ -76,8 +111,11 @@ static inline pum_step vk_add(uint32_t a, uint32_t b, uint32_t y, bool wait, boo
 /* slot y = slot x */
 static inline pum_step vk_copy(uint32_t x, uint32_t y, bool wait, bool submit_end)
 {
-    pum_step s = { .kernel = PUM_KERNEL_copy_base, .grid = { (VK_COLS + 31) / 32, 1, 1 }, .barrier = wait,
-                   .submit_end = submit_end, .layer = -1 };
+    pum_step s = { .kernel = PUM_KERNEL_copy_base,
+                   .grid = { (VK_COLS + 31) / 32, 1, 1 },
+                   .barrier = wait,
+                   .submit_end = submit_end,
+                   .layer = -1 };
     pum_args_copy args = { .cols = VK_COLS, .rows = 1, .x_stride = VK_COLS, .y_stride = VK_COLS };
     s.spec[0] = 32;
     s.bind[0] = vk_bind(x, PUM_ACCESS_R);
@@ -87,7 +125,8 @@ static inline pum_step vk_copy(uint32_t x, uint32_t y, bool wait, bool submit_en
     return s;
 }
 
-/* slot 0 += slot 1, by way of slots 2 and 3, in three steps; with `cut`, of two submits. Slot 1 is never written. */
+/* slot 0 += slot 1, by way of slots 2 and 3, in three steps; with `cut`, of two submits. Slot 1 is
+ * never written. */
 static inline void vk_counter_plan(pum_plan *plan, bool cut)
 {
     *plan = (pum_plan){ .arena_bytes = 4 * VK_SLOT_BYTES };
@@ -96,21 +135,29 @@ static inline void vk_counter_plan(pum_plan *plan, bool cut)
     assert_true(pum_array_push(&plan->steps, vk_copy(3, 0, true, true)));
 }
 
-static inline void vk_fill_floats(pum_vk_device *device, pum_vk_buffer *buffer, uint32_t slot, float value)
+static inline void vk_fill_floats(pum_vk_device *device, pum_vk_buffer *buffer, uint32_t slot,
+                                  float value)
 {
     float words[VK_COLS];
     pumice_error err = { 0 };
     for (int i = 0; i < VK_COLS; i++) words[i] = value;
-    assert_vk_ok(pum_vk_buffer_write(device, buffer, (uint64_t)slot * VK_SLOT_BYTES, words, sizeof words, &err), err);
+    assert_vk_ok(pum_vk_buffer_write(device, buffer, (uint64_t)slot * VK_SLOT_BYTES, words,
+                                     sizeof words, &err),
+                 err);
 }
 
-static inline void vk_assert_floats(pum_vk_device *device, pum_vk_buffer *buffer, uint32_t slot, float value)
+static inline void vk_assert_floats(pum_vk_device *device, pum_vk_buffer *buffer, uint32_t slot,
+                                    float value)
 {
     float words[VK_COLS];
     pumice_error err = { 0 };
-    assert_vk_ok(pum_vk_buffer_read(device, buffer, (uint64_t)slot * VK_SLOT_BYTES, words, sizeof words, &err), err);
+    assert_vk_ok(pum_vk_buffer_read(device, buffer, (uint64_t)slot * VK_SLOT_BYTES, words,
+                                    sizeof words, &err),
+                 err);
     for (int i = 0; i < VK_COLS; i++) {
-        if (words[i] != value) fail_msg("element %d is %g, not %g", i, (double)words[i], (double)value);
+        if (words[i] != value) {
+            fail_msg("element %d is %g, not %g", i, (double)words[i], (double)value);
+        }
     }
 }
 

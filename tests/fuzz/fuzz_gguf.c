@@ -4,7 +4,8 @@
  * BASE.gguf [SEED [COUNT]]   COUNT (2000) repeatable mutations of a good file and of two small
  *                                        vocabularies, as a plain test
  *   -DPUM_LIBFUZZER                      as a libFuzzer target */
-#include "tokenizer.h"
+#include "api.h"
+#include "session.h"
 #include "vocab_image.h"
 
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 int pum_fuzz_gguf(const uint8_t *data, size_t size); /* 1 if the file was accepted */
 
+static size_t n_planned; /* models that could be planned */
 static volatile uint64_t sink; /* what is read must not be optimised away */
 
 static void require(bool ok, const char *what)
@@ -92,6 +94,43 @@ static void use_tokenizer(const pum_gguf *g)
     pum_tokenizer_destroy(&t);
 }
 
+/* As far as a model gets without a device: hyper-parameters, weights, placement, graph, plan, and the proof of it. */
+static void plan_model(const pum_gguf *g)
+{
+    pumice_error err = { 0 };
+    pum_model_def def = { 0 };
+    pum_placement weights = { 0 }, kv = { 0 };
+    pum_plan plan = { 0 };
+    pum_caps caps;
+    pum_tuning tuning;
+    pum_session_size size;
+    pumice_session_params params = { .struct_size = sizeof params, .n_batch_tokens = 16 };
+    const pum_pass_key key = { .rows = 4, .n_slots = 1, .one_sequence = true, .head = PUM_HEAD_SLOTS,
+                               .sampler = PUM_SAMPLER_CHAIN };
+    pum_caps_profile("minimal", &caps);
+    pum_tuning_for(&caps, &tuning);
+    pumice_status status = pum_model_def_load(g, &def, &err);
+    if (status == PUMICE_OK) status = pum_session_size_make(&def, &params, &size, &err);
+    if (status == PUMICE_OK) status = pum_weights_place(&def, &caps, &weights, &err);
+    if (status == PUMICE_OK) status = pum_kv_place(&def, &caps, size.kv_k, size.kv_v, size.pages, &kv, &err);
+    if (status == PUMICE_OK) {
+        status = pum_pass_plan(&def, &size, &caps, &tuning, &weights, &kv, NULL, &key, &plan, &err);
+    }
+    if (status == PUMICE_OK) status = pum_plan_check(&plan, &caps, &weights, &kv, &err);
+    require(status == PUMICE_OK || err.text[0], "a refusal without a sentence");
+    require(status != PUMICE_ERROR_INTERNAL, err.text);
+    n_planned += status == PUMICE_OK;
+    for (size_t i = 0; i < def.weights.count && status == PUMICE_OK; i++) { /* every byte that would be uploaded */
+        const pum_weight *w = &def.weights.data[i];
+        const uint8_t *bytes = w->data;
+        for (uint64_t k = 0; k < w->rows * w->row_bytes; k += 509) sink += bytes[k];
+    }
+    pum_plan_free(&plan);
+    pum_placement_free(&weights);
+    pum_placement_free(&kv);
+    pum_model_def_free(&def);
+}
+
 int pum_fuzz_gguf(const uint8_t *data, size_t size)
 {
     pum_gguf *g = NULL;
@@ -102,6 +141,7 @@ int pum_fuzz_gguf(const uint8_t *data, size_t size)
     if (g) {
         walk(g);
         use_tokenizer(g);
+        plan_model(g);
     }
     pum_gguf_close(&g);
     return status == PUMICE_OK;
@@ -304,6 +344,7 @@ int main(int argc, char **argv)
     run(argv[1], base, size, seed, count);
     run("a SentencePiece vocabulary", (const uint8_t *)spm.data, spm.count, seed, count / 2);
     run("a byte-level vocabulary", (const uint8_t *)bpe.data, bpe.count, seed, count / 2);
+    printf("%zu of the accepted files could be planned as models\n", n_planned);
     gguf_image_free(&spm);
     gguf_image_free(&bpe);
     pum_free(base);

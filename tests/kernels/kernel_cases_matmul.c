@@ -20,7 +20,7 @@ static size_t row_bytes(pum_dtype type, uint32_t cols)
 
 static bool aligned(pum_dtype type, uint32_t cols)
 {
-    return pum_dtype_get(type)->block_elems > 1 || row_bytes(type, cols) % 16 == 0;
+    return pum_dtype_get(type)->block_elems > 1 || (row_bytes(type, cols) % 16 == 0 && cols % 8 == 0);
 }
 
 /* A length near `want` that the type can have. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * device/ without a device: names of capabilities and tiers, families of well-known cards, quirks, profiles, and that
- * tuning never asks for more than a device has. */
+ * device/ without a device: names of capabilities and tiers, families of well-known cards, quirks,
+ * profiles, and that tuning never asks for more than a device has. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,9 +26,11 @@ static void test_capability_names(void **state)
     assert_int_equal(bits, PUM_CAP_SUBGROUP);
     assert_true(pum_caps_bits_from_names("f16,timeline,,unified", &bits, &err));
     assert_int_equal(bits, PUM_CAP_F16 | PUM_CAP_TIMELINE | PUM_CAP_UNIFIED);
-    assert_true(pum_caps_bits_from_names("i8,dot8,coop,timestamps,budget,size-control,query-reset", &bits, &err));
-    assert_int_equal(bits, PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_COOP | PUM_CAP_TIMESTAMPS | PUM_CAP_MEMORY_BUDGET
-                               | PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_HOST_QUERY_RESET);
+    assert_true(pum_caps_bits_from_names("i8,dot8,coop,timestamps,budget,size-control,query-reset",
+                                         &bits, &err));
+    assert_int_equal(bits, PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_COOP | PUM_CAP_TIMESTAMPS
+                               | PUM_CAP_MEMORY_BUDGET | PUM_CAP_SUBGROUP_SIZE_CONTROL
+                               | PUM_CAP_HOST_QUERY_RESET);
     assert_false(pum_caps_bits_from_names("sub,f1", &bits, &err));
     assert_int_equal(err.status, PUMICE_ERROR_INVALID);
     assert_non_null(strstr(err.text, "'f1'"));
@@ -56,7 +58,9 @@ static void test_tiers(void **state)
     }
     pum_caps_tiers_text(UINT32_MAX, text, 7); /* what does not fit is left out */
     assert_true(strlen(text) < 7);
-    for (uint32_t t = 0; t < PUM_TIER_COUNT; t++) assert_string_not_equal(pum_tier_name((pum_tier)t), "?");
+    for (uint32_t t = 0; t < PUM_TIER_COUNT; t++) {
+        assert_string_not_equal(pum_tier_name((pum_tier)t), "?");
+    }
     assert_string_equal(pum_tier_name(PUM_TIER_COUNT), "?");
 }
 
@@ -113,7 +117,9 @@ static void test_families(void **state)
         { 0x9999, 1, 0, "Some card", "unknown" },
     };
     for (size_t i = 0; i < PUM_COUNT(rows); i++) {
-        pum_caps c = { .vendor_id = rows[i].vendor, .device_id = rows[i].id, .driver_id = rows[i].driver };
+        pum_caps c = { .vendor_id = rows[i].vendor,
+                       .device_id = rows[i].id,
+                       .driver_id = rows[i].driver };
         snprintf(c.name, sizeof c.name, "%s", rows[i].name);
         assert_string_equal(pum_family_name(pum_family_find(&c)), rows[i].family);
     }
@@ -152,10 +158,10 @@ static void test_quirks(void **state)
 static void test_profiles(void **state)
 {
     (void)state;
-    static const char *const required[] = { "lavapipe", "swiftshader", "navi31", "navi21", "arc-a770", "rtx-4090",
-                                            "minimal" };
-    static const char *const families[] = { "lavapipe", "swiftshader", "amd-rdna3", "amd-rdna2", "intel-xe-hpg",
-                                            "nvidia-ada", "unknown" };
+    static const char *const required[] = { "lavapipe", "swiftshader", "navi31", "navi21",
+                                            "arc-a770", "rtx-4090",    "minimal" };
+    static const char *const families[] = { "lavapipe",     "swiftshader", "amd-rdna3", "amd-rdna2",
+                                            "intel-xe-hpg", "nvidia-ada",  "unknown" };
     pum_caps c;
     for (size_t i = 0; i < PUM_COUNT(required); i++) {
         assert_true(pum_caps_profile(required[i], &c));
@@ -167,9 +173,11 @@ static void test_profiles(void **state)
     for (size_t i = 0; (name = pum_caps_profile_name(i)); i++) {
         assert_true(pum_caps_profile(name, &c));
         /* what vk/snapshot.c demands of a real device */
-        assert_true(c.max_storage_buffers >= PUM_MAX_BINDINGS && c.max_push_bytes >= PUM_MAX_ARGS_BYTES);
+        assert_true(c.max_storage_buffers >= PUM_MAX_BINDINGS
+                    && c.max_push_bytes >= PUM_MAX_ARGS_BYTES);
         assert_true(c.max_workgroup_invocations >= 128 && c.shared_memory_bytes >= 16384);
-        assert_true(c.offset_align_bytes && (c.offset_align_bytes & (c.offset_align_bytes - 1)) == 0);
+        assert_true(c.offset_align_bytes
+                    && (c.offset_align_bytes & (c.offset_align_bytes - 1)) == 0);
         assert_true(c.max_buffer_range_bytes >= 1u << 27 && c.max_allocation_bytes >= 1u << 30);
         assert_true(c.subgroup_min <= c.subgroup_size && c.subgroup_size <= c.subgroup_max);
         assert_true(!(c.bits & PUM_CAP_TIMESTAMPS) == !(c.timestamp_period_ns > 0));
@@ -186,8 +194,8 @@ static void check_tuning(const pum_caps *c)
 {
     pum_tuning t;
     pum_tuning_for(c, &t);
-    const uint32_t workgroups[] = { t.matvec_wg, t.matmul_wg, t.attn_decode_wg, t.attn_prefill_wg, t.norm_wg,
-                                    t.sample_wg, t.elementwise_wg };
+    const uint32_t workgroups[] = { t.matvec_wg, t.matmul_wg, t.attn_decode_wg, t.attn_prefill_wg,
+                                    t.norm_wg,   t.sample_wg, t.elementwise_wg };
     for (size_t i = 0; i < PUM_COUNT(workgroups); i++) {
         assert_in_range(workgroups[i], 1, c->max_workgroup_invocations);
         assert_in_range(workgroups[i], 1, c->max_workgroup_size[0]);
@@ -209,7 +217,8 @@ static void check_tuning(const pum_caps *c)
         assert_int_equal(t.matmul_bk % 4, 0);
         assert_true(4 * t.matmul_bk * (t.matmul_bm + t.matmul_bn + 2) <= c->shared_memory_bytes);
     }
-    assert_true(t.read_gbs && t.matmul_gflops && t.dispatch_ns && t.submit_us && t.matvec_rows && t.matvec_max_rows);
+    assert_true(t.read_gbs && t.matmul_gflops && t.dispatch_ns && t.submit_us && t.matvec_rows
+                && t.matvec_max_rows);
 }
 
 static void test_tuning(void **state)
@@ -240,9 +249,12 @@ static void test_kernel_find(void **state)
     assert_int_equal(sub, PUM_KERNEL_softmax_sub);
     assert_int_equal(pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_F16, UINT32_MAX), -1);
     assert_int_equal(pum_kernel_find(PUM_FAMILY_COUNT, PUM_DTYPE_COUNT, UINT32_MAX), -1);
-    for (int i = 0; i < PUM_KERNEL_COUNT; i++) { /* the weakest device has a kernel for everything */
-        assert_true(pum_kernel_find(pum_kernels[i].family, (pum_dtype)pum_kernels[i].weight, 0) >= 0);
-        assert_true(pum_kernels[i].n_bindings <= PUM_MAX_BINDINGS && pum_kernels[i].n_spec <= PUM_MAX_SPEC);
+    for (int i = 0; i < PUM_KERNEL_COUNT;
+         i++) { /* the weakest device has a kernel for everything */
+        assert_true(pum_kernel_find(pum_kernels[i].family, (pum_dtype)pum_kernels[i].weight, 0)
+                    >= 0);
+        assert_true(pum_kernels[i].n_bindings <= PUM_MAX_BINDINGS
+                    && pum_kernels[i].n_spec <= PUM_MAX_SPEC);
         assert_true(pum_kernels[i].args_bytes <= PUM_MAX_ARGS_BYTES);
     }
 }
@@ -250,8 +262,9 @@ static void test_kernel_find(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_capability_names), cmocka_unit_test(test_tiers),  cmocka_unit_test(test_families),
-        cmocka_unit_test(test_quirks),           cmocka_unit_test(test_profiles), cmocka_unit_test(test_tuning),
+        cmocka_unit_test(test_capability_names), cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_families),         cmocka_unit_test(test_quirks),
+        cmocka_unit_test(test_profiles),         cmocka_unit_test(test_tuning),
         cmocka_unit_test(test_kernel_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
