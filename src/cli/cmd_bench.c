@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice bench: tokens per second of prompt evaluation (ppN) and of generation (tgN), in llama-bench's table and
- * field names so that its readers and scripts can be used. Decides what is timed: pp is one pumice_session_sync of N
- * random tokens on an empty sequence; tg is N forward passes with greedy sampling, by pumice_session_generate. */
+ * pumice bench: tokens per second of prompt evaluation (ppN) and of generation (tgN), in
+ * llama-bench's table and field names so that its readers and scripts can be used. Decides what is
+ * timed: pp is one pumice_session_sync of N random tokens on an empty sequence; tg is N forward
+ * passes with greedy sampling, by pumice_session_generate. */
 #include "common.h"
 
 #include <math.h>
@@ -17,42 +18,43 @@ typedef struct bench {
     const char *path;
     uint32_t repetitions;
     uint64_t *samples_ns;
-    json_t *results;             /* array, or NULL for the table */
+    json_t *results; /* array, or NULL for the table */
     bool head_printed;
 } bench;
 
 typedef struct test {
-    uint32_t n_prompt, n_gen;    /* one of them is 0 */
-    char time[32];               /* ISO 8601, when it began */
+    uint32_t n_prompt, n_gen; /* one of them is 0 */
+    char time[32];            /* ISO 8601, when it began */
     double avg_ns, stddev_ns, avg_ts, stddev_ts;
 } test;
 
-static bool is_json(const cli_options *o)
-{
-    return o->json || o->output_format == 2;
-}
+static bool is_json(const cli_options *o) { return o->json || o->output_format == 2; }
 
 /* ---- measuring ---- */
 
 static pumice_status generate(pumice_session *session, uint32_t count)
 {
-    pumice_generate_params params = { .struct_size = sizeof params, .max_tokens = count, .ignore_eos = 1 };
+    pumice_generate_params params = { .struct_size = sizeof params,
+                                      .max_tokens = count,
+                                      .ignore_eos = 1 };
     params.sampling.struct_size = sizeof params.sampling;
     uint32_t got;
     return pumice_session_generate(session, 0, &params, &got);
 }
 
 /* One repetition; *out_ns is the part that counts. */
-static pumice_status measure(pumice_session *session, const test *t, const cli_list *tokens, uint64_t *out_ns)
+static pumice_status measure(pumice_session *session, const test *t, const cli_list *tokens,
+                             uint64_t *out_ns)
 {
     pumice_status status = pumice_session_clear(session, 0);
     uint64_t begin = cli_now_ns();
     if (t->n_prompt) {
-        if (status == PUMICE_OK) status = pumice_session_sync(session, 0, tokens->data, t->n_prompt);
+        if (status == PUMICE_OK)
+            status = pumice_session_sync(session, 0, tokens->data, t->n_prompt);
     } else {
         if (status == PUMICE_OK) status = pumice_session_sync(session, 0, tokens->data, 1);
-        /* One token more, so that the next call begins with a forward pass and not with ready logits: what is
-         * timed is then exactly n_gen forward passes. */
+        /* One token more, so that the next call begins with a forward pass and not with ready
+         * logits: what is timed is then exactly n_gen forward passes. */
         if (status == PUMICE_OK) status = generate(session, 1);
         begin = cli_now_ns();
         if (status == PUMICE_OK) status = generate(session, t->n_gen);
@@ -70,12 +72,14 @@ static pumice_status warm_up(pumice_session *session, const test *t, const cli_l
     return measure(session, &shorter, tokens, &ignored);
 }
 
-static void mean_and_deviation(const double *values, uint32_t count, double *out_mean, double *out_deviation)
+static void mean_and_deviation(const double *values, uint32_t count, double *out_mean,
+                               double *out_deviation)
 {
     double sum = 0, squares = 0;
     for (uint32_t i = 0; i < count; i++) sum += values[i];
     *out_mean = sum / count;
-    for (uint32_t i = 0; i < count; i++) squares += (values[i] - *out_mean) * (values[i] - *out_mean);
+    for (uint32_t i = 0; i < count; i++)
+        squares += (values[i] - *out_mean) * (values[i] - *out_mean);
     *out_deviation = count > 1 ? sqrt(squares / (count - 1)) : 0;
 }
 
@@ -110,10 +114,7 @@ static int run_repetitions(bench *b, test *t, const cli_list *tokens)
 
 /* ---- the table ---- */
 
-static const char *kv_name(uint32_t type)
-{
-    return type == PUMICE_KV_F32 ? "f32" : "f16";
-}
+static const char *kv_name(uint32_t type) { return type == PUMICE_KV_F32 ? "f32" : "f16"; }
 
 /* "llama 1.10 B Q8_0": what llama-bench calls a model's type. */
 static void model_type(const pumice_model_info *info, char *out, size_t capacity)
@@ -122,16 +123,18 @@ static void model_type(const pumice_model_info *info, char *out, size_t capacity
     char count[32];
     if (strncmp(file_type, "mostly ", 7) == 0) file_type += 7;
     else if (strncmp(file_type, "all ", 4) == 0) file_type += 4;
-    snprintf(out, capacity, "%s %s %s", info->architecture, cli_count_text(info->parameters, count, sizeof count),
-             file_type);
+    snprintf(out, capacity, "%s %s %s", info->architecture,
+             cli_count_text(info->parameters, count, sizeof count), file_type);
 }
 
 static void test_name(const test *t, char *out, size_t capacity)
 {
-    snprintf(out, capacity, "%s%u", t->n_prompt ? "pp" : "tg", t->n_prompt ? t->n_prompt : t->n_gen);
+    snprintf(out, capacity, "%s%u", t->n_prompt ? "pp" : "tg",
+             t->n_prompt ? t->n_prompt : t->n_gen);
 }
 
-/* Columns beyond the usual ones stand in the table when they were asked for, as llama-bench has it. */
+/* Columns beyond the usual ones stand in the table when they were asked for, as llama-bench has it.
+ */
 static void print_head(const cli_options *o)
 {
     printf("| model                          |       size |     params | backend    |");
@@ -159,8 +162,8 @@ static int print_row(bench *b, const test *t)
     fputs("| ", stdout);
     cli_print_plain(stdout, type);
     printf("%*s | %10s | %10s | %-10s |", strlen(type) < 30 ? 30 - (int)strlen(type) : 0, "",
-           cli_bytes_text(info->weight_bytes, size, sizeof size), cli_count_text(info->parameters, count, sizeof count),
-           "Vulkan");
+           cli_bytes_text(info->weight_bytes, size, sizeof size),
+           cli_count_text(info->parameters, count, sizeof count), "Vulkan");
     if (o->n_batch) printf(" %7u |", o->n_batch);
     if (o->kv_type_k) printf(" %6s |", kv_name(o->kv_type_k));
     if (o->kv_type_v) printf(" %6s |", kv_name(o->kv_type_v));
@@ -190,7 +193,8 @@ static json_t *samples(const bench *b, const test *t, bool as_speed)
 {
     json_t *array = json_array();
     for (uint32_t i = 0; array && i < b->repetitions; i++) {
-        json_t *item = as_speed ? json_real(speed(t, b->samples_ns[i])) : json_integer((json_int_t)b->samples_ns[i]);
+        json_t *item = as_speed ? json_real(speed(t, b->samples_ns[i]))
+                                : json_integer((json_int_t)b->samples_ns[i]);
         if (json_array_append_new(array, item) != 0) {
             json_decref(array);
             array = NULL;
@@ -204,23 +208,43 @@ static int add_result(bench *b, const test *t)
     const cli_options *o = b->options;
     const pumice_model_info *info = &b->run.model_info;
     json_int_t batch = o->n_batch ? o->n_batch : LIBRARY_BATCH;
+    int build_number =
+        PUMICE_VERSION_MAJOR * 10000 + PUMICE_VERSION_MINOR * 100 + PUMICE_VERSION_PATCH;
     char type[160], cpu[256];
     model_type(info, type, sizeof type);
     cpu_name(cpu, sizeof cpu);
-    json_t *about = json_pack("{s:s, s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I}",
+    /* clang-format off */
+    json_t *about = json_pack(
+        "{s:s, s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I}",
         "build_commit", pumice_version(),
-        "build_number", PUMICE_VERSION_MAJOR * 10000 + PUMICE_VERSION_MINOR * 100 + PUMICE_VERSION_PATCH,
-        "cpu_info", cli_json_text(cpu), "gpu_info", cli_json_text(b->run.device_info.name),
-        "driver_info", cli_json_text(b->run.device_info.driver), "backends", "Vulkan",
-        "model_filename", cli_json_text(b->path), "model_type", cli_json_text(type),
-        "model_size", (json_int_t)info->weight_bytes, "model_n_params", (json_int_t)info->parameters);
-    json_t *numbers = json_pack("{s:I, s:I, s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:o, s:o}",
-        "n_batch", batch, "n_ubatch", batch, "type_k", kv_name(o->kv_type_k), "type_v", kv_name(o->kv_type_v),
-        "n_prompt", (json_int_t)t->n_prompt, "n_gen", (json_int_t)t->n_gen, "n_depth", 0, "test_time", t->time,
-        "avg_ns", (json_int_t)t->avg_ns, "stddev_ns", (json_int_t)t->stddev_ns, "avg_ts", t->avg_ts,
-        "stddev_ts", t->stddev_ts, "samples_ns", samples(b, t, false), "samples_ts", samples(b, t, true));
-    bool good = about && numbers && json_object_update(about, numbers) == 0
-             && json_array_append(b->results, about) == 0;
+        "build_number", build_number,
+        "cpu_info", cli_json_text(cpu),
+        "gpu_info", cli_json_text(b->run.device_info.name),
+        "driver_info", cli_json_text(b->run.device_info.driver),
+        "backends", "Vulkan",
+        "model_filename", cli_json_text(b->path),
+        "model_type", cli_json_text(type),
+        "model_size", (json_int_t)info->weight_bytes,
+        "model_n_params", (json_int_t)info->parameters);
+    json_t *numbers = json_pack(
+        "{s:I, s:I, s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:o, s:o}",
+        "n_batch", batch,
+        "n_ubatch", batch,
+        "type_k", kv_name(o->kv_type_k),
+        "type_v", kv_name(o->kv_type_v),
+        "n_prompt", (json_int_t)t->n_prompt,
+        "n_gen", (json_int_t)t->n_gen,
+        "n_depth", 0,
+        "test_time", t->time,
+        "avg_ns", (json_int_t)t->avg_ns,
+        "stddev_ns", (json_int_t)t->stddev_ns,
+        "avg_ts", t->avg_ts,
+        "stddev_ts", t->stddev_ts,
+        "samples_ns", samples(b, t, false),
+        "samples_ts", samples(b, t, true));
+    /* clang-format on */
+    bool good = about && numbers && json_object_update(about, numbers) == 0 &&
+                json_array_append(b->results, about) == 0;
     json_decref(about);
     json_decref(numbers);
     return good ? CLI_OK : cli_no_memory();
@@ -238,7 +262,8 @@ static int run_test(bench *b, uint32_t n_prompt, uint32_t n_gen)
     strftime(t.time, sizeof t.time, "%Y-%m-%dT%H:%M:%SZ", &utc);
     uint32_t need = n_prompt ? n_prompt : n_gen + 2; /* one token before, one to begin with */
     int code = cli_random_tokens(&b->run, b->options->seed, n_prompt ? n_prompt : 1, &tokens);
-    if (code == CLI_OK) code = cli_open_session(&b->run, b->options->n_ctx ? b->options->n_ctx : need, false);
+    if (code == CLI_OK)
+        code = cli_open_session(&b->run, b->options->n_ctx ? b->options->n_ctx : need, false);
     if (code == CLI_OK) code = run_repetitions(b, &t, &tokens);
     if (code == CLI_OK) code = b->results ? add_result(b, &t) : print_row(b, &t);
     cli_close_session(&b->run);
@@ -269,7 +294,8 @@ static int run_argument(bench *b, const char *argument)
     int code = CLI_OK;
     char *copy = strdup(argument), *rest = NULL;
     if (!copy) return cli_no_memory();
-    for (char *path = strtok_r(copy, ",", &rest); path && code == CLI_OK; path = strtok_r(NULL, ",", &rest)) {
+    for (char *path = strtok_r(copy, ",", &rest); path && code == CLI_OK;
+         path = strtok_r(NULL, ",", &rest)) {
         b->path = path;
         code = run_model(b);
     }
@@ -279,13 +305,18 @@ static int run_argument(bench *b, const char *argument)
 
 static int run_bench(const cli_options *options)
 {
-    bench b = { .options = options, .run = { .options = options },
-                .repetitions = options->repetitions ? options->repetitions : (uint32_t)DEFAULT_REPETITIONS };
+    bench b = { .options = options,
+                .run = { .options = options },
+                .repetitions =
+                    options->repetitions ? options->repetitions : (uint32_t)DEFAULT_REPETITIONS };
     b.samples_ns = calloc(b.repetitions, sizeof *b.samples_ns);
     if (is_json(options)) b.results = json_array();
-    int code = !b.samples_ns || (is_json(options) && !b.results) ? cli_no_memory() : cli_open_device(&b.run);
-    for (size_t i = 0; i < options->n_models && code == CLI_OK; i++) code = run_argument(&b, options->models[i]);
-    if (b.results && (code == CLI_OK || code == CLI_INTERRUPTED)) { /* after Ctrl-C what was measured still counts */
+    int code = !b.samples_ns || (is_json(options) && !b.results) ? cli_no_memory()
+                                                                 : cli_open_device(&b.run);
+    for (size_t i = 0; i < options->n_models && code == CLI_OK; i++)
+        code = run_argument(&b, options->models[i]);
+    if (b.results && (code == CLI_OK ||
+                      code == CLI_INTERRUPTED)) { /* after Ctrl-C what was measured still counts */
         int printed = cli_print_json(b.results);
         if (code == CLI_OK) code = printed;
     } else {
@@ -296,10 +327,12 @@ static int run_bench(const cli_options *options)
 }
 
 static const cli_option bench_options[] = {
-    CLI_ROW_LIST("p", "n-prompt", n_prompt, "N", 0, "prompt lengths, such as 128,512; 0 = none (512)"),
+    CLI_ROW_LIST("p", "n-prompt", n_prompt, "N", 0,
+                 "prompt lengths, such as 128,512; 0 = none (512)"),
     CLI_ROW_LIST("n", "n-gen", n_gen, "N", 0, "numbers of tokens to generate; 0 = none (128)"),
     CLI_ROW_U32("r", "repetitions", repetitions, "R", 1, "repetitions of each test (5)"),
-    CLI_ROW_CHOICE("o", "output", output_format, "FORMAT", "md|json", "md = a table, json = an array (md)"),
+    CLI_ROW_CHOICE("o", "output", output_format, "FORMAT", "md|json",
+                   "md = a table, json = an array (md)"),
     CLI_ROW_FLAG(NULL, "no-warmup", no_warmup, "no run before the timed ones"),
     CLI_ROW_SEED("seed of the random prompts (0)"),
     CLI_ROW_MODEL("a model file, as the arguments; may be given several times"),

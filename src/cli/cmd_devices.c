@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice devices: what Vulkan devices there are and what Pumice makes of them. Judges nothing itself. */
+ * pumice devices: what Vulkan devices there are and what Pumice makes of them. Judges nothing
+ * itself. */
 #include "common.h"
 
 #include <stdlib.h>
@@ -8,22 +9,35 @@
 static void version_text(uint32_t version, char *out, size_t capacity)
 {
     /* as Vulkan packs it: 7 bits major, 10 bits minor, 12 bits patch below 3 bits of variant */
-    snprintf(out, capacity, "%u.%u.%u", (version >> 22) & 0x7f, (version >> 12) & 0x3ff, version & 0xfff);
+    snprintf(out, capacity, "%u.%u.%u", (version >> 22) & 0x7f, (version >> 12) & 0x3ff,
+             version & 0xfff);
 }
 
 static json_t *device_json(const pumice_device_info *d)
 {
     char version[32];
     version_text(d->api_version, version, sizeof version);
-    return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o}",
-        "index", (json_int_t)d->index, "name", cli_json_text(d->name), "kind", cli_device_kind(d->kind),
-        "driver", cli_json_text(d->driver), "family", cli_json_text(d->family), "tiers", cli_json_text(d->tiers),
-        "usable", (int)(d->usable != 0), "why_not", cli_json_text(d->why_not),
-        "vendor_id", (json_int_t)d->vendor_id, "device_id", (json_int_t)d->device_id, "api_version", version,
-        "subgroup_size", (json_int_t)d->subgroup_size, "heap_bytes", (json_int_t)d->heap_bytes,
+    /* clang-format off */
+    return json_pack(
+        "{s:I, s:o, s:s, s:o, s:o, s:o, s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o}",
+        "index", (json_int_t)d->index,
+        "name", cli_json_text(d->name),
+        "kind", cli_device_kind(d->kind),
+        "driver", cli_json_text(d->driver),
+        "family", cli_json_text(d->family),
+        "tiers", cli_json_text(d->tiers),
+        "usable", (int)(d->usable != 0),
+        "why_not", cli_json_text(d->why_not),
+        "vendor_id", (json_int_t)d->vendor_id,
+        "device_id", (json_int_t)d->device_id,
+        "api_version", version,
+        "subgroup_size", (json_int_t)d->subgroup_size,
+        "heap_bytes", (json_int_t)d->heap_bytes,
         "budget_bytes", (json_int_t)d->budget_bytes,
         "max_buffer_range_bytes", (json_int_t)d->max_buffer_range_bytes,
-        "max_allocation_bytes", (json_int_t)d->max_allocation_bytes, "uuid", cli_json_text(d->uuid));
+        "max_allocation_bytes", (json_int_t)d->max_allocation_bytes,
+        "uuid", cli_json_text(d->uuid));
+    /* clang-format on */
 }
 
 static int print_json(const pumice_device_info *infos, uint32_t count)
@@ -47,8 +61,8 @@ static void print_device(const pumice_device_info *d)
     printf("\n   %s, driver ", cli_device_kind(d->kind));
     cli_print_plain(stdout, d->driver);
     printf(", Vulkan %s\n   memory %s, free %s, subgroups of %u\n", version,
-           cli_bytes_text(d->heap_bytes, heap, sizeof heap), cli_bytes_text(d->budget_bytes, budget, sizeof budget),
-           d->subgroup_size);
+           cli_bytes_text(d->heap_bytes, heap, sizeof heap),
+           cli_bytes_text(d->budget_bytes, budget, sizeof budget), d->subgroup_size);
     if (d->usable) {
         printf("   family %s, tiers %s\n", d->family, d->tiers);
     } else {
@@ -68,8 +82,10 @@ static int run_devices(const cli_options *options)
     pumice_status status = pumice_device_list(&params, NULL, 0, &count, &err);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
     capacity = count;
-    if (!capacity) return cli_fail("no Vulkan device was found: install a Vulkan driver for the GPU, or Mesa's "
-                                   "software device");
+    if (!capacity)
+        return cli_fail(
+            "no Vulkan device was found: install a Vulkan driver for the GPU, or Mesa's "
+            "software device");
     pumice_device_info *infos = calloc(capacity, sizeof *infos);
     if (!infos) return cli_no_memory();
     for (uint32_t i = 0; i < capacity; i++) infos[i].struct_size = sizeof *infos;
@@ -89,7 +105,8 @@ static int run_devices(const cli_options *options)
 }
 
 static const cli_option devices_options[] = {
-    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS", "capabilities not to use: sub,f16,dot8,coop,timeline"),
+    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS",
+                 "capabilities not to use: sub,f16,dot8,coop,timeline"),
     CLI_ROW_END
 };
 

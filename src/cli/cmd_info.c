@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice info: what a model file says of itself, and with --device what it takes on that device. Without --device
- * only the file's head is read, no weight. */
+ * pumice info: what a model file says of itself, and with --device what it takes on that device.
+ * Without --device only the file's head is read, no weight. */
 #include "common.h"
 
 #include <string.h>
@@ -13,7 +13,10 @@ static const struct {
     field_kind kind;
     size_t offset;
 } fields[] = {
-#define FIELD(name, label, kind) { #name, label, kind, offsetof(pumice_model_info, name) }
+#define FIELD(name, label, kind)                                                                   \
+    {                                                                                              \
+#name, label, kind, offsetof(pumice_model_info, name)                                      \
+    }
     FIELD(name, "name", TEXT),
     FIELD(architecture, "architecture", TEXT),
     FIELD(file_type, "file type", TEXT),
@@ -42,20 +45,26 @@ static json_t *field_json(const pumice_model_info *info, size_t i)
 {
     const void *at = (const char *)info + fields[i].offset;
     switch (fields[i].kind) {
-    case TEXT: return cli_json_text(at);
-    case U32: return json_integer(*(const uint32_t *)at);
-    case TOKEN: return json_integer(*(const int32_t *)at);
-    case YES_NO: return json_boolean(*(const uint32_t *)at != 0);
+    case TEXT:
+        return cli_json_text(at);
+    case U32:
+        return json_integer(*(const uint32_t *)at);
+    case TOKEN:
+        return json_integer(*(const int32_t *)at);
+    case YES_NO:
+        return json_boolean(*(const uint32_t *)at != 0);
     case U64:
-    case BYTES: break;
+    case BYTES:
+        break;
     }
-    return json_integer((json_int_t)*(const uint64_t *)at);
+    return json_integer((json_int_t) * (const uint64_t *)at);
 }
 
 static int print_json(const cli_run *run)
 {
     json_t *object = json_object();
-    bool good = object && json_object_set_new(object, "file", cli_json_text(run->options->models[0])) == 0;
+    bool good =
+        object && json_object_set_new(object, "file", cli_json_text(run->options->models[0])) == 0;
     for (size_t i = 0; good && i < CLI_COUNT(fields); i++) {
         good = json_object_set_new(object, fields[i].key, field_json(&run->model_info, i)) == 0;
     }

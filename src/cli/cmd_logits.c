@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice logits: writes the logits after every token, float32 little-endian, one row a token, to a file that appears
- * only when it is whole. For comparing with other implementations. */
+ * pumice logits: writes the logits after every token, float32 little-endian, one row a token, to a
+ * file that appears only when it is whole. For comparing with other implementations. */
 #include "common.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 typedef struct sink {
     FILE *file;
-    uint8_t *row;                /* one row, little-endian */
+    uint8_t *row; /* one row, little-endian */
     uint64_t rows;
 } sink;
 
@@ -30,7 +30,8 @@ static int write_rows(cli_run *run, cli_output *output)
     const cli_list *ids = &run->options->tokens;
     sink s = { .file = output->file, .row = malloc((size_t)run->model_info.n_vocab * 4 + 1) };
     if (!s.row) return cli_no_memory();
-    pumice_status status = pumice_session_eval_logits(run->session, 0, ids->data, ids->count, on_row, &s);
+    pumice_status status =
+        pumice_session_eval_logits(run->session, 0, ids->data, ids->count, on_row, &s);
     free(s.row);
     if (status == PUMICE_ERROR_CANCELLED && !cli_interrupted()) {
         return cli_fail("'%s' cannot be written", run->options->output);
@@ -42,9 +43,16 @@ static int print_facts(const cli_run *run)
 {
     const cli_options *o = run->options;
     if (!o->json) return CLI_OK;
-    return cli_print_json(json_pack("{s:o, s:o, s:o, s:I, s:I, s:s}", "model", cli_json_text(o->models[0]),
-        "device", cli_json_text(run->device_info.name), "file", cli_json_text(o->output),
-        "rows", (json_int_t)o->tokens.count, "n_vocab", (json_int_t)run->model_info.n_vocab, "type", "f32le"));
+    /* clang-format off */
+    return cli_print_json(json_pack(
+        "{s:o, s:o, s:o, s:I, s:I, s:s}",
+        "model", cli_json_text(o->models[0]),
+        "device", cli_json_text(run->device_info.name),
+        "file", cli_json_text(o->output),
+        "rows", (json_int_t)o->tokens.count,
+        "n_vocab", (json_int_t)run->model_info.n_vocab,
+        "type", "f32le"));
+    /* clang-format on */
 }
 
 static int work(cli_run *run)
@@ -72,8 +80,10 @@ static int run_logits(const cli_options *options)
 }
 
 static const cli_option logits_options[] = {
-    CLI_ROW_LIST(NULL, "tokens", tokens, "IDS", INT32_MIN, "token ids, such as 1,2,3; BOS is not added"),
-    CLI_ROW_TEXT("o", "output", output, "FILE", "where the rows go: float32 little-endian, tokens x vocabulary"),
+    CLI_ROW_LIST(NULL, "tokens", tokens, "IDS", INT32_MIN,
+                 "token ids, such as 1,2,3; BOS is not added"),
+    CLI_ROW_TEXT("o", "output", output, "FILE",
+                 "where the rows go: float32 little-endian, tokens x vocabulary"),
     CLI_ROW_END
 };
 
@@ -83,6 +93,7 @@ const cli_command cli_cmd_logits = {
     .summary = "Write the logits after every token to a file",
     .min_models = 1,
     .max_models = 1,
-    .groups = { logits_options, cli_session_options, cli_device_options, cli_json_options, cli_model_options },
+    .groups = { logits_options, cli_session_options, cli_device_options, cli_json_options,
+                cli_model_options },
     .run = run_logits,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice plan: prints the plan of one pass, for a device that is here or for a built-in profile of one that is not.
- * Decides only which of the two --device means; the text is the library's. */
+ * pumice plan: prints the plan of one pass, for a device that is here or for a built-in profile of
+ * one that is not. Decides only which of the two --device means; the text is the library's. */
 #include "common.h"
 
 #include <pumice/pumice_profile.h>
@@ -40,10 +40,16 @@ static int print_profiles(const cli_options *options)
 static int work(cli_run *run)
 {
     const cli_options *o = run->options;
-    pumice_plan_params params = { .struct_size = sizeof params, .path = o->models[0],
-        .profile = find_profile(o->device), .n_rows = o->n_rows, .n_ctx_tokens = o->n_ctx,
-        .kv_type_k = (pumice_kv_type)o->kv_type_k, .kv_type_v = (pumice_kv_type)o->kv_type_v,
-        .no_fusion = o->no_fusion, .check = o->check, .format = o->json ? PUMICE_PLAN_JSON : PUMICE_PLAN_TEXT };
+    pumice_plan_params params = { .struct_size = sizeof params,
+                                  .path = o->models[0],
+                                  .profile = find_profile(o->device),
+                                  .n_rows = o->n_rows,
+                                  .n_ctx_tokens = o->n_ctx,
+                                  .kv_type_k = (pumice_kv_type)o->kv_type_k,
+                                  .kv_type_v = (pumice_kv_type)o->kv_type_v,
+                                  .no_fusion = o->no_fusion,
+                                  .check = o->check,
+                                  .format = o->json ? PUMICE_PLAN_JSON : PUMICE_PLAN_TEXT };
     pumice_error err = { 0 };
     if (!params.profile) {
         int code = cli_open_device(run);
@@ -63,15 +69,19 @@ static int run_plan(const cli_options *options)
 }
 
 static const cli_option plan_options[] = {
-    CLI_ROW_TEXT("dev", "device", device, "D", "a device as in `pumice run`, or a profile's name such as navi31 (auto)"),
+    CLI_ROW_TEXT("dev", "device", device, "D",
+                 "a device as in `pumice run`, or a profile's name such as navi31 (auto)"),
     CLI_ROW_U32(NULL, "rows", n_rows, "N", 0, "tokens of the pass: 1 = decode (1)"),
     CLI_ROW_U32("c", "ctx-size", n_ctx, "CTX", 0, "context in tokens (the model's, at most 4096)"),
-    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16", "type of the K cache: f32 or f16 (f16)"),
-    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16", "type of the V cache: f32 or f16 (f16)"),
+    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16",
+                   "type of the K cache: f32 or f16 (f16)"),
+    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16",
+                   "type of the V cache: f32 or f16 (f16)"),
     CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
     CLI_ROW_FLAG(NULL, "check", check, "also prove the plan by a second algorithm"),
     CLI_ROW_FLAG(NULL, "profiles", profiles, "list the built-in device profiles"),
-    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS", "capabilities not to use: sub,f16,dot8,coop,timeline"),
+    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS",
+                 "capabilities not to use: sub,f16,dot8,coop,timeline"),
     CLI_ROW_END
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice profile: where the device's time goes, kernel by kernel, for a prompt and for decoding; --trace writes every
- * dispatch as a Chrome trace for ui.perfetto.dev. Collects and sums records; the times are the device's own. The
- * first run of both phases is thrown away: it would measure the waking of clocks. */
+ * pumice profile: where the device's time goes, kernel by kernel, for a prompt and for decoding;
+ * --trace writes every dispatch as a Chrome trace for ui.perfetto.dev. Collects and sums records;
+ * the times are the device's own. The first run of both phases is thrown away: it would measure the
+ * waking of clocks. */
 #include "common.h"
 
 #include <pumice/pumice_profile.h>
@@ -14,7 +15,7 @@ typedef enum phase { PREFILL, DECODE, PHASES, NOT_RECORDED } phase;
 static const char *const phase_names[PHASES] = { "prefill", "decode" };
 
 typedef struct record {
-    uint32_t kernel;             /* into profile.kernels */
+    uint32_t kernel; /* into profile.kernels */
     phase phase;
     int32_t layer;
     uint64_t begin_ns, duration_ns, bytes, flops; /* begin: the passes one after the other */
@@ -32,7 +33,7 @@ typedef struct profile {
     phase phase;
     record *records;
     size_t n_records, capacity;
-    char **kernels;              /* names, each once */
+    char **kernels; /* names, each once */
     uint32_t n_kernels;
     uint64_t pass, pass_begin_ns, end_ns; /* of the pass that is being told */
     uint64_t n_passes[PHASES], span_ns[PHASES];
@@ -84,8 +85,13 @@ static void on_dispatch(void *user, const pumice_dispatch *d)
         p->pass_begin_ns = p->end_ns;
         p->n_passes[p->phase]++;
     }
-    *r = (record){ .kernel = kernel, .phase = p->phase, .layer = d->layer, .bytes = d->bytes, .flops = d->flops,
-                   .begin_ns = p->pass_begin_ns + d->begin_ns, .duration_ns = d->duration_ns };
+    *r = (record){ .kernel = kernel,
+                   .phase = p->phase,
+                   .layer = d->layer,
+                   .bytes = d->bytes,
+                   .flops = d->flops,
+                   .begin_ns = p->pass_begin_ns + d->begin_ns,
+                   .duration_ns = d->duration_ns };
     snprintf(r->label, sizeof r->label, "%s", d->label);
     uint64_t end = r->begin_ns + r->duration_ns;
     if (end > p->end_ns) {
@@ -98,7 +104,9 @@ static void on_dispatch(void *user, const pumice_dispatch *d)
 static pumice_status run_phases(profile *p, uint32_t n_decode, bool recorded)
 {
     pumice_session *session = p->run.session;
-    pumice_generate_params params = { .struct_size = sizeof params, .max_tokens = n_decode, .ignore_eos = 1 };
+    pumice_generate_params params = { .struct_size = sizeof params,
+                                      .max_tokens = n_decode,
+                                      .ignore_eos = 1 };
     params.sampling.struct_size = sizeof params.sampling;
     uint32_t count = 0;
     pumice_status status = pumice_session_clear(session, 0);
@@ -107,7 +115,8 @@ static pumice_status run_phases(profile *p, uint32_t n_decode, bool recorded)
         status = pumice_session_sync(session, 0, p->prompt.tokens.data, p->prompt.tokens.count);
     }
     p->phase = recorded ? DECODE : NOT_RECORDED;
-    if (status == PUMICE_OK && n_decode) status = pumice_session_generate(session, 0, &params, &count);
+    if (status == PUMICE_OK && n_decode)
+        status = pumice_session_generate(session, 0, &params, &count);
     p->phase = NOT_RECORDED;
     p->n_tokens[PREFILL] = (uint32_t)p->prompt.tokens.count;
     p->n_tokens[DECODE] = count;
@@ -125,7 +134,8 @@ static int collect(profile *p)
     if (p->no_memory) return cli_no_memory();
     if (status != PUMICE_OK) return cli_fail_session(status, p->run.session);
     if (cli_interrupted()) return CLI_INTERRUPTED;
-    if (!p->n_records) return cli_fail("the device gave no times: its queue may have no timestamps");
+    if (!p->n_records)
+        return cli_fail("the device gave no times: its queue may have no timestamps");
     return CLI_OK;
 }
 
@@ -160,10 +170,7 @@ static sum sum_phase(const profile *p, phase which, sum *sums, uint32_t *out_cou
     return total;
 }
 
-static double per_ns(uint64_t amount, uint64_t ns)
-{
-    return ns ? (double)amount / (double)ns : 0;
-}
+static double per_ns(uint64_t amount, uint64_t ns) { return ns ? (double)amount / (double)ns : 0; }
 
 static double share(const sum *s, const sum *total)
 {
@@ -174,8 +181,9 @@ static double share(const sum *s, const sum *total)
 
 static void print_sum(const char *name, int width, const sum *s, const sum *total)
 {
-    printf("%-*s %7llu %12.1f %10.2f %9.2f %10.2f %7.1f\n", width, name, (unsigned long long)s->calls,
-           (double)s->ns / 1e3, s->calls ? (double)s->ns / 1e3 / (double)s->calls : 0, per_ns(s->bytes, s->ns),
+    printf("%-*s %7llu %12.1f %10.2f %9.2f %10.2f %7.1f\n", width, name,
+           (unsigned long long)s->calls, (double)s->ns / 1e3,
+           s->calls ? (double)s->ns / 1e3 / (double)s->calls : 0, per_ns(s->bytes, s->ns),
            per_ns(s->flops, s->ns), share(s, total));
 }
 
@@ -188,21 +196,32 @@ static void print_phase(const profile *p, phase which, sum *sums)
         int length = (int)strlen(p->kernels[sums[i].kernel]);
         if (length > width) width = length;
     }
-    printf("%s: %u token%s in %llu passes, %.1f us on the device, %.2f us a token\n", phase_names[which], tokens,
-           tokens == 1 ? "" : "s", (unsigned long long)p->n_passes[which], (double)p->span_ns[which] / 1e3,
+    printf("%s: %u token%s in %llu passes, %.1f us on the device, %.2f us a token\n",
+           phase_names[which], tokens, tokens == 1 ? "" : "s",
+           (unsigned long long)p->n_passes[which], (double)p->span_ns[which] / 1e3,
            tokens ? (double)p->span_ns[which] / 1e3 / tokens : 0);
-    printf("%-*s %7s %12s %10s %9s %10s %7s\n", width, "kernel", "calls", "total us", "mean us", "GB/s", "GFLOP/s",
-           "share %");
-    for (uint32_t i = 0; i < count; i++) print_sum(p->kernels[sums[i].kernel], width, &sums[i], &total);
+    printf("%-*s %7s %12s %10s %9s %10s %7s\n", width, "kernel", "calls", "total us", "mean us",
+           "GB/s", "GFLOP/s", "share %");
+    for (uint32_t i = 0; i < count; i++)
+        print_sum(p->kernels[sums[i].kernel], width, &sums[i], &total);
     print_sum("total", width, &total, &total);
 }
 
 static json_t *sum_json(const char *name, const sum *s, const sum *total)
 {
-    return json_pack("{s:s, s:I, s:I, s:f, s:I, s:I, s:f, s:f, s:f}", "kernel", name, "calls", (json_int_t)s->calls,
-        "total_ns", (json_int_t)s->ns, "mean_ns", per_ns(s->ns, s->calls), "bytes", (json_int_t)s->bytes,
-        "flops", (json_int_t)s->flops, "gb_per_s", per_ns(s->bytes, s->ns), "gflop_per_s", per_ns(s->flops, s->ns),
+    /* clang-format off */
+    return json_pack(
+        "{s:s, s:I, s:I, s:f, s:I, s:I, s:f, s:f, s:f}",
+        "kernel", name,
+        "calls", (json_int_t)s->calls,
+        "total_ns", (json_int_t)s->ns,
+        "mean_ns", per_ns(s->ns, s->calls),
+        "bytes", (json_int_t)s->bytes,
+        "flops", (json_int_t)s->flops,
+        "gb_per_s", per_ns(s->bytes, s->ns),
+        "gflop_per_s", per_ns(s->flops, s->ns),
         "share_percent", share(s, total));
+    /* clang-format on */
 }
 
 static json_t *phase_json(const profile *p, phase which, sum *sums)
@@ -211,14 +230,21 @@ static json_t *phase_json(const profile *p, phase which, sum *sums)
     sum total = sum_phase(p, which, sums, &count);
     json_t *kernels = json_array();
     for (uint32_t i = 0; kernels && i < count; i++) {
-        if (json_array_append_new(kernels, sum_json(p->kernels[sums[i].kernel], &sums[i], &total)) != 0) {
+        if (json_array_append_new(kernels,
+                                  sum_json(p->kernels[sums[i].kernel], &sums[i], &total)) != 0) {
             json_decref(kernels);
             kernels = NULL;
         }
     }
-    return json_pack("{s:I, s:I, s:I, s:o, s:o}", "tokens", (json_int_t)p->n_tokens[which],
-                     "passes", (json_int_t)p->n_passes[which], "device_ns", (json_int_t)p->span_ns[which],
-                     "kernels", kernels, "total", sum_json("total", &total, &total));
+    /* clang-format off */
+    return json_pack(
+        "{s:I, s:I, s:I, s:o, s:o}",
+        "tokens", (json_int_t)p->n_tokens[which],
+        "passes", (json_int_t)p->n_passes[which],
+        "device_ns", (json_int_t)p->span_ns[which],
+        "kernels", kernels,
+        "total", sum_json("total", &total, &total));
+    /* clang-format on */
 }
 
 static int print_tables(const profile *p)
@@ -228,9 +254,14 @@ static int print_tables(const profile *p)
     int code;
     if (!sums) return cli_no_memory();
     if (o->json) {
-        code = cli_print_json(json_pack("{s:o, s:o, s:o, s:o}", "model", cli_json_text(o->models[0]),
-            "device", cli_json_text(p->run.device_info.name), phase_names[PREFILL], phase_json(p, PREFILL, sums),
-            phase_names[DECODE], phase_json(p, DECODE, sums)));
+        /* clang-format off */
+        code = cli_print_json(json_pack(
+        "{s:o, s:o, s:o, s:o}",
+        "model", cli_json_text(o->models[0]),
+        "device", cli_json_text(p->run.device_info.name),
+        phase_names[PREFILL], phase_json(p, PREFILL, sums),
+        phase_names[DECODE], phase_json(p, DECODE, sums)));
+        /* clang-format on */
     } else {
         print_phase(p, PREFILL, sums);
         putchar('\n');
@@ -246,10 +277,22 @@ static int print_tables(const profile *p)
 /* One complete event of the trace; NULL when out of memory. */
 static json_t *event_json(const profile *p, const record *r)
 {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:{s:o, s:i, s:I, s:I}}", "name", p->kernels[r->kernel],
-        "cat", phase_names[r->phase], "ph", "X", "pid", 1, "tid", 1, "ts", (double)r->begin_ns / 1e3,
-        "dur", (double)r->duration_ns / 1e3, "args", "label", cli_json_text(r->label), "layer", (int)r->layer,
-        "bytes", (json_int_t)r->bytes, "flops", (json_int_t)r->flops);
+    /* clang-format off */
+    return json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:{s:o, s:i, s:I, s:I}}",
+        "name", p->kernels[r->kernel],
+        "cat", phase_names[r->phase],
+        "ph", "X",
+        "pid", 1,
+        "tid", 1,
+        "ts", (double)r->begin_ns / 1e3,
+        "dur", (double)r->duration_ns / 1e3,
+        "args",
+            "label", cli_json_text(r->label),
+            "layer", (int)r->layer,
+            "bytes", (json_int_t)r->bytes,
+            "flops", (json_int_t)r->flops);
+    /* clang-format on */
 }
 
 static int write_trace(const profile *p)
@@ -279,7 +322,8 @@ static int write_trace(const profile *p)
 static int work(profile *p)
 {
     const cli_options *o = p->run.options;
-    int code = o->n_gen.count > 1 ? cli_usage("-n takes one number here") : cli_prompt_read(o, &p->prompt);
+    int code =
+        o->n_gen.count > 1 ? cli_usage("-n takes one number here") : cli_prompt_read(o, &p->prompt);
     if (code == CLI_OK) code = cli_open_device(&p->run);
     if (code == CLI_OK) code = cli_open_model(&p->run, o->models[0]);
     if (code != CLI_OK) return code;
@@ -305,20 +349,21 @@ static int run_profile(const cli_options *options)
 
 static const cli_option profile_options[] = {
     CLI_ROW_LIST("n", "predict", n_gen, "N", 0, "tokens to decode (16)"),
-    CLI_ROW_TEXT(NULL, "trace", output, "FILE", "write every dispatch as a Chrome trace, for ui.perfetto.dev"),
-    CLI_ROW_SEED("seed of the random prompt (0)"),
-    CLI_ROW_END
+    CLI_ROW_TEXT(NULL, "trace", output, "FILE",
+                 "write every dispatch as a Chrome trace, for ui.perfetto.dev"),
+    CLI_ROW_SEED("seed of the random prompt (0)"), CLI_ROW_END
 };
 
 const cli_command cli_cmd_profile = {
     .name = "profile",
     .arguments = "MODEL [-p TEXT] [-n N] [--trace FILE] [options]",
     .summary = "Show where the device's time goes, kernel by kernel",
-    .details = "Without a prompt 32 random tokens are evaluated. Bytes and operations are the least that is needed, so "
-               "GB/s and\nGFLOP/s say how close a kernel is to the device's limits.",
+    .details = "Without a prompt 32 random tokens are evaluated. Bytes and operations are the\n"
+               "least that is needed, so GB/s and GFLOP/s say how close a kernel is to the\n"
+               "device's limits.",
     .min_models = 1,
     .max_models = 1,
-    .groups = { cli_prompt_options, profile_options, cli_session_options, cli_device_options, cli_json_options,
-                cli_model_options },
+    .groups = { cli_prompt_options, profile_options, cli_session_options, cli_device_options,
+                cli_json_options, cli_model_options },
     .run = run_profile,
 };

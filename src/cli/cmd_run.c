@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pumice run: continues a prompt and streams the text. Decides what is printed and when; standard output holds the
- * text alone (or one JSON object). On a terminal a newline ends the text; into a pipe not a byte is added. */
+ * pumice run: continues a prompt and streams the text. Decides what is printed and when; standard
+ * output holds the text alone (or one JSON object). On a terminal a newline ends the text; into a
+ * pipe not a byte is added. */
 #include "common.h"
 
 #include <stdlib.h>
@@ -13,8 +14,8 @@ enum { DEFAULT_PREDICT = 256 };
 typedef struct generation {
     const cli_options *options;
     cli_prompt prompt;
-    cli_list tokens;             /* generated */
-    char *text;                  /* generated, for JSON */
+    cli_list tokens; /* generated */
+    char *text;      /* generated, for JSON */
     size_t bytes, capacity;
     bool no_memory, ended_on_newline, ended_by_eos;
     int32_t eos;
@@ -88,23 +89,38 @@ static int print_json(const cli_run *run, const generation *g)
     pumice_memory m = { .struct_size = sizeof m };
     pumice_session_get_timings(run->session, &t);
     pumice_session_get_memory(run->session, &m);
-    json_t *timings = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
-        "n_prompt_tokens", (json_int_t)t.n_prompt_tokens, "n_decode_tokens", (json_int_t)t.n_decode_tokens,
-        "load_ns", (json_int_t)run->load_ns, "prompt_ns", (json_int_t)t.prompt_ns, "decode_ns", (json_int_t)t.decode_ns,
-        "plan_ns", (json_int_t)t.plan_ns, "pipeline_ns", (json_int_t)t.pipeline_ns,
+    /* clang-format off */
+    json_t *timings = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+        "n_prompt_tokens", (json_int_t)t.n_prompt_tokens,
+        "n_decode_tokens", (json_int_t)t.n_decode_tokens,
+        "load_ns", (json_int_t)run->load_ns,
+        "prompt_ns", (json_int_t)t.prompt_ns,
+        "decode_ns", (json_int_t)t.decode_ns,
+        "plan_ns", (json_int_t)t.plan_ns,
+        "pipeline_ns", (json_int_t)t.pipeline_ns,
         "submit_cpu_ns", (json_int_t)t.submit_cpu_ns,
         "prompt_tokens_per_second", per_second(t.n_prompt_tokens, t.prompt_ns),
         "decode_tokens_per_second", per_second(t.n_decode_tokens, t.decode_ns));
-    json_t *memory = json_pack("{s:I, s:I, s:I, s:I}", "weights_bytes", (json_int_t)m.weights_bytes,
-        "kv_bytes", (json_int_t)m.kv_bytes, "activation_bytes", (json_int_t)m.activation_bytes,
+    json_t *memory = json_pack(
+        "{s:I, s:I, s:I, s:I}",
+        "weights_bytes", (json_int_t)m.weights_bytes,
+        "kv_bytes", (json_int_t)m.kv_bytes,
+        "activation_bytes", (json_int_t)m.activation_bytes,
         "step_bytes", (json_int_t)m.step_bytes);
-    return cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o}",
-        "model", cli_json_text(run->options->models[0]), "device", cli_json_text(run->device_info.name),
+    return cli_print_json(json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o}",
+        "model", cli_json_text(run->options->models[0]),
+        "device", cli_json_text(run->device_info.name),
         "prompt", cli_json_text_n(g->prompt.text ? g->prompt.text : "", g->prompt.bytes),
         "prompt_tokens", cli_json_tokens(g->prompt.tokens.data, g->prompt.tokens.count),
         "tokens", cli_json_tokens(g->tokens.data, g->tokens.count),
-        "text", cli_json_text_n(g->text ? g->text : "", g->bytes), "stop", stop_reason(run, g),
-        "seed", (json_int_t)g->seed, "timings", timings, "memory", memory));
+        "text", cli_json_text_n(g->text ? g->text : "", g->bytes),
+        "stop", stop_reason(run, g),
+        "seed", (json_int_t)g->seed,
+        "timings", timings,
+        "memory", memory));
+    /* clang-format on */
 }
 
 static void print_timings(const cli_run *run, const generation *g)
@@ -113,10 +129,11 @@ static void print_timings(const cli_run *run, const generation *g)
     if (pumice_session_get_timings(run->session, &t) != PUMICE_OK) return;
     fprintf(stderr, "seed: %llu\n", (unsigned long long)g->seed);
     fprintf(stderr, "load:   %9.1f ms\n", (double)run->load_ns / 1e6);
-    fprintf(stderr, "prompt: %9.1f ms, %6u tokens, %9.2f tokens/s\n", (double)t.prompt_ns / 1e6, t.n_prompt_tokens,
-            per_second(t.n_prompt_tokens, t.prompt_ns));
-    fprintf(stderr, "decode: %9.1f ms, %6u tokens, %9.2f tokens/s, host %.1f us/token\n", (double)t.decode_ns / 1e6,
-            t.n_decode_tokens, per_second(t.n_decode_tokens, t.decode_ns),
+    fprintf(stderr, "prompt: %9.1f ms, %6u tokens, %9.2f tokens/s\n", (double)t.prompt_ns / 1e6,
+            t.n_prompt_tokens, per_second(t.n_prompt_tokens, t.prompt_ns));
+    fprintf(stderr, "decode: %9.1f ms, %6u tokens, %9.2f tokens/s, host %.1f us/token\n",
+            (double)t.decode_ns / 1e6, t.n_decode_tokens,
+            per_second(t.n_decode_tokens, t.decode_ns),
             t.n_decode_tokens ? (double)t.submit_cpu_ns / 1e3 / t.n_decode_tokens : 0);
     fprintf(stderr, "plans:  %9.1f ms, of these pipelines %.1f ms\n", (double)t.plan_ns / 1e6,
             (double)t.pipeline_ns / 1e6);
@@ -126,11 +143,20 @@ static void print_timings(const cli_run *run, const generation *g)
 static int generate(cli_run *run, generation *g)
 {
     const cli_options *o = run->options;
-    pumice_generate_params params = { .struct_size = sizeof params, .ignore_eos = o->ignore_eos, .token = on_token,
-        .user = g, .max_tokens = o->n_predict ? o->n_predict : (uint32_t)DEFAULT_PREDICT };
-    params.sampling = (pumice_sampling){ .struct_size = sizeof params.sampling, .temperature = o->temperature,
-        .top_k = o->top_k, .top_p = o->top_p, .min_p = o->min_p, .seed = g->seed };
-    pumice_status status = pumice_session_sync(run->session, 0, g->prompt.tokens.data, g->prompt.tokens.count);
+    pumice_generate_params params = { .struct_size = sizeof params,
+                                      .ignore_eos = o->ignore_eos,
+                                      .token = on_token,
+                                      .user = g,
+                                      .max_tokens =
+                                          o->n_predict ? o->n_predict : (uint32_t)DEFAULT_PREDICT };
+    params.sampling = (pumice_sampling){ .struct_size = sizeof params.sampling,
+                                         .temperature = o->temperature,
+                                         .top_k = o->top_k,
+                                         .top_p = o->top_p,
+                                         .min_p = o->min_p,
+                                         .seed = g->seed };
+    pumice_status status =
+        pumice_session_sync(run->session, 0, g->prompt.tokens.data, g->prompt.tokens.count);
     if (status == PUMICE_OK && !cli_interrupted()) {
         if (!o->json && !o->no_echo) show(g, g->prompt.text, g->prompt.bytes);
         uint32_t count;
@@ -171,11 +197,15 @@ static int run_run(const cli_options *options)
 }
 
 static const cli_option run_options[] = {
-    CLI_ROW_U32("n", "predict", n_predict, "N", 0, "tokens to generate, at most what the context holds (256)"),
-    CLI_ROW_REAL(NULL, "temp", temperature, "T", 100, "temperature; 0 = always the likeliest token (0.8)"),
+    CLI_ROW_U32("n", "predict", n_predict, "N", 0,
+                "tokens to generate, at most what the context holds (256)"),
+    CLI_ROW_REAL(NULL, "temp", temperature, "T", 100,
+                 "temperature; 0 = always the likeliest token (0.8)"),
     CLI_ROW_U32(NULL, "top-k", top_k, "K", 0, "choose among the K likeliest; 0 = all (40)"),
-    CLI_ROW_REAL(NULL, "top-p", top_p, "P", 1, "choose among the likeliest that hold P together; 1 = all (0.95)"),
-    CLI_ROW_REAL(NULL, "min-p", min_p, "P", 1, "choose among those with P times the best's probability (0.05)"),
+    CLI_ROW_REAL(NULL, "top-p", top_p, "P", 1,
+                 "choose among the likeliest that hold P together; 1 = all (0.95)"),
+    CLI_ROW_REAL(NULL, "min-p", min_p, "P", 1,
+                 "choose among those with P times the best's probability (0.05)"),
     CLI_ROW_SEED("seed of the choice (random; --timings tells it)"),
     CLI_ROW_FLAG(NULL, "ignore-eos", ignore_eos, "go on after the end-of-text token"),
     CLI_ROW_FLAG(NULL, "no-echo", no_echo, "do not print the prompt before its continuation"),
@@ -187,11 +217,12 @@ const cli_command cli_cmd_run = {
     .name = "run",
     .arguments = "MODEL [-p TEXT | -f FILE | --tokens IDS] [options]",
     .summary = "Continue a prompt and stream the text",
-    .details = "Without a prompt the model begins with its BOS token. BOS is added to a text as the model asks, never "
-               "to ids.\nThe first Ctrl-C ends the text cleanly, the second the program.",
+    .details = "Without a prompt the model begins with its BOS token. BOS is added to a text as\n"
+               "the model asks, never to ids. The first Ctrl-C ends the text cleanly, the second\n"
+               "the program.",
     .min_models = 1,
     .max_models = 1,
-    .groups = { cli_prompt_options, run_options, cli_session_options, cli_device_options, cli_json_options,
-                cli_model_options },
+    .groups = { cli_prompt_options, run_options, cli_session_options, cli_device_options,
+                cli_json_options, cli_model_options },
     .run = run_run,
 };

@@ -10,12 +10,13 @@ static int print_ids(const cli_run *run, const char *text, size_t bytes)
 {
     const cli_options *o = run->options;
     cli_list ids;
-    uint32_t flags = (o->bos ? (uint32_t)PUMICE_TOKENIZE_ADD_SPECIAL : 0)
-                   | (o->special ? (uint32_t)PUMICE_TOKENIZE_PARSE_SPECIAL : 0);
+    uint32_t flags = (o->bos ? (uint32_t)PUMICE_TOKENIZE_ADD_SPECIAL : 0) |
+                     (o->special ? (uint32_t)PUMICE_TOKENIZE_PARSE_SPECIAL : 0);
     int code = cli_tokenize(run, text, bytes, flags, &ids);
     if (code == CLI_OK && o->json) {
-        code = cli_print_json(json_pack("{s:o, s:o}", "tokens", cli_json_tokens(ids.data, ids.count),
-                                        "text", cli_json_text_n(text, bytes)));
+        code =
+            cli_print_json(json_pack("{s:o, s:o}", "tokens", cli_json_tokens(ids.data, ids.count),
+                                     "text", cli_json_text_n(text, bytes)));
     } else if (code == CLI_OK) {
         for (size_t i = 0; i < ids.count; i++) printf("%s%d", i ? " " : "", (int)ids.data[i]);
         putchar('\n');
@@ -40,7 +41,8 @@ static int parse_ids(const char *text, size_t bytes, cli_list *ids)
         char *end;
         long id = strtol(word, &end, 10);
         if (!n || *end || n >= sizeof word || id < INT32_MIN || id > INT32_MAX) {
-            return cli_fail("'%s' is not a token id: --decode reads whole numbers separated by blanks", word);
+            return cli_fail(
+                "'%s' is not a token id: --decode reads whole numbers separated by blanks", word);
         }
         if (!cli_list_add(ids, (int32_t)id)) return cli_no_memory();
         i += n;
@@ -56,8 +58,9 @@ static int print_text(const cli_run *run, const char *input, size_t input_bytes)
     int code = parse_ids(input, input_bytes, &ids);
     if (code == CLI_OK) code = cli_detokenize(run, ids.data, ids.count, &text, &bytes);
     if (code == CLI_OK && run->options->json) {
-        code = cli_print_json(json_pack("{s:o, s:o}", "tokens", cli_json_tokens(ids.data, ids.count),
-                                        "text", cli_json_text_n(text, bytes)));
+        code =
+            cli_print_json(json_pack("{s:o, s:o}", "tokens", cli_json_tokens(ids.data, ids.count),
+                                     "text", cli_json_text_n(text, bytes)));
     } else if (code == CLI_OK) {
         fwrite(text, 1, bytes, stdout);
         if (isatty(STDOUT_FILENO)) putchar('\n');
@@ -75,7 +78,8 @@ static int run_tokenize(const cli_options *options)
     size_t bytes = 0;
     int code = cli_open_vocabulary(&run, options->models[0]);
     if (code == CLI_OK) code = cli_read("-", &text, &bytes);
-    if (code == CLI_OK) code = options->decode ? print_text(&run, text, bytes) : print_ids(&run, text, bytes);
+    if (code == CLI_OK)
+        code = options->decode ? print_text(&run, text, bytes) : print_ids(&run, text, bytes);
     free(text);
     return cli_close(&run, code);
 }
@@ -83,8 +87,7 @@ static int run_tokenize(const cli_options *options)
 static const cli_option tokenize_options[] = {
     CLI_ROW_FLAG(NULL, "special", special, "text such as </s> becomes the control token"),
     CLI_ROW_FLAG(NULL, "bos", bos, "add BOS (and EOS) as the model asks"),
-    CLI_ROW_FLAG(NULL, "decode", decode, "read ids, print their text"),
-    CLI_ROW_END
+    CLI_ROW_FLAG(NULL, "decode", decode, "read ids, print their text"), CLI_ROW_END
 };
 
 const cli_command cli_cmd_tokenize = {

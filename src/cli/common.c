@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the commands share: the one sentence of a failure, Ctrl-C, and opening device, model and session. Decides
- * what is said on standard error and which exit code a status becomes; knows no command. */
+ * What the commands share: the one sentence of a failure, Ctrl-C, and opening device, model and
+ * session. Decides what is said on standard error and which exit code a status becomes; knows no
+ * command. */
 #include "common.h"
 
 #include <pthread.h>
@@ -43,10 +44,7 @@ int cli_usage(const char *fmt, ...)
     return code;
 }
 
-int cli_no_memory(void)
-{
-    return cli_fail("out of memory");
-}
+int cli_no_memory(void) { return cli_fail("out of memory"); }
 
 static int fail_status(pumice_status status, const char *text)
 {
@@ -66,8 +64,9 @@ int cli_fail_session(pumice_status status, const pumice_session *session)
 
 /* ---- Ctrl-C ---- */
 
-/* A signal handler has no other way to its data than static variables. They are written on the main thread alone:
- * the handler runs there too, so that it never meets a session that is just being destroyed. */
+/* A signal handler has no other way to its data than static variables. They are written on the main
+ * thread alone: the handler runs there too, so that it never meets a session that is just being
+ * destroyed. */
 static struct {
     pthread_t main_thread;
     pumice_session *volatile session;
@@ -77,7 +76,8 @@ static struct {
 
 static void on_interrupt(int signal_number)
 {
-    if (!pthread_equal(pthread_self(), interrupt.main_thread)) { /* a driver's thread got it: pass it on */
+    if (!pthread_equal(pthread_self(),
+                       interrupt.main_thread)) { /* a driver's thread got it: pass it on */
         pthread_kill(interrupt.main_thread, signal_number);
         return;
     }
@@ -96,15 +96,9 @@ void cli_interrupt_install(void)
     sigaction(SIGINT, &action, NULL);
 }
 
-void cli_interrupt_watch(pumice_session *session)
-{
-    interrupt.session = session;
-}
+void cli_interrupt_watch(pumice_session *session) { interrupt.session = session; }
 
-bool cli_interrupted(void)
-{
-    return interrupt.count > 0;
-}
+bool cli_interrupted(void) { return interrupt.count > 0; }
 
 uint64_t cli_now_ns(void)
 {
@@ -121,7 +115,8 @@ const char *cli_device_kind(pumice_device_kind kind)
     return kind >= 0 && (size_t)kind < CLI_COUNT(names) ? names[kind] : "other";
 }
 
-/* The library's log. A failure's own sentence is not among what is shown unless the user asked for more. */
+/* The library's log. A failure's own sentence is not among what is shown unless the user asked for
+ * more. */
 static void on_log(void *user, pumice_log_level level, const char *text)
 {
     static const char *const names[] = { "", "error", "warning", "info", "debug" };
@@ -134,16 +129,22 @@ static void on_log(void *user, pumice_log_level level, const char *text)
 
 void cli_device_params(const cli_options *options, pumice_device_params *out_params)
 {
-    *out_params = (pumice_device_params){ .struct_size = sizeof *out_params, .select = options->device,
-        .disable = options->disable, .no_cache = options->no_cache, .validation = options->validation,
-        .memory_budget_bytes = (uint64_t)options->memory_mib << 20 };
+    *out_params =
+        (pumice_device_params){ .struct_size = sizeof *out_params,
+                                .select = options->device,
+                                .disable = options->disable,
+                                .no_cache = options->no_cache,
+                                .validation = options->validation,
+                                .memory_budget_bytes = (uint64_t)options->memory_mib << 20 };
     if (options->verbose || options->validation) {
         out_params->log = on_log;
-        out_params->log_user = (void *)(uintptr_t)options; /* only read; the public field is not const */
+        out_params->log_user =
+            (void *)(uintptr_t)options; /* only read; the public field is not const */
     }
 }
 
-/* Says once which device does the work: only when work begins, so that a failure before is the only line. */
+/* Says once which device does the work: only when work begins, so that a failure before is the only
+ * line. */
 static void announce_device(cli_run *run)
 {
     const pumice_device_info *info = &run->device_info;
@@ -156,7 +157,9 @@ static void announce_device(cli_run *run)
     fputs(" (", stderr);
     cli_print_plain(stderr, info->driver);
     fputs(info->kind == PUMICE_DEVICE_SOFTWARE && !chosen
-              ? "): software on the CPU, because no usable GPU was found\n" : ")\n", stderr);
+              ? "): software on the CPU, because no usable GPU was found\n"
+              : ")\n",
+          stderr);
 }
 
 int cli_open_device(cli_run *run)
@@ -169,7 +172,8 @@ int cli_open_device(cli_run *run)
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
     run->device_info = (pumice_device_info){ .struct_size = sizeof run->device_info };
     status = pumice_device_get_info(run->device, &run->device_info);
-    if (status != PUMICE_OK) return cli_fail("the device tells nothing about itself: %s", pumice_status_name(status));
+    if (status != PUMICE_OK)
+        return cli_fail("the device tells nothing about itself: %s", pumice_status_name(status));
     return cli_interrupted() ? CLI_INTERRUPTED : CLI_OK;
 }
 
@@ -188,8 +192,8 @@ static void draw_bar(uint64_t done, uint64_t total)
     double part = total ? (double)done / (double)total : 0;
     for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(part * WIDTH) ? '#' : '.';
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\rloading [%s] %3.0f %%  %s of %s\033[K", bar, part * 100, cli_bytes_text(done, a, sizeof a),
-            cli_bytes_text(total, b, sizeof b));
+    fprintf(stderr, "\rloading [%s] %3.0f %%  %s of %s\033[K", bar, part * 100,
+            cli_bytes_text(done, a, sizeof a), cli_bytes_text(total, b, sizeof b));
     fflush(stderr);
 }
 
@@ -217,38 +221,42 @@ static int on_progress(void *user, uint64_t done, uint64_t total)
 static int load(cli_run *run, const char *path, bool vocab_only)
 {
     pumice_error err = { 0 };
-    progress p = { .path = path, .start_ns = cli_now_ns(), .quiet = run->options->quiet,
+    progress p = { .path = path,
+                   .start_ns = cli_now_ns(),
+                   .quiet = run->options->quiet,
                    .terminal = isatty(STDERR_FILENO) };
-    pumice_model_params params = { .struct_size = sizeof params, .path = path, .progress = on_progress,
-                                   .progress_user = &p, .vocab_only = vocab_only };
+    pumice_model_params params = { .struct_size = sizeof params,
+                                   .path = path,
+                                   .progress = on_progress,
+                                   .progress_user = &p,
+                                   .vocab_only = vocab_only };
     pumice_status status = pumice_model_load(run->device, &params, &run->model, &err);
     if (p.terminal && p.shown) fputs("\r\033[K", stderr);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
     run->load_ns = cli_now_ns() - p.start_ns;
     run->model_info = (pumice_model_info){ .struct_size = sizeof run->model_info };
     status = pumice_model_get_info(run->model, &run->model_info);
-    if (status != PUMICE_OK) return cli_fail("the model tells nothing about itself: %s", pumice_status_name(status));
+    if (status != PUMICE_OK)
+        return cli_fail("the model tells nothing about itself: %s", pumice_status_name(status));
     return cli_interrupted() ? CLI_INTERRUPTED : CLI_OK;
 }
 
-int cli_open_model(cli_run *run, const char *path)
-{
-    return load(run, path, false);
-}
+int cli_open_model(cli_run *run, const char *path) { return load(run, path, false); }
 
-int cli_open_vocabulary(cli_run *run, const char *path)
-{
-    return load(run, path, true);
-}
+int cli_open_vocabulary(cli_run *run, const char *path) { return load(run, path, true); }
 
 /* ---- session ---- */
 
 int cli_open_session(cli_run *run, uint32_t n_ctx, bool profile)
 {
     const cli_options *o = run->options;
-    pumice_session_params params = { .struct_size = sizeof params, .n_ctx_tokens = n_ctx ? n_ctx : o->n_ctx,
-        .n_batch_tokens = o->n_batch, .kv_type_k = (pumice_kv_type)o->kv_type_k,
-        .kv_type_v = (pumice_kv_type)o->kv_type_v, .no_fusion = o->no_fusion, .profile = profile };
+    pumice_session_params params = { .struct_size = sizeof params,
+                                     .n_ctx_tokens = n_ctx ? n_ctx : o->n_ctx,
+                                     .n_batch_tokens = o->n_batch,
+                                     .kv_type_k = (pumice_kv_type)o->kv_type_k,
+                                     .kv_type_v = (pumice_kv_type)o->kv_type_v,
+                                     .no_fusion = o->no_fusion,
+                                     .profile = profile };
     pumice_error err = { 0 };
     pumice_status status = pumice_session_create(run->model, &params, &run->session, &err);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
@@ -277,15 +285,16 @@ int cli_close(cli_run *run, int code)
     pumice_device_destroy(&run->device);
     if (code == CLI_OK && cli_interrupted()) return CLI_INTERRUPTED;
     if (code == CLI_OK && messages) {
-        return cli_fail("Vulkan's validation layers gave %llu message%s", (unsigned long long)messages,
-                        messages == 1 ? "" : "s");
+        return cli_fail("Vulkan's validation layers gave %llu message%s",
+                        (unsigned long long)messages, messages == 1 ? "" : "s");
     }
     return code;
 }
 
 /* ---- tokens ---- */
 
-int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t flags, cli_list *out_tokens)
+int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t flags,
+                 cli_list *out_tokens)
 {
     *out_tokens = (cli_list){ 0 };
     size_t capacity = bytes / 2 + 16, count = 0;
@@ -294,9 +303,11 @@ int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t fl
         if (!data) return cli_no_memory();
         out_tokens->data = data;
         out_tokens->capacity = capacity;
-        pumice_status status = pumice_tokenize(run->model, text, bytes, flags, data, capacity, &count);
+        pumice_status status =
+            pumice_tokenize(run->model, text, bytes, flags, data, capacity, &count);
         if (status != PUMICE_OK) {
-            return cli_fail("the text cannot be turned into tokens: %s", pumice_status_name(status));
+            return cli_fail("the text cannot be turned into tokens: %s",
+                            pumice_status_name(status));
         }
         if (count <= capacity) break;
         capacity = count;
@@ -309,8 +320,8 @@ int cli_check_ids(const cli_run *run, const int32_t *tokens, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= run->model_info.n_vocab) {
-            return cli_fail("token %d (number %zu) is not in the vocabulary of %u", (int)tokens[i], i,
-                            run->model_info.n_vocab);
+            return cli_fail("token %d (number %zu) is not in the vocabulary of %u", (int)tokens[i],
+                            i, run->model_info.n_vocab);
         }
     }
     return CLI_OK;
@@ -329,11 +340,13 @@ int cli_check_context(const cli_run *run, size_t count)
     uint32_t context = cli_context(run);
     if (count <= context) return CLI_OK;
     return cli_fail("%zu tokens do not fit the context of %u: %s", count, context,
-                    context < run->model_info.n_ctx_train ? "ask for a larger one with -c, or give fewer"
-                                                          : "give fewer");
+                    context < run->model_info.n_ctx_train
+                        ? "ask for a larger one with -c, or give fewer"
+                        : "give fewer");
 }
 
-int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char **out_text, size_t *out_bytes)
+int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char **out_text,
+                   size_t *out_bytes)
 {
     *out_text = NULL;
     *out_bytes = 0;
@@ -344,8 +357,10 @@ int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char
         char *text = realloc(*out_text, capacity);
         if (!text) return cli_no_memory();
         *out_text = text;
-        pumice_status status = pumice_detokenize(run->model, tokens, count, 0, text, capacity, &bytes);
-        if (status != PUMICE_OK) return cli_fail("the tokens have no text: %s", pumice_status_name(status));
+        pumice_status status =
+            pumice_detokenize(run->model, tokens, count, 0, text, capacity, &bytes);
+        if (status != PUMICE_OK)
+            return cli_fail("the tokens have no text: %s", pumice_status_name(status));
         if (bytes <= capacity) break;
         capacity = bytes;
     }
@@ -353,7 +368,8 @@ int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char
     return CLI_OK;
 }
 
-/* SplitMix64: G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators", 2014. */
+/* SplitMix64: G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number
+ * generators", 2014. */
 static uint64_t next_random(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -365,7 +381,8 @@ static uint64_t next_random(uint64_t *state)
 int cli_random_tokens(const cli_run *run, uint64_t seed, size_t count, cli_list *out_tokens)
 {
     const pumice_model_info *info = &run->model_info;
-    if (info->n_vocab < 4) return cli_fail("a vocabulary of %u is too small for random tokens", info->n_vocab);
+    if (info->n_vocab < 4)
+        return cli_fail("a vocabulary of %u is too small for random tokens", info->n_vocab);
     while (count-- > 0) {
         int32_t token = (int32_t)(next_random(&seed) % info->n_vocab);
         while (token == info->token_bos || token == info->token_eos || token == info->token_unk) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the commands share: opening device, model and session with their messages, ending with the right exit code,
- * Ctrl-C (common.c), prompts (prompt.c), files that appear whole or not at all, JSON (output.c). Results go to standard output, all else to
- * standard error. */
+ * What the commands share: opening device, model and session with their messages, ending with the
+ * right exit code, Ctrl-C (common.c), prompts (prompt.c), files that appear whole or not at all,
+ * JSON (output.c). Results go to standard output, all else to standard error. */
 #ifndef PUMICE_CLI_COMMON_H
 #define PUMICE_CLI_COMMON_H
 
@@ -13,9 +13,9 @@
 #include "options.h"
 
 #if defined(__GNUC__)
-#  define CLI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define CLI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
-#  define CLI_PRINTF(fmt, args)
+#define CLI_PRINTF(fmt, args)
 #endif
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -26,7 +26,8 @@
 int cli_fail(const char *fmt, ...) CLI_PRINTF(1, 2);
 int cli_usage(const char *fmt, ...) CLI_PRINTF(1, 2);
 int cli_no_memory(void);
-/* Exit code of a library call that failed; after Ctrl-C it is CLI_INTERRUPTED and nothing is printed. */
+/* Exit code of a library call that failed; after Ctrl-C it is CLI_INTERRUPTED and nothing is
+ * printed. */
 int cli_fail_error(pumice_status status, const pumice_error *err);
 int cli_fail_session(pumice_status status, const pumice_session *session);
 /* Flushes standard output; CLI_FAILURE with its sentence if anything could not be written. */
@@ -49,14 +50,15 @@ typedef struct cli_run {
     pumice_device_info device_info;
     pumice_model_info model_info;
     uint64_t load_ns;
-    bool announced;              /* the device's line was printed */
+    bool announced; /* the device's line was printed */
 } cli_run;
 
 /* Each returns CLI_OK, or an exit code after its sentence. Close in any case. */
 int cli_open_device(cli_run *run);
 int cli_open_model(cli_run *run, const char *path);
 int cli_open_vocabulary(cli_run *run, const char *path); /* needs no device */
-/* A session with the command line's settings; n_ctx 0 = those. The first one prints the device's line. */
+/* A session with the command line's settings; n_ctx 0 = those. The first one prints the device's
+ * line. */
 int cli_open_session(cli_run *run, uint32_t n_ctx, bool profile);
 void cli_close_session(cli_run *run);
 void cli_close_model(cli_run *run);
@@ -68,19 +70,23 @@ const char *cli_device_kind(pumice_device_kind kind);
 
 /* ---- tokens ---- */
 
-int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t flags, cli_list *out_tokens);
-/* CLI_OK if all are of the vocabulary; if so many fit the context of a session with the command line's settings. */
+int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t flags,
+                 cli_list *out_tokens);
+/* CLI_OK if all are of the vocabulary; if so many fit the context of a session with the command
+ * line's settings. */
 int cli_check_ids(const cli_run *run, const int32_t *tokens, size_t count);
 int cli_check_context(const cli_run *run, size_t count);
 uint32_t cli_context(const cli_run *run);
 /* *out_text is the caller's to free; not NUL-terminated. */
-int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char **out_text, size_t *out_bytes);
+int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char **out_text,
+                   size_t *out_bytes);
 /* `count` tokens of the vocabulary by a seed, appended; never BOS, EOS or the unknown token. */
 int cli_random_tokens(const cli_run *run, uint64_t seed, size_t count, cli_list *out_tokens);
 
-/* The prompt of -p, -f or --tokens. Zero-initialise; read it before anything is opened, then make the tokens. */
+/* The prompt of -p, -f or --tokens. Zero-initialise; read it before anything is opened, then make
+ * the tokens. */
 typedef struct cli_prompt {
-    const char *text;            /* as given, or what the given ids mean; NULL = none */
+    const char *text; /* as given, or what the given ids mean; NULL = none */
     size_t bytes;
     cli_list tokens;
     char *owned;
@@ -105,9 +111,10 @@ void cli_output_discard(cli_output *output); /* fine after commit and on a zeroe
 
 /* ---- JSON and text ---- */
 
-/* Prints a value on standard output and frees it; NULL means that memory ran out while it was made. */
+/* Prints a value on standard output and frees it; NULL means that memory ran out while it was made.
+ */
 int cli_print_json(json_t *value);
-json_t *cli_json_text(const char *text);                     /* bytes that are not UTF-8 become U+FFFD */
+json_t *cli_json_text(const char *text); /* bytes that are not UTF-8 become U+FFFD */
 json_t *cli_json_text_n(const char *text, size_t bytes);
 json_t *cli_json_tokens(const int32_t *tokens, size_t count);
 /* Prints text from a file or driver with control characters made harmless. */
@@ -120,7 +127,7 @@ const char *cli_count_text(uint64_t count, char *out, size_t capacity);
 uint64_t cli_now_ns(void);
 
 /* ---- the commands ---- */
-extern const cli_command cli_cmd_run, cli_cmd_devices, cli_cmd_info, cli_cmd_plan, cli_cmd_tokenize, cli_cmd_logits,
-                         cli_cmd_bench, cli_cmd_profile;
+extern const cli_command cli_cmd_run, cli_cmd_devices, cli_cmd_info, cli_cmd_plan, cli_cmd_tokenize,
+    cli_cmd_logits, cli_cmd_bench, cli_cmd_profile;
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The `pumice` program: the table of its commands, and help. Everything else is in the command's own file. */
+ * The `pumice` program: the table of its commands, and help. Everything else is in the command's
+ * own file. */
 #include "common.h"
 
 #include <string.h>
 
 static const cli_command *const commands[] = {
-    &cli_cmd_run, &cli_cmd_devices, &cli_cmd_info, &cli_cmd_plan, &cli_cmd_tokenize, &cli_cmd_logits, &cli_cmd_bench,
-    &cli_cmd_profile,
+    &cli_cmd_run,      &cli_cmd_devices, &cli_cmd_info,  &cli_cmd_plan,
+    &cli_cmd_tokenize, &cli_cmd_logits,  &cli_cmd_bench, &cli_cmd_profile,
 };
 
 static const cli_command *find_command(const char *name)
@@ -32,12 +33,15 @@ static int unknown_command(const char *name)
 static void help(FILE *file)
 {
     fputs("usage: pumice COMMAND [arguments]\n\n"
-          "Runs transformer language models (GGUF files) on any Vulkan device.\n\ncommands:\n", file);
+          "Runs transformer language models (GGUF files) on any Vulkan device.\n\ncommands:\n",
+          file);
     for (size_t i = 0; i < CLI_COUNT(commands); i++) {
         fprintf(file, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     }
-    fputs("\n`pumice COMMAND --help` shows the options of a command; `pumice --version` the version.\n"
-          "Exit codes: 0 done, 1 failed (one sentence on standard error), 2 wrong usage, 130 after Ctrl-C.\n", file);
+    fputs("\n`pumice COMMAND --help` shows a command's options, `pumice --version` the version.\n"
+          "Exit codes: 0 done, 1 failed (one sentence on standard error), 2 wrong usage,\n"
+          "130 after Ctrl-C.\n",
+          file);
 }
 
 static int run_command(const cli_command *command, int argc, char **argv)
@@ -62,7 +66,8 @@ int main(int argc, char **argv)
         help(stderr);
         return CLI_USAGE;
     }
-    bool wants_help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
+    bool wants_help =
+        strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
     if (wants_help && argc == 2) {
         help(stdout);
         return cli_flush();
@@ -73,7 +78,8 @@ int main(int argc, char **argv)
     }
     if (wants_help) name = argv[2];
     const cli_command *command = find_command(name);
-    if (!command && name[0] == '-') return cli_usage("'%.60s' stands where a command must (see pumice --help)", name);
+    if (!command && name[0] == '-')
+        return cli_usage("'%.60s' stands where a command must (see pumice --help)", name);
     if (!command) return unknown_command(name);
     if (wants_help) {
         cli_options_help(command);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The option parser and the help printer. Knows kinds of values and the shared rows, no command. An option may be
- * written -x VALUE, --name VALUE or --name=VALUE; short names may have several letters (-ctk), so flags are never
- * bundled. What follows "--" is a model. The value of an option is the next argument whatever it looks like. */
+ * The option parser and the help printer. Knows kinds of values and the shared rows, no command. An
+ * option may be written -x VALUE, --name VALUE or --name=VALUE; short names may have several
+ * letters (-ctk), so flags are never bundled. What follows "--" is a model. The value of an option
+ * is the next argument whatever it looks like. */
 #include "options.h"
 
 #include <errno.h>
@@ -15,35 +16,35 @@
 const cli_option cli_general_options[] = {
     CLI_ROW_FLAG("h", "help", help, "show this help"),
     CLI_ROW_FLAG("q", "quiet", quiet, "no device line, no progress"),
-    CLI_ROW_FLAG("v", "verbose", verbose, "the library's log on standard error"),
-    CLI_ROW_END
+    CLI_ROW_FLAG("v", "verbose", verbose, "the library's log on standard error"), CLI_ROW_END
 };
 
 const cli_option cli_json_options[] = {
-    CLI_ROW_FLAG(NULL, "json", json, "print the result as JSON"),
-    CLI_ROW_END
+    CLI_ROW_FLAG(NULL, "json", json, "print the result as JSON"), CLI_ROW_END
 };
 
-const cli_option cli_model_options[] = {
-    CLI_ROW_MODEL("the model file, instead of the argument"),
-    CLI_ROW_END
-};
+const cli_option cli_model_options[] = { CLI_ROW_MODEL("the model file, instead of the argument"),
+                                         CLI_ROW_END };
 
 const cli_option cli_device_options[] = {
     CLI_ROW_TEXT("dev", "device", device, "D",
                  "auto, cpu, an index or UUID of `pumice devices`, or a part of a name (auto)"),
-    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS", "capabilities not to use: sub,f16,dot8,coop,timeline"),
+    CLI_ROW_TEXT(NULL, "disable", disable, "CAPS",
+                 "capabilities not to use: sub,f16,dot8,coop,timeline"),
     CLI_ROW_U32(NULL, "memory", memory_mib, "MIB", 1, "use at most this much device memory"),
     CLI_ROW_FLAG(NULL, "no-cache", no_cache, "neither read nor write the pipeline cache"),
-    CLI_ROW_FLAG(NULL, "validation", validation, "Vulkan's validation layers on; a message is a failure"),
+    CLI_ROW_FLAG(NULL, "validation", validation,
+                 "Vulkan's validation layers on; a message is a failure"),
     CLI_ROW_END
 };
 
 const cli_option cli_session_options[] = {
     CLI_ROW_U32("c", "ctx-size", n_ctx, "CTX", 0, "context in tokens (the model's, at most 4096)"),
     CLI_ROW_U32("b", "batch-size", n_batch, "BATCH", 0, "tokens computed at once (256)"),
-    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16", "type of the K cache: f32 or f16 (f16)"),
-    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16", "type of the V cache: f32 or f16 (f16)"),
+    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16",
+                   "type of the K cache: f32 or f16 (f16)"),
+    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16",
+                   "type of the V cache: f32 or f16 (f16)"),
     CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
     CLI_ROW_END
 };
@@ -52,7 +53,8 @@ const cli_option cli_prompt_options[] = {
     CLI_ROW_TEXT("p", "prompt", prompt, "TEXT", "the prompt"),
     CLI_ROW_TEXT("f", "file", prompt_file, "FILE",
                  "the prompt from a file (- = standard input), less one final newline"),
-    CLI_ROW_LIST(NULL, "tokens", tokens, "IDS", INT32_MIN, "the prompt as token ids, such as 1,2,3"),
+    CLI_ROW_LIST(NULL, "tokens", tokens, "IDS", INT32_MIN,
+                 "the prompt as token ids, such as 1,2,3"),
     CLI_ROW_END
 };
 
@@ -87,7 +89,8 @@ static const cli_option *next_row(const cli_command *command, int *group, const 
     return command->groups[*group - 1]; /* never an empty group; the NULL at the end is the end */
 }
 
-/* How far a name is from what was given; 0 for a beginning of it or a longer form ("temperature" for temp). */
+/* How far a name is from what was given; 0 for a beginning of it or a longer form ("temperature"
+ * for temp). */
 static size_t name_distance(const char *given, const char *name)
 {
     size_t shorter = strlen(given) < strlen(name) ? strlen(given) : strlen(name);
@@ -98,7 +101,8 @@ static size_t name_distance(const char *given, const char *name)
 static int unknown_option(const cli_command *command, const char *given, size_t length)
 {
     char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), given);
+    snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1),
+             given);
     const char *bare = name + strspn(name, "-"), *best = NULL, *dash = "-";
     size_t best_distance = 3;
     int group = -1;
@@ -204,14 +208,17 @@ static int set_value(const cli_option *o, const char *name, const char *text, cl
         *(const char **)at = text;
         return CLI_OK;
     case CLI_U32:
-        if (!parse_integer(text, text + strlen(text), &value) || (double)value < o->min || (double)value > o->max) {
-            return cli_usage("%s needs a whole number from %.0f to %.0f, not '%s'", name, o->min, o->max, text);
+        if (!parse_integer(text, text + strlen(text), &value) || (double)value < o->min ||
+            (double)value > o->max) {
+            return cli_usage("%s needs a whole number from %.0f to %.0f, not '%s'", name, o->min,
+                             o->max, text);
         }
         *(uint32_t *)at = (uint32_t)value;
         return CLI_OK;
     case CLI_SEED:
         if (!parse_integer(text, text + strlen(text), &value) || value < 0) {
-            return cli_usage("%s needs a whole number from 0 to 9223372036854775807, not '%s'", name, text);
+            return cli_usage("%s needs a whole number from 0 to 9223372036854775807, not '%s'",
+                             name, text);
         }
         *(uint64_t *)at = (uint64_t)value;
         options->seed_given = true;
@@ -230,21 +237,26 @@ static int set_value(const cli_option *o, const char *name, const char *text, cl
 
 /* ---- the parser ---- */
 
-/* The row that `given` (with its dashes, `length` bytes) names. One dash finds short names, two find long ones. */
+/* The row that `given` (with its dashes, `length` bytes) names. One dash finds short names, two
+ * find long ones. */
 static const cli_option *find_option(const cli_command *command, const char *given, size_t length)
 {
     size_t dashes = given[1] == '-' ? 2 : 1;
     int group = -1;
     for (const cli_option *o = NULL; (o = next_row(command, &group, o));) {
         const char *name = dashes == 2 ? o->long_name : o->short_name;
-        if (name && strlen(name) == length - dashes && strncmp(name, given + dashes, length - dashes) == 0) return o;
+        if (name && strlen(name) == length - dashes &&
+            strncmp(name, given + dashes, length - dashes) == 0)
+            return o;
     }
     return NULL;
 }
 
-static int parse_option(const cli_command *command, int argc, char **argv, int *at, cli_options *options)
+static int parse_option(const cli_command *command, int argc, char **argv, int *at,
+                        cli_options *options)
 {
-    const char *given = argv[*at], *equals = strncmp(given, "--", 2) == 0 ? strchr(given, '=') : NULL;
+    const char *given = argv[*at],
+               *equals = strncmp(given, "--", 2) == 0 ? strchr(given, '=') : NULL;
     size_t length = equals ? (size_t)(equals - given) : strlen(given);
     const cli_option *o = find_option(command, given, length);
     if (!o) return unknown_option(command, given, length);
@@ -260,7 +272,8 @@ static int parse_option(const cli_command *command, int argc, char **argv, int *
 
 int cli_options_parse(const cli_command *command, int argc, char **argv, cli_options *out_options)
 {
-    *out_options = (cli_options){ .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f };
+    *out_options =
+        (cli_options){ .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f };
     bool only_models = false;
     for (int i = 0; i < argc; i++) {
         int code;
@@ -275,11 +288,13 @@ int cli_options_parse(const cli_command *command, int argc, char **argv, cli_opt
     }
     if (out_options->profiles) return CLI_OK; /* needs no model */
     if (out_options->n_models < command->min_models) {
-        return cli_usage("%s needs a model file (see pumice %s --help)", command->name, command->name);
+        return cli_usage("%s needs a model file (see pumice %s --help)", command->name,
+                         command->name);
     }
     if (out_options->n_models > command->max_models) {
-        return cli_usage(command->max_models ? "%s takes one model, so '%s' is one argument too many"
-                                             : "%s takes no model, so '%s' is one argument too many",
+        return cli_usage(command->max_models
+                             ? "%s takes one model, so '%s' is one argument too many"
+                             : "%s takes no model, so '%s' is one argument too many",
                          command->name, out_options->models[command->max_models]);
     }
     return CLI_OK;
@@ -298,15 +313,16 @@ void cli_options_free(cli_options *options)
 
 void cli_options_help(const cli_command *command)
 {
-    printf("usage: pumice %s%s%s\n\n%s.\n", command->name, command->arguments[0] ? " " : "", command->arguments,
-           command->summary);
+    printf("usage: pumice %s%s%s\n\n%s.\n", command->name, command->arguments[0] ? " " : "",
+           command->arguments, command->summary);
     if (command->details) printf("%s\n", command->details);
     printf("\noptions:\n");
     int group = -1;
     for (const cli_option *o = NULL; (o = next_row(command, &group, o));) {
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s--%s%s%s", o->short_name ? "-" : "", o->short_name ? o->short_name : "",
-                 o->short_name ? ", " : "", o->long_name, o->value ? " " : "", o->value ? o->value : "");
+        snprintf(left, sizeof left, "%s%s%s--%s%s%s", o->short_name ? "-" : "",
+                 o->short_name ? o->short_name : "", o->short_name ? ", " : "", o->long_name,
+                 o->value ? " " : "", o->value ? o->value : "");
         printf("  %-28s %s\n", left, o->help);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The command line as data: options are rows of tables, a command names the groups it takes, and the one parser
- * and the one help printer below read those tables. Values are checked for their kind and range here; whether a
- * combination makes sense is the command's business. Everything a user can get wrong here ends in exit code 2. */
+ * The command line as data: options are rows of tables, a command names the groups it takes, and
+ * the one parser and the one help printer below read those tables. Values are checked for their
+ * kind and range here; whether a combination makes sense is the command's business. Everything a
+ * user can get wrong here ends in exit code 2. */
 #ifndef PUMICE_CLI_OPTIONS_H
 #define PUMICE_CLI_OPTIONS_H
 
@@ -11,7 +12,8 @@
 
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 }; /* exit codes */
 
-/* Whole numbers in a growing array: token ids, or the values of an option such as "1,2,3" (then never empty). */
+/* Whole numbers in a growing array: token ids, or the values of an option such as "1,2,3" (then
+ * never empty). */
 typedef struct cli_list {
     int32_t *data;
     size_t count, capacity;
@@ -20,10 +22,11 @@ typedef struct cli_list {
 /* Appends; false when out of memory. */
 bool cli_list_add(cli_list *list, int32_t value);
 
-/* Every value that an option can set, of all commands. Zero means "not given" unless a default is written here. */
+/* Every value that an option can set, of all commands. Zero means "not given" unless a default is
+ * written here. */
 typedef struct cli_options {
     bool help, json, quiet, verbose;
-    const char **models;         /* positional arguments and -m, in order */
+    const char **models; /* positional arguments and -m, in order */
     size_t n_models, models_capacity;
     /* device */
     const char *device, *disable;
@@ -43,13 +46,13 @@ typedef struct cli_options {
     uint64_t seed;
     bool seed_given, ignore_eos, no_echo, timings;
     /* the rest */
-    const char *output;          /* -o FILE, --trace FILE */
-    uint32_t output_format;      /* bench: 0 or 1 = md, 2 = json */
-    cli_list n_prompt, n_gen;    /* bench */
+    const char *output;       /* -o FILE, --trace FILE */
+    uint32_t output_format;   /* bench: 0 or 1 = md, 2 = json */
+    cli_list n_prompt, n_gen; /* bench */
     uint32_t repetitions;
     bool no_warmup;
-    bool special, bos, decode;   /* tokenize */
-    uint32_t n_rows;             /* plan */
+    bool special, bos, decode; /* tokenize */
+    uint32_t n_rows;           /* plan */
     bool check, profiles;
 } cli_options;
 
@@ -65,30 +68,37 @@ typedef enum cli_option_type {
 } cli_option_type;
 
 typedef struct cli_option {
-    const char *short_name;      /* without the dash, may have several letters ("ctk"); NULL = none */
-    const char *long_name;       /* without the dashes; never NULL */
+    const char *short_name; /* without the dash, may have several letters ("ctk"); NULL = none */
+    const char *long_name;  /* without the dashes; never NULL */
     cli_option_type type;
-    size_t offset;               /* of the value in cli_options */
-    const char *value;           /* what help calls the value; NULL for flags */
+    size_t offset;     /* of the value in cli_options */
+    const char *value; /* what help calls the value; NULL for flags */
     const char *help;
     double min, max;
     const char *choices;
 } cli_option;
 
 #define CLI_AT(field) offsetof(cli_options, field)
-#define CLI_ROW_FLAG(s, l, field, help) { s, l, CLI_FLAG, CLI_AT(field), NULL, help, 0, 0, NULL }
-#define CLI_ROW_TEXT(s, l, field, value, help) { s, l, CLI_TEXT, CLI_AT(field), value, help, 0, 0, NULL }
-#define CLI_ROW_U32(s, l, field, value, min, help) { s, l, CLI_U32, CLI_AT(field), value, help, min, UINT32_MAX, NULL }
-#define CLI_ROW_REAL(s, l, field, value, max, help) { s, l, CLI_REAL, CLI_AT(field), value, help, 0, max, NULL }
-#define CLI_ROW_LIST(s, l, field, value, min, help) { s, l, CLI_LIST, CLI_AT(field), value, help, min, INT32_MAX, NULL }
+/* clang-format off */
+#define CLI_ROW_FLAG(s, l, field, help) \
+    { s, l, CLI_FLAG, CLI_AT(field), NULL, help, 0, 0, NULL }
+#define CLI_ROW_TEXT(s, l, field, value, help) \
+    { s, l, CLI_TEXT, CLI_AT(field), value, help, 0, 0, NULL }
+#define CLI_ROW_U32(s, l, field, value, min, help) \
+    { s, l, CLI_U32, CLI_AT(field), value, help, min, UINT32_MAX, NULL }
+#define CLI_ROW_REAL(s, l, field, value, max, help) \
+    { s, l, CLI_REAL, CLI_AT(field), value, help, 0, max, NULL }
+#define CLI_ROW_LIST(s, l, field, value, min, help) \
+    { s, l, CLI_LIST, CLI_AT(field), value, help, min, INT32_MAX, NULL }
 #define CLI_ROW_CHOICE(s, l, field, value, choices, help) \
     { s, l, CLI_CHOICE, CLI_AT(field), value, help, 0, 0, choices }
 #define CLI_ROW_SEED(help) { "s", "seed", CLI_SEED, CLI_AT(seed), "S", help, 0, 0, NULL }
 #define CLI_ROW_MODEL(help) { "m", "model", CLI_MODEL, 0, "MODEL", help, 0, 0, NULL }
 #define CLI_ROW_END { NULL, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL }
+/* clang-format on */
 
 /* Rows that several commands share; each table ends with a row whose long_name is NULL. */
-extern const cli_option cli_general_options[];    /* help, quiet, verbose: every command */
+extern const cli_option cli_general_options[]; /* help, quiet, verbose: every command */
 extern const cli_option cli_json_options[];
 extern const cli_option cli_model_options[];
 extern const cli_option cli_device_options[];
@@ -99,15 +109,16 @@ enum { CLI_MAX_GROUPS = 8 };
 
 typedef struct cli_command {
     const char *name;
-    const char *arguments;       /* of the usage line: "MODEL [-p TEXT]" */
-    const char *summary;         /* one line */
-    const char *details;         /* more for `pumice CMD --help`; may be NULL */
+    const char *arguments; /* of the usage line: "MODEL [-p TEXT]" */
+    const char *summary;   /* one line */
+    const char *details;   /* more for `pumice CMD --help`; may be NULL */
     size_t min_models, max_models;
     const cli_option *groups[CLI_MAX_GROUPS]; /* besides cli_general_options; NULL-terminated */
     int (*run)(const cli_options *options);   /* returns the exit code */
 } cli_command;
 
-/* Fills *out_options (free it in any case) from argv. CLI_OK, or CLI_USAGE or CLI_FAILURE after one sentence. */
+/* Fills *out_options (free it in any case) from argv. CLI_OK, or CLI_USAGE or CLI_FAILURE after one
+ * sentence. */
 int cli_options_parse(const cli_command *command, int argc, char **argv, cli_options *out_options);
 void cli_options_free(cli_options *options);
 

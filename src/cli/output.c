@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Bytes in and out: whole files, files that appear complete or not at all, JSON, numbers for people, and text from
- * elsewhere (file names, drivers, models) made safe for a terminal. Decides no content. */
+ * Bytes in and out: whole files, files that appear complete or not at all, JSON, numbers for
+ * people, and text from elsewhere (file names, drivers, models) made safe for a terminal. Decides
+ * no content. */
 #include "common.h"
 
 #include <errno.h>
@@ -16,7 +17,8 @@ static size_t utf8_length(const unsigned char *s, size_t n)
 {
     static const struct {
         unsigned char first, last, second_min, second_max, length;
-    } rows[] = { /* table 3-7 of the Unicode standard */
+    } rows[] = {
+        /* table 3-7 of the Unicode standard */
         { 0x00, 0x7f, 0x00, 0x00, 1 }, { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
         { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
         { 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
@@ -24,7 +26,8 @@ static size_t utf8_length(const unsigned char *s, size_t n)
     for (size_t i = 0; n && i < CLI_COUNT(rows); i++) {
         size_t length = rows[i].length;
         if (s[0] < rows[i].first || s[0] > rows[i].last) continue;
-        if (n < length || (length > 1 && (s[1] < rows[i].second_min || s[1] > rows[i].second_max))) return 0;
+        if (n < length || (length > 1 && (s[1] < rows[i].second_min || s[1] > rows[i].second_max)))
+            return 0;
         for (size_t k = 2; k < length; k++) {
             if ((s[k] & 0xc0) != 0x80) return 0;
         }
@@ -64,10 +67,7 @@ json_t *cli_json_text_n(const char *text, size_t bytes)
     return plain;
 }
 
-json_t *cli_json_text(const char *text)
-{
-    return cli_json_text_n(text, strlen(text));
-}
+json_t *cli_json_text(const char *text) { return cli_json_text_n(text, strlen(text)); }
 
 json_t *cli_json_tokens(const int32_t *tokens, size_t count)
 {
@@ -189,7 +189,8 @@ int cli_output_open(const char *path, cli_output *out_output)
     }
     bool replaceable = stat(path, &info) != 0 || S_ISREG(info.st_mode);
     /* a pipe or /dev/null is written to, never replaced */
-    out_output->file = replaceable ? open_temporary(path, out_output->temporary, capacity) : fopen(path, "wb");
+    out_output->file =
+        replaceable ? open_temporary(path, out_output->temporary, capacity) : fopen(path, "wb");
     if (out_output->file) return CLI_OK;
     int code = cli_fail("'%s' cannot be written: %s", path, strerror(errno));
     cli_output_discard(out_output);

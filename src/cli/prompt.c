@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From -p, -f and --tokens to the tokens of a prompt. Decides which of them holds and when BOS is added: to text as
- * the model asks, never to ids; no prompt at all is BOS alone. */
+ * From -p, -f and --tokens to the tokens of a prompt. Decides which of them holds and when BOS is
+ * added: to text as the model asks, never to ids; no prompt at all is BOS alone. */
 #include "common.h"
 
 #include <stdlib.h>
@@ -9,13 +9,15 @@
 int cli_prompt_read(const cli_options *options, cli_prompt *out_prompt)
 {
     *out_prompt = (cli_prompt){ 0 };
-    int given = (options->prompt != NULL) + (options->prompt_file != NULL) + (options->tokens.count > 0);
+    int given =
+        (options->prompt != NULL) + (options->prompt_file != NULL) + (options->tokens.count > 0);
     if (given > 1) return cli_usage("give only one of -p, -f and --tokens");
     if (options->prompt_file) {
         int code = cli_read(options->prompt_file, &out_prompt->owned, &out_prompt->bytes);
         if (code != CLI_OK) return code;
         out_prompt->text = out_prompt->owned;
-        if (out_prompt->bytes && out_prompt->text[out_prompt->bytes - 1] == '\n') out_prompt->bytes--;
+        if (out_prompt->bytes && out_prompt->text[out_prompt->bytes - 1] == '\n')
+            out_prompt->bytes--;
     } else if (options->prompt) {
         out_prompt->text = options->prompt;
         out_prompt->bytes = strlen(options->prompt);
@@ -34,11 +36,12 @@ int cli_prompt_tokens(const cli_run *run, cli_prompt *prompt)
         prompt->text = prompt->owned;
         return code;
     }
-    int code = cli_tokenize(run, prompt->text ? prompt->text : "", prompt->bytes, PUMICE_TOKENIZE_ADD_SPECIAL,
-                            &prompt->tokens);
+    int code = cli_tokenize(run, prompt->text ? prompt->text : "", prompt->bytes,
+                            PUMICE_TOKENIZE_ADD_SPECIAL, &prompt->tokens);
     if (code != CLI_OK || prompt->tokens.count) return code;
     if (run->model_info.token_bos < 0) {
-        return cli_fail("the prompt is empty and this model has no BOS token: give a prompt with -p, -f or --tokens");
+        return cli_fail("the prompt is empty and this model has no BOS token: give a prompt with "
+                        "-p, -f or --tokens");
     }
     return cli_list_add(&prompt->tokens, run->model_info.token_bos) ? CLI_OK : cli_no_memory();
 }
