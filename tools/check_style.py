@@ -25,7 +25,8 @@ ONLY_IN = [
     (r"vkCmdPipelineBarrier", ["src/exec/record.c", "src/vk/memory.c", "tests/*"]),
     (r"\bbarrier\s*=[^=]", ["src/plan/plan_sync.c", "src/cli/*", "src/api/pass.c", "tests/*"]),
     (r"\b(abort|exit|_exit)\s*\(", ["src/cli/*", "tests/*", "examples/*", "tools/*", "bench/*"]),
-    (r"\b(printf|puts|putchar)\s*\(|\bstderr\b|\bstdout\b", ["src/cli/*", "tests/*", "examples/*", "tools/*", "bench/*"]),
+    (r"\b(printf|puts|putchar)\s*\(|\bstderr\b|\bstdout\b", ["src/cli/*", "tests/*", "examples/*", "tools/*",
+                                                               "bench/*"]),
     (r"\b(malloc|calloc|realloc|free)\s*\(", ["src/base/memory.c", "src/cli/*", "tests/*", "examples/*"]),
     (r"\bvulkan\b|\bvolk\.h\b", ["src/vk/*", "src/exec/*", "src/api/*", "tests/*", "include/*", "src/cli/*"]),
 ]

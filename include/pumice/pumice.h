@@ -8,17 +8,19 @@
  *   pumice_session  one timeline of work on a model: KV cache, sequences, logits, sampling
  *
  * Rules that hold for every function here:
- *   - Nothing aborts, exits, prints or reads environment variables, except where a params field says so.
+ *   - Nothing aborts, exits, prints or reads environment variables, except where a params field
+ * says so.
  *   - Every function that can fail returns pumice_status. On failure all `out_` arguments are zero
  *     and nothing is leaked. The text of a failure is one sentence: what is wrong and what to do.
- *   - Params structs: set `struct_size = sizeof(struct)`; a zero in any other field means "default".
- *     Fields are only ever appended. A NULL params pointer means "all defaults" where allowed.
+ *   - Params structs: set `struct_size = sizeof(struct)`; a zero in any other field means
+ * "default". Fields are only ever appended. A NULL params pointer means "all defaults" where
+ * allowed.
  *   - Strings are UTF-8, NUL-terminated unless a length is given, and are copied.
- *   - `*_destroy(&h)` takes the handle's address, accepts NULL and a pointer to NULL, and sets it to NULL.
- *     Destroy sessions before their model and models before their device; a parent that still has
- *     children lives on until the last child is gone.
- *   - Thread safety: device: any thread. Model: any thread after load. Session: one thread at a time,
- *     except pumice_session_cancel, which any thread may call at any time before destroy starts.
+ *   - `*_destroy(&h)` takes the handle's address, accepts NULL and a pointer to NULL, and sets it
+ * to NULL. Destroy sessions before their model and models before their device; a parent that still
+ * has children lives on until the last child is gone.
+ *   - Thread safety: device: any thread. Model: any thread after load. Session: one thread at a
+ * time, except pumice_session_cancel, which any thread may call at any time before destroy starts.
  *   - Sizes are in bytes where a name ends in _bytes, in tokens where it ends in _tokens.
  */
 #ifndef PUMICE_H
@@ -34,15 +36,15 @@ extern "C" {
 #endif
 
 #if defined(_WIN32) && defined(PUMICE_SHARED)
-#  ifdef PUMICE_BUILD
-#    define PUMICE_API __declspec(dllexport)
-#  else
-#    define PUMICE_API __declspec(dllimport)
-#  endif
-#elif defined(__GNUC__)
-#  define PUMICE_API __attribute__((visibility("default")))
+#ifdef PUMICE_BUILD
+#define PUMICE_API __declspec(dllexport)
 #else
-#  define PUMICE_API
+#define PUMICE_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define PUMICE_API __attribute__((visibility("default")))
+#else
+#define PUMICE_API
 #endif
 
 /* ---- status, errors, log ------------------------------------------------------------------- */
@@ -57,8 +59,8 @@ enum {
     PUMICE_ERROR_HOST_MEMORY = 5,   /* out of host memory */
     PUMICE_ERROR_DEVICE_MEMORY = 6, /* out of device memory, or over the budget */
     PUMICE_ERROR_NO_DEVICE = 7,     /* no Vulkan loader, driver or matching device */
-    PUMICE_ERROR_DEVICE_LOST = 8,   /* the driver reset the device: destroy it and create it again */
-    PUMICE_ERROR_CANCELLED = 9,     /* pumice_session_cancel or a callback asked to stop */
+    PUMICE_ERROR_DEVICE_LOST = 8, /* the driver reset the device: destroy it and create it again */
+    PUMICE_ERROR_CANCELLED = 9,   /* pumice_session_cancel or a callback asked to stop */
     PUMICE_ERROR_CONTEXT_FULL = 10, /* the sequence has reached the session's context length */
     PUMICE_ERROR_INTERNAL = 11      /* a bug in the library or the driver */
 };
@@ -78,7 +80,8 @@ typedef struct pumice_error {
 typedef int32_t pumice_log_level;
 enum { PUMICE_LOG_ERROR = 1, PUMICE_LOG_WARNING = 2, PUMICE_LOG_INFO = 3, PUMICE_LOG_DEBUG = 4 };
 
-/* Called on the thread that does the work; `text` is one line without a newline, valid during the call. */
+/* Called on the thread that does the work; `text` is one line without a newline, valid during the
+ * call. */
 typedef void (*pumice_log_fn)(void *user, pumice_log_level level, const char *text);
 
 /* Progress of a long call: `done` of `total` units. Return non-zero to cancel it. */
@@ -99,54 +102,62 @@ enum {
 
 typedef struct pumice_device_info {
     uint32_t struct_size;
-    uint32_t index;              /* position in the loader's list: a valid `select` string */
+    uint32_t index; /* position in the loader's list: a valid `select` string */
     pumice_device_kind kind;
     uint32_t vendor_id, device_id;
-    uint32_t api_version;        /* as Vulkan packs it */
+    uint32_t api_version; /* as Vulkan packs it */
     uint32_t subgroup_size;
-    uint32_t usable;             /* 1 if Pumice can run on it */
-    uint64_t heap_bytes;         /* all device-local heaps together */
-    uint64_t budget_bytes;       /* what is free now where the driver tells, else heap_bytes */
+    uint32_t usable;       /* 1 if Pumice can run on it */
+    uint64_t heap_bytes;   /* all device-local heaps together */
+    uint64_t budget_bytes; /* what is free now where the driver tells, else heap_bytes */
     uint64_t max_buffer_range_bytes;
     uint64_t max_allocation_bytes;
     char name[256];
-    char driver[256];            /* driver name and version text */
-    char family[32];             /* the row of Pumice's tuning tables, such as "amd-rdna3" */
-    char tiers[64];              /* usable feature tiers, such as "base sub" */
-    char uuid[33];               /* pipelineCacheUUID's sibling deviceUUID, 32 hex digits */
-    char why_not[128];           /* reason when usable is 0 */
+    char driver[256];  /* driver name and version text */
+    char family[32];   /* the row of Pumice's tuning tables, such as "amd-rdna3" */
+    char tiers[64];    /* usable feature tiers, such as "base sub" */
+    char uuid[33];     /* pipelineCacheUUID's sibling deviceUUID, 32 hex digits */
+    char why_not[128]; /* reason when usable is 0 */
 } pumice_device_info;
 
 typedef struct pumice_device_params {
     uint32_t struct_size;
-    /* Which device: NULL or "auto" = the best GPU, else the software device; "cpu" = the software device;
-     * a list index "0"; a UUID; or a part of the name, case-insensitive. */
+    /* Which device: NULL or "auto" = the best GPU, else the software device; "cpu" = the software
+     * device; a list index "0"; a UUID; or a part of the name, case-insensitive. */
     const char *select;
-    const char *disable;         /* capabilities to switch off, comma-separated: "sub,f16,dot8,coop,timeline" */
-    const char *cache_dir;       /* pipeline cache folder; NULL = $XDG_CACHE_HOME/pumice or ~/.cache/pumice */
-    uint32_t no_cache;           /* 1 = neither read nor write the pipeline cache */
-    uint32_t validation;         /* 1 = Khronos validation + synchronization validation; messages go to log as errors */
-    uint64_t memory_budget_bytes;/* upper bound on device memory for weights + KV + activations; 0 = what is there */
-    pumice_log_fn log;           /* NULL = silent */
+    const char
+        *disable; /* capabilities to switch off, comma-separated: "sub,f16,dot8,coop,timeline" */
+    const char
+        *cache_dir;    /* pipeline cache folder; NULL = $XDG_CACHE_HOME/pumice or ~/.cache/pumice */
+    uint32_t no_cache; /* 1 = neither read nor write the pipeline cache */
+    uint32_t validation; /* 1 = Khronos validation + synchronization validation; messages go to log
+                            as errors */
+    uint64_t memory_budget_bytes; /* upper bound on device memory for weights + KV + activations; 0
+                                     = what is there */
+    pumice_log_fn log;            /* NULL = silent */
     void *log_user;
-    /* A vkGetInstanceProcAddr to use instead of the system's loader (embedding, layers, tests); NULL = load it. */
+    /* A vkGetInstanceProcAddr to use instead of the system's loader (embedding, layers, tests);
+     * NULL = load it. */
     void *get_instance_proc_addr;
 } pumice_device_params;
 
-/* Lists the devices the loader sees, usable or not. Writes at most `capacity` infos and the total to
- * *out_count. infos may be NULL when capacity is 0. `params` (may be NULL) gives the loader and log. */
-PUMICE_API pumice_status pumice_device_list(const pumice_device_params *params, pumice_device_info *infos,
-                                            uint32_t capacity, uint32_t *out_count, pumice_error *err);
+/* Lists the devices the loader sees, usable or not. Writes at most `capacity` infos and the total
+ * to *out_count. infos may be NULL when capacity is 0. `params` (may be NULL) gives the loader and
+ * log. */
+PUMICE_API pumice_status pumice_device_list(const pumice_device_params *params,
+                                            pumice_device_info *infos, uint32_t capacity,
+                                            uint32_t *out_count, pumice_error *err);
 
 /* Opens a device. Blocks for the driver's start (milliseconds to seconds). */
-PUMICE_API pumice_status pumice_device_create(const pumice_device_params *params, pumice_device **out_device,
-                                              pumice_error *err);
+PUMICE_API pumice_status pumice_device_create(const pumice_device_params *params,
+                                              pumice_device **out_device, pumice_error *err);
 PUMICE_API void pumice_device_destroy(pumice_device **device);
 
 /* Facts of an opened device; info->struct_size must be set. */
 PUMICE_API pumice_status pumice_device_get_info(pumice_device *device, pumice_device_info *info);
 
-/* Number of validation messages so far (0 unless params.validation); destroying children may add some. */
+/* Number of validation messages so far (0 unless params.validation); destroying children may add
+ * some. */
 PUMICE_API uint64_t pumice_device_validation_count(pumice_device *device);
 
 /* ---- model --------------------------------------------------------------------------------- */
@@ -158,28 +169,28 @@ typedef struct pumice_model_params {
     const char *path;            /* a GGUF file */
     pumice_progress_fn progress; /* bytes uploaded of bytes in all */
     void *progress_user;
-    uint32_t vocab_only;         /* 1 = only metadata and tokenizer: no weights, `device` may be NULL */
+    uint32_t vocab_only; /* 1 = only metadata and tokenizer: no weights, `device` may be NULL */
 } pumice_model_params;
 
 typedef struct pumice_model_info {
     uint32_t struct_size;
     char architecture[32];
     char name[128];
-    char file_type[32];          /* such as "mostly Q8_0" */
+    char file_type[32]; /* such as "mostly Q8_0" */
     char license[64];
-    uint64_t parameters;         /* number of weights */
+    uint64_t parameters; /* number of weights */
     uint64_t file_bytes;
-    uint64_t weight_bytes;       /* on the device, 0 for vocab_only */
+    uint64_t weight_bytes; /* on the device, 0 for vocab_only */
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab;
-    uint32_t n_ctx_train;        /* the context the model was trained for, in tokens */
+    uint32_t n_ctx_train;                    /* the context the model was trained for, in tokens */
     int32_t token_bos, token_eos, token_unk; /* -1 = none */
-    uint32_t tied_head;          /* 1 = the head is the embedding table */
-    char tokenizer[32];          /* "llama" or "gpt2" */
-    char rope_scaling[16];       /* "none", "linear", "yarn", "llama3" */
+    uint32_t tied_head;                      /* 1 = the head is the embedding table */
+    char tokenizer[32];                      /* "llama" or "gpt2" */
+    char rope_scaling[16];                   /* "none", "linear", "yarn", "llama3" */
 } pumice_model_info;
 
-/* Loads a model. Blocks for the upload; progress may cancel it. The device must outlive nothing: it is
- * kept alive by the model. */
+/* Loads a model. Blocks for the upload; progress may cancel it. The device must outlive nothing: it
+ * is kept alive by the model. */
 PUMICE_API pumice_status pumice_model_load(pumice_device *device, const pumice_model_params *params,
                                            pumice_model **out_model, pumice_error *err);
 PUMICE_API void pumice_model_destroy(pumice_model **model);
@@ -191,14 +202,17 @@ enum {
     PUMICE_TOKENIZE_ADD_SPECIAL = 1,  /* add BOS/EOS as the model's metadata asks */
     PUMICE_TOKENIZE_PARSE_SPECIAL = 2 /* text such as "</s>" becomes the control token */
 };
-PUMICE_API pumice_status pumice_tokenize(const pumice_model *model, const char *text, size_t text_bytes,
-                                         uint32_t flags, int32_t *tokens, size_t capacity, size_t *out_count);
+PUMICE_API pumice_status pumice_tokenize(const pumice_model *model, const char *text,
+                                         size_t text_bytes, uint32_t flags, int32_t *tokens,
+                                         size_t capacity, size_t *out_count);
 
-/* Tokens to text, all at once: writes at most `capacity` bytes (no NUL) and the number needed to *out_bytes.
- * PUMICE_DETOKENIZE_SPECIAL also renders control tokens. Bytes that are not UTF-8 come out as they are. */
+/* Tokens to text, all at once: writes at most `capacity` bytes (no NUL) and the number needed to
+ * *out_bytes. PUMICE_DETOKENIZE_SPECIAL also renders control tokens. Bytes that are not UTF-8 come
+ * out as they are. */
 enum { PUMICE_DETOKENIZE_SPECIAL = 1 };
-PUMICE_API pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens, size_t count,
-                                           uint32_t flags, char *text, size_t capacity, size_t *out_bytes);
+PUMICE_API pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens,
+                                           size_t count, uint32_t flags, char *text,
+                                           size_t capacity, size_t *out_bytes);
 
 /* ---- session ------------------------------------------------------------------------------- */
 
@@ -209,32 +223,35 @@ enum { PUMICE_KV_DEFAULT = 0 /* f16 */, PUMICE_KV_F32 = 1, PUMICE_KV_F16 = 2 };
 
 typedef struct pumice_session_params {
     uint32_t struct_size;
-    uint32_t n_ctx_tokens;       /* per sequence; 0 = the model's own, at most 4096 */
-    uint32_t n_sequences;        /* 0 = 1 */
-    uint32_t n_batch_tokens;     /* largest number of tokens computed at once; 0 = 256 */
+    uint32_t n_ctx_tokens;   /* per sequence; 0 = the model's own, at most 4096 */
+    uint32_t n_sequences;    /* 0 = 1 */
+    uint32_t n_batch_tokens; /* largest number of tokens computed at once; 0 = 256 */
     pumice_kv_type kv_type_k, kv_type_v;
-    uint32_t no_fusion;          /* 1 = plan without fusions (tests) */
-    uint32_t max_submit_us;      /* predicted time per queue submit; 0 = the device's default */
-    uint32_t profile;            /* 1 = time every dispatch; see pumice_profile.h */
+    uint32_t no_fusion;     /* 1 = plan without fusions (tests) */
+    uint32_t max_submit_us; /* predicted time per queue submit; 0 = the device's default */
+    uint32_t profile;       /* 1 = time every dispatch; see pumice_profile.h */
 } pumice_session_params;
 
-/* Creates a session: KV cache, activation arena, step buffer. Fails with DEVICE_MEMORY when they do not fit. */
-PUMICE_API pumice_status pumice_session_create(pumice_model *model, const pumice_session_params *params,
+/* Creates a session: KV cache, activation arena, step buffer. Fails with DEVICE_MEMORY when they do
+ * not fit. */
+PUMICE_API pumice_status pumice_session_create(pumice_model *model,
+                                               const pumice_session_params *params,
                                                pumice_session **out_session, pumice_error *err);
 PUMICE_API void pumice_session_destroy(pumice_session **session);
 
 /* The text of the session's last failure; "" if none. Valid until the next call on the session. */
 PUMICE_API const char *pumice_session_error(const pumice_session *session);
 
-/* Makes the running call on this session return PUMICE_ERROR_CANCELLED as soon as the current submit ends.
- * The session stays usable: sequences hold the tokens evaluated so far. Any thread. */
+/* Makes the running call on this session return PUMICE_ERROR_CANCELLED as soon as the current
+ * submit ends. The session stays usable: sequences hold the tokens evaluated so far. Any thread. */
 PUMICE_API void pumice_session_cancel(pumice_session *session);
 
-/* Makes sequence `seq` consist of exactly `tokens`: keeps the KV cache of the common prefix with what it
- * holds, drops the rest and evaluates what is new, in chunks. Afterwards the logits of the last token are
- * available (pumice_session_logits) and pumice_session_next continues from it. count must be > 0. */
-PUMICE_API pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const int32_t *tokens,
-                                             size_t count);
+/* Makes sequence `seq` consist of exactly `tokens`: keeps the KV cache of the common prefix with
+ * what it holds, drops the rest and evaluates what is new, in chunks. Afterwards the logits of the
+ * last token are available (pumice_session_logits) and pumice_session_next continues from it. count
+ * must be > 0. */
+PUMICE_API pumice_status pumice_session_sync(pumice_session *session, uint32_t seq,
+                                             const int32_t *tokens, size_t count);
 
 /* Number of tokens whose KV is cached in `seq`. */
 PUMICE_API uint32_t pumice_session_length(const pumice_session *session, uint32_t seq);
@@ -243,62 +260,69 @@ PUMICE_API uint32_t pumice_session_length(const pumice_session *session, uint32_
 PUMICE_API pumice_status pumice_session_clear(pumice_session *session, uint32_t seq);
 
 /* Copies the logits [n_vocab] float32 after the last token of `seq`. */
-PUMICE_API pumice_status pumice_session_logits(pumice_session *session, uint32_t seq, float *out_logits);
+PUMICE_API pumice_status pumice_session_logits(pumice_session *session, uint32_t seq,
+                                               float *out_logits);
 
-/* Evaluates `tokens` on an empty sequence and hands the logits of every position to `row`, in order:
- * float32 [n_vocab], valid during the call. A non-zero return of `row` cancels. */
+/* Evaluates `tokens` on an empty sequence and hands the logits of every position to `row`, in
+ * order: float32 [n_vocab], valid during the call. A non-zero return of `row` cancels. */
 typedef int (*pumice_logits_fn)(void *user, size_t position, const float *logits, uint32_t n_vocab);
-PUMICE_API pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq, const int32_t *tokens,
-                                                    size_t count, pumice_logits_fn row, void *user);
+PUMICE_API pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
+                                                    const int32_t *tokens, size_t count,
+                                                    pumice_logits_fn row, void *user);
 
-/* How the next token is chosen. All-zero = greedy (temperature 0). The chain is: top_k, top_p, min_p on the
- * probabilities at temperature 1, then temperature, then one draw from a counter-based generator
- * (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): the same seed on the
- * same device gives the same tokens. */
+/* How the next token is chosen. All-zero = greedy (temperature 0). The chain is: top_k, top_p,
+ * min_p on the probabilities at temperature 1, then temperature, then one draw from a counter-based
+ * generator (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011):
+ * the same seed on the same device gives the same tokens. */
 typedef struct pumice_sampling {
     uint32_t struct_size;
-    float temperature;           /* <= 0: greedy */
-    uint32_t top_k;              /* 0 = off */
-    float top_p;                 /* 0 or >= 1: off */
-    float min_p;                 /* 0 = off */
+    float temperature; /* <= 0: greedy */
+    uint32_t top_k;    /* 0 = off */
+    float top_p;       /* 0 or >= 1: off */
+    float min_p;       /* 0 = off */
     uint64_t seed;
 } pumice_sampling;
 
-/* Chooses the next token of every given sequence from its last logits, appends it and evaluates it, all
- * sequences in one pass. out_tokens[i] belongs to seqs[i]. */
-PUMICE_API pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs, uint32_t count,
-                                             const pumice_sampling *sampling, int32_t *out_tokens);
+/* Chooses the next token of every given sequence from its last logits, appends it and evaluates it,
+ * all sequences in one pass. out_tokens[i] belongs to seqs[i]. */
+PUMICE_API pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
+                                             uint32_t count, const pumice_sampling *sampling,
+                                             int32_t *out_tokens);
 
-/* Generates up to max_tokens tokens on one sequence; several may be in flight on the device. `token` is
- * called for each in order with its text (UTF-8, never half a sequence; may be empty); return non-zero to
- * stop. Ends at EOS unless ignore_eos. *out_count receives the number of tokens given to the callback. */
+/* Generates up to max_tokens tokens on one sequence; several may be in flight on the device.
+ * `token` is called for each in order with its text (UTF-8, never half a sequence; may be empty);
+ * return non-zero to stop. Ends at EOS unless ignore_eos. *out_count receives the number of tokens
+ * given to the callback. */
 typedef struct pumice_generate_params {
     uint32_t struct_size;
-    uint32_t max_tokens;         /* 0 = up to the context's end */
+    uint32_t max_tokens; /* 0 = up to the context's end */
     uint32_t ignore_eos;
     pumice_sampling sampling;
     int (*token)(void *user, int32_t token, const char *text, size_t text_bytes);
     void *user;
 } pumice_generate_params;
 PUMICE_API pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
-                                                 const pumice_generate_params *params, uint32_t *out_count);
+                                                 const pumice_generate_params *params,
+                                                 uint32_t *out_count);
 
 /* Times of the session so far, in nanoseconds of the host's monotonic clock. */
 typedef struct pumice_timings {
     uint32_t struct_size;
     uint32_t n_prompt_tokens, n_decode_tokens;
     uint64_t prompt_ns, decode_ns;
-    uint64_t plan_ns, pipeline_ns;   /* planning + recording; pipeline creation */
-    uint64_t submit_cpu_ns;          /* host time spent in decode outside waiting, all tokens */
+    uint64_t plan_ns, pipeline_ns; /* planning + recording; pipeline creation */
+    uint64_t submit_cpu_ns;        /* host time spent in decode outside waiting, all tokens */
 } pumice_timings;
-PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session, pumice_timings *out_timings);
+PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
+                                                    pumice_timings *out_timings);
 
 /* Bytes of device memory: weights belong to the model, the rest to the session. */
 typedef struct pumice_memory {
     uint32_t struct_size;
     uint64_t weights_bytes, kv_bytes, activation_bytes, step_bytes;
 } pumice_memory;
-PUMICE_API pumice_status pumice_session_get_memory(const pumice_session *session, pumice_memory *out_memory);
+PUMICE_API pumice_status pumice_session_get_memory(const pumice_session *session,
+                                                   pumice_memory *out_memory);
 
 #ifdef __cplusplus
 }

@@ -19,42 +19,45 @@ enum { PUMICE_PLAN_TEXT = 0, PUMICE_PLAN_JSON = 1 };
 
 typedef struct pumice_plan_params {
     uint32_t struct_size;
-    const char *path;            /* a GGUF file; its weights are not loaded */
-    const char *profile;         /* a built-in device profile ("navi31"); NULL = use `device` */
-    pumice_device *device;       /* plan for this device; NULL with profile */
-    uint32_t n_rows;             /* tokens per pass: 1 = decode; 0 = 1 */
-    uint32_t n_ctx_tokens;       /* 0 = as in pumice_session_params */
+    const char *path;      /* a GGUF file; its weights are not loaded */
+    const char *profile;   /* a built-in device profile ("navi31"); NULL = use `device` */
+    pumice_device *device; /* plan for this device; NULL with profile */
+    uint32_t n_rows;       /* tokens per pass: 1 = decode; 0 = 1 */
+    uint32_t n_ctx_tokens; /* 0 = as in pumice_session_params */
     uint32_t n_sequences;
     pumice_kv_type kv_type_k, kv_type_v;
     uint32_t no_fusion;
-    uint32_t check;              /* 1 = also prove the plan with the second algorithm */
+    uint32_t check; /* 1 = also prove the plan with the second algorithm */
     pumice_plan_format format;
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */
-PUMICE_API pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text, void *user,
-                                     pumice_error *err);
+PUMICE_API pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text,
+                                     void *user, pumice_error *err);
 
 /* Name of the i-th built-in device profile, NULL past the end. */
 PUMICE_API const char *pumice_profile_name(size_t index);
 
-/* One dispatch of one pass of a session created with params.profile = 1. Strings are valid during the call. */
+/* One dispatch of one pass of a session created with params.profile = 1. Strings are valid during
+ * the call. */
 typedef struct pumice_dispatch {
     uint32_t struct_size;
-    const char *kernel;          /* "matvec_q8_0_sub" */
-    const char *label;           /* "blk.3 matmul ffn_down" */
-    int32_t layer;               /* -1 outside the layers */
-    uint32_t barrier;            /* 1 = waited for what came before */
-    uint32_t n_rows;             /* rows of the pass: 1 = decode */
-    uint64_t pass;               /* number of the pass in the session */
-    uint64_t begin_ns;           /* device clock, relative to the pass's first timestamp */
+    const char *kernel; /* "matvec_q8_0_sub" */
+    const char *label;  /* "blk.3 matmul ffn_down" */
+    int32_t layer;      /* -1 outside the layers */
+    uint32_t barrier;   /* 1 = waited for what came before */
+    uint32_t n_rows;    /* rows of the pass: 1 = decode */
+    uint64_t pass;      /* number of the pass in the session */
+    uint64_t begin_ns;  /* device clock, relative to the pass's first timestamp */
     uint64_t duration_ns;
-    uint64_t bytes, flops;       /* compulsory traffic and arithmetic, from the plan */
+    uint64_t bytes, flops; /* compulsory traffic and arithmetic, from the plan */
 } pumice_dispatch;
 typedef void (*pumice_dispatch_fn)(void *user, const pumice_dispatch *dispatch);
 
-/* Sets who is told of every dispatch after each pass. The session must have been created with profile = 1. */
-PUMICE_API pumice_status pumice_session_set_profile(pumice_session *session, pumice_dispatch_fn fn, void *user);
+/* Sets who is told of every dispatch after each pass. The session must have been created with
+ * profile = 1. */
+PUMICE_API pumice_status pumice_session_set_profile(pumice_session *session, pumice_dispatch_fn fn,
+                                                    void *user);
 
 #ifdef __cplusplus
 }

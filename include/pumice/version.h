@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The version of the library. meson.build reads the numbers from here, so this is their only place. */
+ * The version of the library. meson.build reads the numbers from here, so this is their only place.
+ */
 #ifndef PUMICE_VERSION_H
 #define PUMICE_VERSION_H
 

@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the API files share: params structs, status names, sizes of sessions. No decisions beyond defaults. */
+ * What the API files share: params structs, status names, sizes of sessions. No decisions beyond
+ * defaults. */
 #include "api.h"
 
 #include <string.h>
 
 static const char *const status_names[] = {
-    "ok", "invalid argument", "file error", "damaged file", "not supported", "out of host memory",
-    "out of device memory", "no usable device", "device lost", "cancelled", "context full", "internal error",
+    "ok",
+    "invalid argument",
+    "file error",
+    "damaged file",
+    "not supported",
+    "out of host memory",
+    "out of device memory",
+    "no usable device",
+    "device lost",
+    "cancelled",
+    "context full",
+    "internal error",
 };
 
 const char *pumice_status_name(pumice_status status)
 {
-    return status >= 0 && (size_t)status < PUM_COUNT(status_names) ? status_names[status] : "unknown status";
+    return status >= 0 && (size_t)status < PUM_COUNT(status_names) ? status_names[status]
+                                                                   : "unknown status";
 }
 
 #define TEXT_(x) #x
@@ -22,10 +34,12 @@ const char *pumice_version(void)
     return TEXT(PUMICE_VERSION_MAJOR) "." TEXT(PUMICE_VERSION_MINOR) "." TEXT(PUMICE_VERSION_PATCH);
 }
 
-pumice_status pum_params_check(uint32_t struct_size, size_t least, const char *what, pumice_error *err)
+pumice_status pum_params_check(uint32_t struct_size, size_t least, const char *what,
+                               pumice_error *err)
 {
     if (struct_size >= least && struct_size <= 65536) return PUMICE_OK;
-    return pum_fail(err, PUMICE_ERROR_INVALID, "%s.struct_size is %u: set it to sizeof(%s)", what, struct_size, what);
+    return pum_fail(err, PUMICE_ERROR_INVALID, "%s.struct_size is %u: set it to sizeof(%s)", what,
+                    struct_size, what);
 }
 
 void pum_params_copy(void *out, size_t out_bytes, const void *params)
@@ -41,9 +55,14 @@ bool pum_kv_dtype(pumice_kv_type type, pum_dtype *out)
 {
     switch (type) {
     case PUMICE_KV_DEFAULT:
-    case PUMICE_KV_F16: *out = PUM_DTYPE_F16; return true;
-    case PUMICE_KV_F32: *out = PUM_DTYPE_F32; return true;
-    default: return false;
+    case PUMICE_KV_F16:
+        *out = PUM_DTYPE_F16;
+        return true;
+    case PUMICE_KV_F32:
+        *out = PUM_DTYPE_F32;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -57,14 +76,19 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
     uint32_t train = def->hp.n_ctx_train;
     z.n_ctx = params->n_ctx_tokens ? params->n_ctx_tokens : PUM_MIN(train, (uint32_t)DEFAULT_CTX);
     z.n_sequences = params->n_sequences ? params->n_sequences : 1;
-    z.n_batch = PUM_MIN(params->n_batch_tokens ? params->n_batch_tokens : (uint32_t)DEFAULT_BATCH, z.n_ctx);
+    z.n_batch =
+        PUM_MIN(params->n_batch_tokens ? params->n_batch_tokens : (uint32_t)DEFAULT_BATCH, z.n_ctx);
     if (z.n_ctx > train) {
-        return pum_fail(err, PUMICE_ERROR_INVALID, "a context of %u tokens is more than the %u this model was trained "
-                        "for: ask for fewer", z.n_ctx, train);
+        return pum_fail(err, PUMICE_ERROR_INVALID,
+                        "a context of %u tokens is more than the %u this model was trained "
+                        "for: ask for fewer",
+                        z.n_ctx, train);
     }
     if (z.n_sequences > MAX_SEQUENCES || z.n_batch > MAX_BATCH) {
-        return pum_fail(err, PUMICE_ERROR_INVALID, "at most %d sequences and a batch of %d tokens are possible, not %u "
-                        "and %u", MAX_SEQUENCES, MAX_BATCH, z.n_sequences, z.n_batch);
+        return pum_fail(err, PUMICE_ERROR_INVALID,
+                        "at most %d sequences and a batch of %d tokens are possible, not %u "
+                        "and %u",
+                        MAX_SEQUENCES, MAX_BATCH, z.n_sequences, z.n_batch);
     }
     if (!pum_kv_dtype(params->kv_type_k, &z.kv_k) || !pum_kv_dtype(params->kv_type_v, &z.kv_v)) {
         return pum_fail(err, PUMICE_ERROR_INVALID, "unknown KV cache type: use f16 or f32");
@@ -79,7 +103,8 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
     return PUMICE_OK;
 }
 
-pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, pum_placement *out, pumice_error *err)
+pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, pum_placement *out,
+                                pumice_error *err)
 {
     *out = (pum_placement){ 0 };
     pum_tensor_size *sizes = pum_alloc_array(def->weights.count + 1, sizeof *sizes);
@@ -93,8 +118,8 @@ pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, 
     return status;
 }
 
-pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_dtype k, pum_dtype v, uint64_t pages,
-                           pum_placement *out, pumice_error *err)
+pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_dtype k, pum_dtype v,
+                           uint64_t pages, pum_placement *out, pumice_error *err)
 {
     *out = (pum_placement){ 0 };
     const pum_hparams *hp = &def->hp;
@@ -103,8 +128,9 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
     if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the KV cache");
     for (size_t i = 0; i < count; i++) {
         uint64_t element = pum_dtype_get(i % 2 ? v : k)->block_bytes;
-        sizes[i] = (pum_tensor_size){ i % 2 ? "V cache" : "K cache", pages * KV_PAGE * hp->n_kv_heads,
-                                      hp->head_dim * element, false };
+        sizes[i] =
+            (pum_tensor_size){ i % 2 ? "V cache" : "K cache", pages * KV_PAGE * hp->n_kv_heads,
+                               hp->head_dim * element, false };
     }
     pumice_status status = pum_placement_make(sizes, count, caps, out, err);
     pum_free(sizes);

@@ -11,11 +11,18 @@ static void fill_info(const pum_caps *caps, uint32_t index, const char *uuid, co
                       pumice_device_info *info)
 {
     uint32_t size = info->struct_size;
-    pumice_device_info full = { .struct_size = size, .index = index, .kind = caps->kind,
-        .vendor_id = caps->vendor_id, .device_id = caps->device_id, .api_version = caps->api_version,
-        .subgroup_size = caps->subgroup_size, .usable = why_not[0] == '\0', .heap_bytes = caps->local_heap_bytes,
-        .budget_bytes = caps->local_budget_bytes, .max_buffer_range_bytes = caps->max_buffer_range_bytes,
-        .max_allocation_bytes = caps->max_allocation_bytes };
+    pumice_device_info full = { .struct_size = size,
+                                .index = index,
+                                .kind = caps->kind,
+                                .vendor_id = caps->vendor_id,
+                                .device_id = caps->device_id,
+                                .api_version = caps->api_version,
+                                .subgroup_size = caps->subgroup_size,
+                                .usable = why_not[0] == '\0',
+                                .heap_bytes = caps->local_heap_bytes,
+                                .budget_bytes = caps->local_budget_bytes,
+                                .max_buffer_range_bytes = caps->max_buffer_range_bytes,
+                                .max_allocation_bytes = caps->max_allocation_bytes };
     snprintf(full.name, sizeof full.name, "%s", caps->name);
     snprintf(full.driver, sizeof full.driver, "%s", caps->driver_name);
     snprintf(full.family, sizeof full.family, "%s", pum_family_name(caps->family));
@@ -31,10 +38,13 @@ static pumice_status vk_params(const pumice_device_params *params, char *cache, 
 {
     pumice_device_params p;
     *out = (pum_vk_params){ 0 };
-    if (params) PUM_TRY(pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_device_params", err));
+    if (params)
+        PUM_TRY(
+            pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_device_params", err));
     pum_params_copy(&p, sizeof p, params);
     out->select = p.select;
-    if (p.disable && !pum_caps_bits_from_names(p.disable, &out->disable_bits, err)) return PUMICE_ERROR_INVALID;
+    if (p.disable && !pum_caps_bits_from_names(p.disable, &out->disable_bits, err))
+        return PUMICE_ERROR_INVALID;
     out->validation = p.validation;
     out->memory_budget_bytes = p.memory_budget_bytes;
     out->log = (pum_log){ p.log, p.log_user };
@@ -51,21 +61,24 @@ typedef struct list_target {
     uint32_t capacity, count;
 } list_target;
 
-static void visit(void *user, uint32_t index, const pum_caps *caps, const char *uuid, const char *why_not)
+static void visit(void *user, uint32_t index, const pum_caps *caps, const char *uuid,
+                  const char *why_not)
 {
     list_target *t = user;
     if (t->count < t->capacity) fill_info(caps, index, uuid, why_not, &t->infos[t->count]);
     t->count++;
 }
 
-pumice_status pumice_device_list(const pumice_device_params *params, pumice_device_info *infos, uint32_t capacity,
-                                 uint32_t *out_count, pumice_error *err)
+pumice_status pumice_device_list(const pumice_device_params *params, pumice_device_info *infos,
+                                 uint32_t capacity, uint32_t *out_count, pumice_error *err)
 {
     pum_error_clear(err);
-    if (!out_count || (capacity && !infos)) return pum_fail(err, PUMICE_ERROR_INVALID, "out_count and infos must be given");
+    if (!out_count || (capacity && !infos))
+        return pum_fail(err, PUMICE_ERROR_INVALID, "out_count and infos must be given");
     *out_count = 0;
     if (capacity && infos[0].struct_size != sizeof *infos) {
-        return pum_fail(err, PUMICE_ERROR_INVALID, "set infos[i].struct_size to sizeof(pumice_device_info)");
+        return pum_fail(err, PUMICE_ERROR_INVALID,
+                        "set infos[i].struct_size to sizeof(pumice_device_info)");
     }
     for (uint32_t i = 1; i < capacity; i++) infos[i].struct_size = infos[0].struct_size;
     pum_vk_params p;
@@ -77,7 +90,8 @@ pumice_status pumice_device_list(const pumice_device_params *params, pumice_devi
     return PUMICE_OK;
 }
 
-pumice_status pumice_device_create(const pumice_device_params *params, pumice_device **out_device, pumice_error *err)
+pumice_status pumice_device_create(const pumice_device_params *params, pumice_device **out_device,
+                                   pumice_error *err)
 {
     pum_error_clear(err);
     if (!out_device) return pum_fail(err, PUMICE_ERROR_INVALID, "out_device must be given");
@@ -98,10 +112,7 @@ pumice_status pumice_device_create(const pumice_device_params *params, pumice_de
     return PUMICE_OK;
 }
 
-void pum_device_keep(pumice_device *device)
-{
-    atomic_fetch_add(&device->references, 1);
-}
+void pum_device_keep(pumice_device *device) { atomic_fetch_add(&device->references, 1); }
 
 void pumice_device_destroy(pumice_device **device)
 {
@@ -118,8 +129,8 @@ pumice_status pumice_device_get_info(pumice_device *device, pumice_device_info *
     if (!device || !info || info->struct_size < sizeof(uint32_t) || info->struct_size > 65536) {
         return PUMICE_ERROR_INVALID;
     }
-    fill_info(pum_vk_device_caps(device->vk), pum_vk_device_index(device->vk), pum_vk_device_uuid(device->vk), "",
-              info);
+    fill_info(pum_vk_device_caps(device->vk), pum_vk_device_index(device->vk),
+              pum_vk_device_uuid(device->vk), "", info);
     return PUMICE_OK;
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer calls. */
+ * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer
+ * calls. */
 #include "api.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static pumice_status upload_piece(pumice_model *m, const pum_piece *piece, const pumice_model_params *p,
-                                  uint64_t *done, pumice_error *err)
+static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
+                                  const pumice_model_params *p, uint64_t *done, pumice_error *err)
 {
     const uint64_t slice = 8ull << 20; /* between two calls of progress */
     const pum_weight *w = &m->def.weights.data[piece->tensor];
@@ -14,8 +15,8 @@ static pumice_status upload_piece(pumice_model *m, const pum_piece *piece, const
     uint64_t bytes = piece->row_count * w->row_bytes; /* the piece itself may be padded */
     for (uint64_t at = 0; at < bytes; at += slice) {
         uint64_t n = PUM_MIN(slice, bytes - at);
-        PUM_TRY(pum_vk_buffer_write(m->device->vk, &m->buffers[piece->buffer], piece->offset_bytes + at, src + at, n,
-                                    err));
+        PUM_TRY(pum_vk_buffer_write(m->device->vk, &m->buffers[piece->buffer],
+                                    piece->offset_bytes + at, src + at, n, err));
         *done += n;
         if (p->progress && p->progress(p->progress_user, *done, m->placement.total_bytes)) {
             return pum_fail(err, PUMICE_ERROR_CANCELLED, "loading was cancelled");
@@ -30,8 +31,9 @@ static pumice_status upload(pumice_model *m, const pumice_model_params *p, pumic
     m->buffers = pum_alloc_array(n, sizeof *m->buffers);
     if (!m->buffers) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
     for (size_t i = 0; i < n; i++) {
-        PUM_TRY(pum_vk_buffer_create(m->device->vk, PUM_VK_DEVICE, m->placement.buffer_bytes.data[i], "weights",
-                                     &m->buffers[i], err));
+        PUM_TRY(pum_vk_buffer_create(m->device->vk, PUM_VK_DEVICE,
+                                     m->placement.buffer_bytes.data[i], "weights", &m->buffers[i],
+                                     err));
     }
     uint64_t done = 0;
     for (size_t i = 0; i < m->placement.pieces.count; i++) {
@@ -56,8 +58,8 @@ static void destroy(pumice_model *m)
     pum_free(m);
 }
 
-pumice_status pumice_model_load(pumice_device *device, const pumice_model_params *params, pumice_model **out_model,
-                                pumice_error *err)
+pumice_status pumice_model_load(pumice_device *device, const pumice_model_params *params,
+                                pumice_model **out_model, pumice_error *err)
 {
     pum_error_clear(err);
     if (!out_model) return pum_fail(err, PUMICE_ERROR_INVALID, "out_model must be given");
@@ -67,7 +69,8 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     pumice_model_params p;
     pum_params_copy(&p, sizeof p, params);
     if (!p.path) return pum_fail(err, PUMICE_ERROR_INVALID, "params.path must name a model file");
-    if (!device && !p.vocab_only) return pum_fail(err, PUMICE_ERROR_INVALID, "a device must be given");
+    if (!device && !p.vocab_only)
+        return pum_fail(err, PUMICE_ERROR_INVALID, "a device must be given");
     pumice_model *m = pum_alloc(sizeof *m);
     if (!m) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
     pumice_status status;
@@ -78,8 +81,9 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         m->device = device;
     }
     PUM_GOTO(pum_gguf_open(p.path, &m->gguf, err));
-    if (!p.vocab_only) PUM_GOTO(pum_model_def_load(m->gguf, &m->def, err)); /* before the tokenizer: names the
-                                                                               architecture if it is unknown */
+    if (!p.vocab_only)
+        PUM_GOTO(pum_model_def_load(m->gguf, &m->def, err)); /* before the tokenizer: names the
+                                                                architecture if it is unknown */
     PUM_GOTO(pum_tokenizer_create(m->gguf, &m->tokenizer, err));
     if (!p.vocab_only) {
         PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
@@ -92,10 +96,7 @@ fail:
     return status;
 }
 
-void pum_model_keep(pumice_model *model)
-{
-    atomic_fetch_add(&model->references, 1);
-}
+void pum_model_keep(pumice_model *model) { atomic_fetch_add(&model->references, 1); }
 
 void pumice_model_destroy(pumice_model **model)
 {
@@ -108,18 +109,24 @@ void pumice_model_destroy(pumice_model **model)
 static const char *rope_name(const pum_hparams *hp)
 {
     switch (hp->rope.kind) {
-    case PUM_ROPE_LINEAR: return "linear";
-    case PUM_ROPE_YARN: return "yarn";
-    case PUM_ROPE_LLAMA3: return "llama3";
-    case PUM_ROPE_NTK: return "ntk";
-    default: return "none";
+    case PUM_ROPE_LINEAR:
+        return "linear";
+    case PUM_ROPE_YARN:
+        return "yarn";
+    case PUM_ROPE_LLAMA3:
+        return "llama3";
+    case PUM_ROPE_NTK:
+        return "ntk";
+    default:
+        return "none";
     }
 }
 
 static void copy_text(const pum_gguf *gguf, const char *key, char *out, size_t capacity)
 {
     pum_str s;
-    if (pum_gguf_str(gguf, key, &s)) snprintf(out, capacity, "%.*s", (int)PUM_MIN(s.count, capacity), s.data);
+    if (pum_gguf_str(gguf, key, &s))
+        snprintf(out, capacity, "%.*s", (int)PUM_MIN(s.count, capacity), s.data);
 }
 
 pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info *info)
@@ -129,13 +136,22 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     }
     const pum_hparams *hp = &model->def.hp;
     uint32_t size = info->struct_size;
-    pumice_model_info full = { .struct_size = size, .file_bytes = pum_gguf_size_bytes(model->gguf),
-        .parameters = model->def.parameters, .weight_bytes = model->placement.total_bytes,
-        .n_layers = hp->n_layers, .n_embd = hp->n_embd, .n_heads = hp->n_heads, .n_kv_heads = hp->n_kv_heads,
-        .head_dim = hp->head_dim, .n_ff = hp->n_ff, .n_vocab = pum_tokenizer_count(model->tokenizer),
-        .n_ctx_train = hp->n_ctx_train, .token_bos = pum_tokenizer_bos(model->tokenizer),
-        .token_eos = pum_tokenizer_eos(model->tokenizer), .token_unk = pum_tokenizer_unk(model->tokenizer),
-        .tied_head = hp->tied_head };
+    pumice_model_info full = { .struct_size = size,
+                               .file_bytes = pum_gguf_size_bytes(model->gguf),
+                               .parameters = model->def.parameters,
+                               .weight_bytes = model->placement.total_bytes,
+                               .n_layers = hp->n_layers,
+                               .n_embd = hp->n_embd,
+                               .n_heads = hp->n_heads,
+                               .n_kv_heads = hp->n_kv_heads,
+                               .head_dim = hp->head_dim,
+                               .n_ff = hp->n_ff,
+                               .n_vocab = pum_tokenizer_count(model->tokenizer),
+                               .n_ctx_train = hp->n_ctx_train,
+                               .token_bos = pum_tokenizer_bos(model->tokenizer),
+                               .token_eos = pum_tokenizer_eos(model->tokenizer),
+                               .token_unk = pum_tokenizer_unk(model->tokenizer),
+                               .tied_head = hp->tied_head };
     copy_text(model->gguf, "general.architecture", full.architecture, sizeof full.architecture);
     copy_text(model->gguf, "general.name", full.name, sizeof full.name);
     copy_text(model->gguf, "general.license", full.license, sizeof full.license);
@@ -146,25 +162,29 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     return PUMICE_OK;
 }
 
-pumice_status pumice_tokenize(const pumice_model *model, const char *text, size_t text_bytes, uint32_t flags,
-                              int32_t *tokens, size_t capacity, size_t *out_count)
+pumice_status pumice_tokenize(const pumice_model *model, const char *text, size_t text_bytes,
+                              uint32_t flags, int32_t *tokens, size_t capacity, size_t *out_count)
 {
-    if (!model || !out_count || (text_bytes && !text) || (capacity && !tokens)) return PUMICE_ERROR_INVALID;
+    if (!model || !out_count || (text_bytes && !text) || (capacity && !tokens))
+        return PUMICE_ERROR_INVALID;
     *out_count = 0;
     pum_tokens ids = { 0 };
-    pumice_status status = pum_tokenizer_encode(model->tokenizer, text ? text : "", text_bytes, flags, &ids, NULL);
+    pumice_status status =
+        pum_tokenizer_encode(model->tokenizer, text ? text : "", text_bytes, flags, &ids, NULL);
     if (status == PUMICE_OK) {
         *out_count = ids.count;
-        if (ids.count && capacity) memcpy(tokens, ids.data, PUM_MIN(ids.count, capacity) * sizeof *tokens);
+        if (ids.count && capacity)
+            memcpy(tokens, ids.data, PUM_MIN(ids.count, capacity) * sizeof *tokens);
     }
     pum_array_free(&ids);
     return status;
 }
 
-pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens, size_t count, uint32_t flags,
-                                char *text, size_t capacity, size_t *out_bytes)
+pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens, size_t count,
+                                uint32_t flags, char *text, size_t capacity, size_t *out_bytes)
 {
-    if (!model || !out_bytes || (count && !tokens) || (capacity && !text)) return PUMICE_ERROR_INVALID;
+    if (!model || !out_bytes || (count && !tokens) || (capacity && !text))
+        return PUMICE_ERROR_INVALID;
     *out_bytes = 0;
     pum_text out = { 0 };
     pumice_status status = pum_tokenizer_decode_all(model->tokenizer, tokens, count,

@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Passes: a pass is planned and recorded when first needed and replayed afterwards. Decides only what is kept: the
- * most recently used few, decode above all, since prompts come in every length. */
+ * Passes: a pass is planned and recorded when first needed and replayed afterwards. Decides only
+ * what is kept: the most recently used few, decode above all, since prompts come in every length.
+ */
 #include "session.h"
 
 #include <stdio.h>
 #include <string.h>
 
-pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size, const pum_caps *caps,
-                            const pum_tuning *tuning, const pum_placement *weights, const pum_placement *kv,
-                            const pum_plan_options *options, const pum_pass_key *key, pum_plan *out_plan,
-                            pumice_error *err)
+pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size,
+                            const pum_caps *caps, const pum_tuning *tuning,
+                            const pum_placement *weights, const pum_placement *kv,
+                            const pum_plan_options *options, const pum_pass_key *key,
+                            pum_plan *out_plan, pumice_error *err)
 {
     pum_graph graph = { 0 };
-    pum_build build = { .rows = key->rows, .n_slots = key->n_slots, .one_sequence = key->one_sequence,
-                        .head = key->head, .sampler = key->sampler, .kv_type_k = size->kv_k,
-                        .kv_type_v = size->kv_v, .kv_cells = size->pages * KV_PAGE, .step = size->step,
+    pum_build build = { .rows = key->rows,
+                        .n_slots = key->n_slots,
+                        .one_sequence = key->one_sequence,
+                        .head = key->head,
+                        .sampler = key->sampler,
+                        .kv_type_k = size->kv_k,
+                        .kv_type_v = size->kv_v,
+                        .kv_cells = size->pages * KV_PAGE,
+                        .step = size->step,
                         .logits_rows = size->logits_rows };
     *out_plan = (pum_plan){ 0 };
     pumice_status status = pum_model_build(def, &build, &graph, err);
@@ -28,16 +36,20 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
 static pumice_status plan(pumice_session *s, const pum_pass_key *key, pum_plan *out_plan)
 {
     const pumice_model *m = s->model;
-    return pum_pass_plan(&m->def, &s->size, pum_vk_device_caps(s->vk), &m->device->tuning, &m->placement,
-                         &s->kv_place, &s->plan_options, key, out_plan, &s->err);
+    return pum_pass_plan(&m->def, &s->size, pum_vk_device_caps(s->vk), &m->device->tuning,
+                         &m->placement, &s->kv_place, &s->plan_options, key, out_plan, &s->err);
 }
 
 pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes)
 {
     const pum_pass_key largest[] = {
         { .rows = s->size.n_batch, .n_slots = 1, .one_sequence = true, .head = PUM_HEAD_SLOTS },
-        { .rows = PUM_MIN(s->size.n_batch, s->size.logits_rows), .one_sequence = true, .head = PUM_HEAD_ALL },
-        { .rows = s->size.n_sequences, .n_slots = s->size.n_sequences, .head = PUM_HEAD_SLOTS,
+        { .rows = PUM_MIN(s->size.n_batch, s->size.logits_rows),
+          .one_sequence = true,
+          .head = PUM_HEAD_ALL },
+        { .rows = s->size.n_sequences,
+          .n_slots = s->size.n_sequences,
+          .head = PUM_HEAD_SLOTS,
           .sampler = PUM_SAMPLER_CHAIN },
     };
     *out_bytes = 64;
@@ -64,8 +76,8 @@ void pum_pass_clear(pumice_session *s)
 
 static bool same_key(const pum_pass_key *a, const pum_pass_key *b)
 {
-    return a->rows == b->rows && a->n_slots == b->n_slots && a->one_sequence == b->one_sequence
-        && a->head == b->head && a->sampler == b->sampler;
+    return a->rows == b->rows && a->n_slots == b->n_slots && a->one_sequence == b->one_sequence &&
+           a->head == b->head && a->sampler == b->sampler;
 }
 
 static pumice_status grow_arena(pumice_session *s, uint64_t bytes)
@@ -115,10 +127,17 @@ void pum_pass_report(pumice_session *s, pum_pass *pass)
     if (times && pum_exec_step_times(pass->exec, times, times + n, n, &ignored) == PUMICE_OK) {
         for (size_t i = 0; i < n; i++) {
             const pum_step *step = &pass->plan.steps.data[i];
-            pumice_dispatch d = { .struct_size = sizeof d, .kernel = pum_kernels[step->kernel].name,
-                                  .label = step->label, .layer = step->layer, .barrier = step->barrier,
-                                  .n_rows = pass->plan.rows, .pass = s->n_passes - 1, .begin_ns = times[i],
-                                  .duration_ns = times[n + i], .bytes = step->bytes, .flops = step->flops };
+            pumice_dispatch d = { .struct_size = sizeof d,
+                                  .kernel = pum_kernels[step->kernel].name,
+                                  .label = step->label,
+                                  .layer = step->layer,
+                                  .barrier = step->barrier,
+                                  .n_rows = pass->plan.rows,
+                                  .pass = s->n_passes - 1,
+                                  .begin_ns = times[i],
+                                  .duration_ns = times[n + i],
+                                  .bytes = step->bytes,
+                                  .flops = step->flops };
             s->dispatch_fn(s->dispatch_user, &d);
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sequences: their tokens, the pages of the KV cache they hold, and how both are written to the step buffer. Pages
- * are handed out when tokens come and taken back when they go, so sequences share one cache. */
+ * Sequences: their tokens, the pages of the KV cache they hold, and how both are written to the
+ * step buffer. Pages are handed out when tokens come and taken back when they go, so sequences
+ * share one cache. */
 #include "session.h"
 
 #include <string.h>
@@ -14,8 +15,10 @@ pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count
 {
     pum_sequence *q = &s->sequences[seq];
     if (count > s->size.n_ctx) {
-        return pum_fail(&s->err, PUMICE_ERROR_CONTEXT_FULL, "%zu tokens do not fit the context of %u: ask for a larger "
-                        "context or send fewer tokens", count, s->size.n_ctx);
+        return pum_fail(&s->err, PUMICE_ERROR_CONTEXT_FULL,
+                        "%zu tokens do not fit the context of %u: ask for a larger "
+                        "context or send fewer tokens",
+                        count, s->size.n_ctx);
     }
     size_t need = (size_t)pum_ceil_div(count, KV_PAGE);
     if (need > q->pages.count && !pum_array_reserve(&q->pages, need - q->pages.count)) {
@@ -39,7 +42,8 @@ void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count)
     }
     q->n_cached = (uint32_t)PUM_MIN((size_t)q->n_cached, count);
     size_t need = (size_t)pum_ceil_div(count, KV_PAGE);
-    while (q->pages.count > need) s->free_pages.data[s->free_pages.count++] = q->pages.data[--q->pages.count];
+    while (q->pages.count > need)
+        s->free_pages.data[s->free_pages.count++] = q->pages.data[--q->pages.count];
 }
 
 pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token)
@@ -71,8 +75,8 @@ static uint32_t float_bits(float f)
     return u;
 }
 
-void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row, uint32_t dst_row,
-                    const pumice_sampling *sampling)
+void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row,
+                    uint32_t dst_row, const pumice_sampling *sampling)
 {
     uint32_t *w = s->words + s->size.step.slot_at + (size_t)slot * STEP_SLOT_WORDS;
     uint32_t next = (uint32_t)s->sequences[seq].tokens.count;
@@ -84,7 +88,8 @@ void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src
     w[SLOT_MIN_P] = float_bits(sampling->min_p);
     w[SLOT_SEED_LO] = (uint32_t)sampling->seed;
     w[SLOT_SEED_HI] = (uint32_t)(sampling->seed >> 32);
-    w[SLOT_COUNTER] = next; /* the draw's number is the token's index: replaying a sequence replays its draws */
+    w[SLOT_COUNTER] =
+        next; /* the draw's number is the token's index: replaying a sequence replays its draws */
     w[SLOT_SEQ] = seq;
     w[SLOT_CELL] = next;
     w[SLOT_POS] = next;

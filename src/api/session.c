@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The public calls of a session: create, sync, next, generate, logits. What happens inside one pass is the plan's
- * business; this file only fills the step buffer, runs passes and keeps the sequences' books. */
+ * The public calls of a session: create, sync, next, generate, logits. What happens inside one pass
+ * is the plan's business; this file only fills the step buffer, runs passes and keeps the
+ * sequences' books. */
 #include "session.h"
 
 #include <string.h>
@@ -12,7 +13,8 @@ static void destroy(pumice_session *s)
     pum_vk_buffer_destroy(s->vk, &s->step);
     pum_vk_buffer_destroy(s->vk, &s->logits);
     if (s->kv) {
-        for (size_t i = 0; i < s->kv_place.buffer_bytes.count; i++) pum_vk_buffer_destroy(s->vk, &s->kv[i]);
+        for (size_t i = 0; i < s->kv_place.buffer_bytes.count; i++)
+            pum_vk_buffer_destroy(s->vk, &s->kv[i]);
     }
     pum_free(s->kv);
     pum_placement_free(&s->kv_place);
@@ -35,19 +37,26 @@ static pumice_status create_buffers(pumice_session *s)
     s->kv = pum_alloc_array(n_kv, sizeof *s->kv);
     if (!s->kv) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
     for (size_t i = 0; i < n_kv; i++) {
-        PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, s->kv_place.buffer_bytes.data[i], "KV cache", &s->kv[i], err));
-        /* Cells beyond a row's range are never read, but a vector load may cover them: let them be numbers. */
+        PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, s->kv_place.buffer_bytes.data[i],
+                                     "KV cache", &s->kv[i], err));
+        /* Cells beyond a row's range are never read, but a vector load may cover them: let them be
+         * numbers. */
         PUM_TRY(pum_vk_buffer_fill(s->vk, &s->kv[i], 0, s->kv[i].size_bytes, 0, err));
     }
     uint64_t arena, logits = (uint64_t)s->size.logits_rows * s->model->def.hp.n_vocab * 4;
     PUM_TRY(pum_pass_arena(s, &arena));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, arena, "activations", &s->arena, err));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, logits, "logits", &s->logits, err));
-    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)s->size.step.words * 4, "step buffer", &s->step, err));
+    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)s->size.step.words * 4,
+                                 "step buffer", &s->step, err));
     s->words = s->step.mapped;
     memset(s->words, 0, (size_t)s->size.step.words * 4);
-    s->exec_buffers = (pum_exec_buffers){ .arena = &s->arena, .step = &s->step, .logits = &s->logits, .kv = s->kv,
-                                          .n_kv = n_kv, .weights = s->model->buffers,
+    s->exec_buffers = (pum_exec_buffers){ .arena = &s->arena,
+                                          .step = &s->step,
+                                          .logits = &s->logits,
+                                          .kv = s->kv,
+                                          .n_kv = n_kv,
+                                          .weights = s->model->buffers,
                                           .n_weights = s->model->placement.buffer_bytes.count };
     return PUMICE_OK;
 }
@@ -58,7 +67,8 @@ static pumice_status create_sequences(pumice_session *s)
     if (!s->sequences || !pum_array_reserve(&s->free_pages, (size_t)s->size.pages)) {
         return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
     }
-    for (uint64_t i = s->size.pages; i-- > 0;) s->free_pages.data[s->free_pages.count++] = (uint32_t)i;
+    for (uint64_t i = s->size.pages; i-- > 0;)
+        s->free_pages.data[s->free_pages.count++] = (uint32_t)i;
     return PUMICE_OK;
 }
 
@@ -69,10 +79,13 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
     if (!out_session) return pum_fail(err, PUMICE_ERROR_INVALID, "out_session must be given");
     *out_session = NULL;
     if (!model || model->vocab_only) {
-        return pum_fail(err, PUMICE_ERROR_INVALID, "a model with weights must be given, not one loaded with vocab_only");
+        return pum_fail(err, PUMICE_ERROR_INVALID,
+                        "a model with weights must be given, not one loaded with vocab_only");
     }
     pumice_session_params p;
-    if (params) PUM_TRY(pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_session_params", err));
+    if (params)
+        PUM_TRY(
+            pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_session_params", err));
     pum_params_copy(&p, sizeof p, params);
     pumice_session *s = pum_alloc(sizeof *s);
     if (!s) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
@@ -82,11 +95,12 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
     s->vk = model->device->vk;
     s->profile = p.profile;
     s->logits_seq = -1;
-    s->plan_options = (pum_plan_options){ .no_fusion = p.no_fusion, .max_submit_ns = (uint64_t)p.max_submit_us * 1000 };
+    s->plan_options = (pum_plan_options){ .no_fusion = p.no_fusion,
+                                          .max_submit_ns = (uint64_t)p.max_submit_us * 1000 };
     atomic_init(&s->cancel, 0);
     PUM_GOTO(pum_session_size_make(&model->def, &p, &s->size, &s->err));
-    PUM_GOTO(pum_kv_place(&model->def, pum_vk_device_caps(s->vk), s->size.kv_k, s->size.kv_v, s->size.pages,
-                          &s->kv_place, &s->err));
+    PUM_GOTO(pum_kv_place(&model->def, pum_vk_device_caps(s->vk), s->size.kv_k, s->size.kv_v,
+                          s->size.pages, &s->kv_place, &s->err));
     PUM_GOTO(create_sequences(s));
     PUM_GOTO(create_buffers(s));
     *out_session = s;
@@ -120,7 +134,8 @@ static pumice_status begin(pumice_session *s)
     pum_error_clear(&s->err);
     atomic_store(&s->cancel, 0);
     if (pum_vk_device_is_lost(s->vk)) {
-        return pum_fail(&s->err, PUMICE_ERROR_DEVICE_LOST, "the device was lost: destroy the session, the model and the "
+        return pum_fail(&s->err, PUMICE_ERROR_DEVICE_LOST,
+                        "the device was lost: destroy the session, the model and the "
                         "device and create them again");
     }
     return PUMICE_OK;
@@ -129,31 +144,36 @@ static pumice_status begin(pumice_session *s)
 static pumice_status check_seq(pumice_session *s, uint32_t seq)
 {
     if (seq < s->size.n_sequences) return PUMICE_OK;
-    return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u does not exist: the session was created with %u", seq,
+    return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                    "sequence %u does not exist: the session was created with %u", seq,
                     s->size.n_sequences);
 }
 
 static pumice_status check_tokens(pumice_session *s, const int32_t *tokens, size_t count)
 {
     uint32_t n_vocab = s->model->def.hp.n_vocab;
-    if (count == 0 || !tokens) return pum_fail(&s->err, PUMICE_ERROR_INVALID, "at least one token must be given");
+    if (count == 0 || !tokens)
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID, "at least one token must be given");
     for (size_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab) {
-            return pum_fail(&s->err, PUMICE_ERROR_INVALID, "token %d (number %zu) is not in the vocabulary of %u",
-                            (int)tokens[i], i, n_vocab);
+            return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                            "token %d (number %zu) is not in the vocabulary of %u", (int)tokens[i],
+                            i, n_vocab);
         }
     }
     if (count > s->size.n_ctx) {
-        return pum_fail(&s->err, PUMICE_ERROR_CONTEXT_FULL, "%zu tokens do not fit the context of %u: ask for a larger "
-                        "context or send fewer tokens", count, s->size.n_ctx);
+        return pum_fail(&s->err, PUMICE_ERROR_CONTEXT_FULL,
+                        "%zu tokens do not fit the context of %u: ask for a larger "
+                        "context or send fewer tokens",
+                        count, s->size.n_ctx);
     }
     return PUMICE_OK;
 }
 
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
-/* Evaluates tokens [n_cached, end) of a sequence in chunks; with `head`, the last chunk leaves the logits of token
- * end-1 in row 0. */
+/* Evaluates tokens [n_cached, end) of a sequence in chunks; with `head`, the last chunk leaves the
+ * logits of token end-1 in row 0. */
 static pumice_status evaluate(pumice_session *s, uint32_t seq, size_t end, bool head)
 {
     pum_sequence *q = &s->sequences[seq];
@@ -184,7 +204,8 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
     if (q->tokens.count == 0) {
-        return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is empty: give it tokens first", seq);
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is empty: give it tokens first",
+                        seq);
     }
     if (s->logits_seq == (int64_t)seq && q->n_cached == q->tokens.count) return PUMICE_OK;
     /* the last token's K and V may be there already: computing them again gives the same */
@@ -192,7 +213,8 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
     return evaluate(s, seq, q->tokens.count, true);
 }
 
-pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const int32_t *tokens, size_t count)
+pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const int32_t *tokens,
+                                  size_t count)
 {
     pumice_session *s = session;
     if (!s) return PUMICE_ERROR_INVALID;
@@ -221,7 +243,9 @@ pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const i
 
 uint32_t pumice_session_length(const pumice_session *session, uint32_t seq)
 {
-    return session && seq < session->size.n_sequences ? (uint32_t)session->sequences[seq].tokens.count : 0;
+    return session && seq < session->size.n_sequences
+               ? (uint32_t)session->sequences[seq].tokens.count
+               : 0;
 }
 
 pumice_status pumice_session_clear(pumice_session *session, uint32_t seq)
@@ -240,11 +264,13 @@ pumice_status pumice_session_logits(pumice_session *session, uint32_t seq, float
     PUM_TRY(begin(s));
     PUM_TRY(check_seq(s, seq));
     PUM_TRY(need_logits(s, seq));
-    return pum_vk_buffer_read(s->vk, &s->logits, 0, out_logits, (uint64_t)s->model->def.hp.n_vocab * 4, &s->err);
+    return pum_vk_buffer_read(s->vk, &s->logits, 0, out_logits,
+                              (uint64_t)s->model->def.hp.n_vocab * 4, &s->err);
 }
 
-pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq, const int32_t *tokens, size_t count,
-                                         pumice_logits_fn row, void *user)
+pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
+                                         const int32_t *tokens, size_t count, pumice_logits_fn row,
+                                         void *user)
 {
     pumice_session *s = session;
     if (!s || !row) return PUMICE_ERROR_INVALID;
@@ -274,10 +300,11 @@ pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq, 
         PUM_GOTO(pum_pass_run(s, pass));
         q->n_cached = (uint32_t)at + n;
         for (uint32_t r = 0; r < n; r++) {
-            PUM_GOTO(pum_vk_buffer_read(s->vk, &s->logits, (uint64_t)r * n_vocab * 4, logits, (uint64_t)n_vocab * 4,
-                                        &s->err));
+            PUM_GOTO(pum_vk_buffer_read(s->vk, &s->logits, (uint64_t)r * n_vocab * 4, logits,
+                                        (uint64_t)n_vocab * 4, &s->err));
             if (row(user, at + r, logits, n_vocab)) {
-                status = pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "the logits callback asked to stop");
+                status =
+                    pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "the logits callback asked to stop");
                 goto fail;
             }
         }
@@ -295,14 +322,18 @@ static pum_sampler sampler_for(const pumice_sampling *sampling)
 
 static pumice_status check_sampling(pumice_session *s, const pumice_sampling *p)
 {
-    if (!(p->temperature >= 0 && p->temperature < 1e6f) || !(p->top_p >= 0) || !(p->min_p >= 0 && p->min_p <= 1)) {
-        return pum_fail(&s->err, PUMICE_ERROR_INVALID, "temperature must be 0 or more, top_p 0 or more, min_p from 0 to 1");
+    if (!(p->temperature >= 0 && p->temperature < 1e6f) || !(p->top_p >= 0) ||
+        !(p->min_p >= 0 && p->min_p <= 1)) {
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                        "temperature must be 0 or more, top_p 0 or more, min_p from 0 to 1");
     }
     return PUMICE_OK;
 }
 
-/* Fills rows and slots so that one pass evaluates the last token of every sequence and chooses its next one. */
-static void write_step(pumice_session *s, const uint32_t *seqs, uint32_t count, const pumice_sampling *sampling)
+/* Fills rows and slots so that one pass evaluates the last token of every sequence and chooses its
+ * next one. */
+static void write_step(pumice_session *s, const uint32_t *seqs, uint32_t count,
+                       const pumice_sampling *sampling)
 {
     for (uint32_t i = 0; i < count; i++) {
         pum_row_write(s, i, seqs[i], (uint32_t)s->sequences[seqs[i]].tokens.count - 1);
@@ -310,35 +341,44 @@ static void write_step(pumice_session *s, const uint32_t *seqs, uint32_t count, 
     }
 }
 
-/* The pass that chooses a token for `seqs`: from logits that are there already, or with a forward pass before. */
-static pum_pass_key step_key(const pumice_session *s, const uint32_t *seqs, uint32_t count, pum_sampler sampler)
+/* The pass that chooses a token for `seqs`: from logits that are there already, or with a forward
+ * pass before. */
+static pum_pass_key step_key(const pumice_session *s, const uint32_t *seqs, uint32_t count,
+                             pum_sampler sampler)
 {
     const pum_sequence *q = &s->sequences[seqs[0]];
     if (count == 1 && s->logits_seq == (int64_t)seqs[0] && q->n_cached == q->tokens.count) {
         return (pum_pass_key){ .n_slots = 1, .sampler = sampler };
     }
-    return (pum_pass_key){ .rows = count, .n_slots = count, .head = PUM_HEAD_SLOTS, .sampler = sampler };
+    return (pum_pass_key){
+        .rows = count, .n_slots = count, .head = PUM_HEAD_SLOTS, .sampler = sampler
+    };
 }
 
 static pumice_status check_next(pumice_session *s, const uint32_t *seqs, uint32_t count)
 {
-    if (count == 0 || !seqs) return pum_fail(&s->err, PUMICE_ERROR_INVALID, "at least one sequence must be given");
+    if (count == 0 || !seqs)
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID, "at least one sequence must be given");
     if (count > s->size.n_sequences) {
-        return pum_fail(&s->err, PUMICE_ERROR_INVALID, "%u sequences were given, but the session has %u", count,
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                        "%u sequences were given, but the session has %u", count,
                         s->size.n_sequences);
     }
     for (uint32_t i = 0; i < count; i++) {
         PUM_TRY(check_seq(s, seqs[i]));
         const pum_sequence *q = &s->sequences[seqs[i]];
         if (q->tokens.count == 0) {
-            return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is empty: give it tokens first", seqs[i]);
+            return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                            "sequence %u is empty: give it tokens first", seqs[i]);
         }
         if (q->n_cached + 1 < q->tokens.count) {
-            return pum_fail(&s->err, PUMICE_ERROR_INTERNAL, "sequence %u has tokens that were never evaluated", seqs[i]);
+            return pum_fail(&s->err, PUMICE_ERROR_INTERNAL,
+                            "sequence %u has tokens that were never evaluated", seqs[i]);
         }
         for (uint32_t j = 0; j < i; j++) {
             if (seqs[j] == seqs[i]) {
-                return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is given twice", seqs[i]);
+                return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is given twice",
+                                seqs[i]);
             }
         }
     }
@@ -353,7 +393,9 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
     PUM_TRY(begin(s));
     PUM_TRY(check_next(s, seqs, count));
     pumice_sampling p;
-    if (sampling) PUM_TRY(pum_params_check(sampling->struct_size, sizeof(uint32_t), "pumice_sampling", &s->err));
+    if (sampling)
+        PUM_TRY(
+            pum_params_check(sampling->struct_size, sizeof(uint32_t), "pumice_sampling", &s->err));
     pum_params_copy(&p, sizeof p, sampling);
     PUM_TRY(check_sampling(s, &p));
     for (uint32_t i = 0; i < count; i++) {
@@ -381,7 +423,8 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
 
 pumice_status pumice_session_get_timings(const pumice_session *session, pumice_timings *out_timings)
 {
-    if (!session || !out_timings || out_timings->struct_size < sizeof(uint32_t)) return PUMICE_ERROR_INVALID;
+    if (!session || !out_timings || out_timings->struct_size < sizeof(uint32_t))
+        return PUMICE_ERROR_INVALID;
     uint32_t size = out_timings->struct_size;
     pumice_timings full = session->timings;
     full.struct_size = size;
@@ -391,10 +434,12 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
 
 pumice_status pumice_session_get_memory(const pumice_session *session, pumice_memory *out_memory)
 {
-    if (!session || !out_memory || out_memory->struct_size < sizeof(uint32_t)) return PUMICE_ERROR_INVALID;
+    if (!session || !out_memory || out_memory->struct_size < sizeof(uint32_t))
+        return PUMICE_ERROR_INVALID;
     uint32_t size = out_memory->struct_size;
     const pumice_session *s = session;
-    pumice_memory full = { .struct_size = size, .weights_bytes = s->model->placement.total_bytes,
+    pumice_memory full = { .struct_size = size,
+                           .weights_bytes = s->model->placement.total_bytes,
                            .kv_bytes = s->kv_place.total_bytes,
                            .activation_bytes = s->arena.size_bytes + s->logits.size_bytes,
                            .step_bytes = s->step.size_bytes };
@@ -407,7 +452,8 @@ pumice_status pumice_session_set_profile(pumice_session *session, pumice_dispatc
     if (!session) return PUMICE_ERROR_INVALID;
     pum_error_clear(&session->err);
     if (!session->profile) {
-        return pum_fail(&session->err, PUMICE_ERROR_INVALID, "create the session with params.profile = 1 to profile it");
+        return pum_fail(&session->err, PUMICE_ERROR_INVALID,
+                        "create the session with params.profile = 1 to profile it");
     }
     session->dispatch_fn = fn;
     session->dispatch_user = user;
@@ -420,7 +466,7 @@ typedef struct generation {
     const pumice_generate_params *params;
     pum_text_stream stream;
     pum_text text;
-    uint32_t given;            /* tokens handed to the callback */
+    uint32_t given; /* tokens handed to the callback */
 } generation;
 
 /* Hands one token over. Returns true when generation must end. */
@@ -437,15 +483,17 @@ static bool give(pumice_session *s, generation *g, int32_t token, pumice_status 
         }
     }
     g->given++;
-    int stop = g->params->token
-        ? g->params->token(g->params->user, token, g->text.data ? g->text.data : "", g->text.count) : 0;
+    int stop = g->params->token ? g->params->token(g->params->user, token,
+                                                   g->text.data ? g->text.data : "", g->text.count)
+                                : 0;
     return stop || (ends && !g->params->ignore_eos);
 }
 
-/* Runs passes until `max` tokens are chosen or generation ends. The first pass may only sample; the others evaluate
- * the token chosen last and choose the next. The device feeds itself, so up to `depth` are in flight. */
-static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum_pass *first, pum_pass *step,
-                              generation *g)
+/* Runs passes until `max` tokens are chosen or generation ends. The first pass may only sample; the
+ * others evaluate the token chosen last and choose the next. The device feeds itself, so up to
+ * `depth` are in flight. */
+static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum_pass *first,
+                              pum_pass *step, generation *g)
 {
     enum { MAX_DEPTH = 4 };
     pum_sequence *q = &s->sequences[seq];
@@ -483,14 +531,15 @@ fail:
     return status;
 }
 
-pumice_status pumice_session_generate(pumice_session *session, uint32_t seq, const pumice_generate_params *params,
-                                      uint32_t *out_count)
+pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
+                                      const pumice_generate_params *params, uint32_t *out_count)
 {
     pumice_session *s = session;
     if (out_count) *out_count = 0;
     if (!s || !params) return PUMICE_ERROR_INVALID;
     PUM_TRY(begin(s));
-    PUM_TRY(pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_generate_params", &s->err));
+    PUM_TRY(
+        pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_generate_params", &s->err));
     PUM_TRY(check_next(s, &seq, 1));
     pumice_generate_params p;
     pum_params_copy(&p, sizeof p, params);
@@ -498,7 +547,8 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq, con
     pum_sequence *q = &s->sequences[seq];
     uint32_t room = s->size.n_ctx - (uint32_t)q->tokens.count;
     if (room == 0) {
-        return pum_fail(&s->err, PUMICE_ERROR_CONTEXT_FULL, "the context of %u tokens is full", s->size.n_ctx);
+        return pum_fail(&s->err, PUMICE_ERROR_CONTEXT_FULL, "the context of %u tokens is full",
+                        s->size.n_ctx);
     }
     uint32_t max = p.max_tokens ? PUM_MIN(p.max_tokens, room) : room;
     PUM_TRY(pum_sequence_reserve(s, seq, q->tokens.count + max));
@@ -514,14 +564,15 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq, con
     uint64_t t0 = pum_now_ns();
     generation g = { .params = &p };
     /* after ordinary text the first token keeps its blank */
-    pum_token_type last = pum_tokenizer_type(s->model->tokenizer, q->tokens.data[q->tokens.count - 1]);
+    pum_token_type last =
+        pum_tokenizer_type(s->model->tokenizer, q->tokens.data[q->tokens.count - 1]);
     g.stream.started = last != PUM_TOKEN_CONTROL && last != PUM_TOKEN_UNKNOWN;
     pumice_status status = generate(s, seq, max, first, step, &g);
     s->timings.decode_ns += pum_now_ns() - t0;
     pum_sequence_truncate(s, seq, q->tokens.count); /* gives unused pages back */
     g.text.count = 0;
-    if (pum_text_stream_finish(&g.stream, &g.text) == PUMICE_OK && g.text.count && p.token
-        && status == PUMICE_OK) {
+    if (pum_text_stream_finish(&g.stream, &g.text) == PUMICE_OK && g.text.count && p.token &&
+        status == PUMICE_OK) {
         p.token(p.user, -1, g.text.data, g.text.count); /* bytes that never became UTF-8 */
     }
     pum_text_free(&g.text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside a session: sequences and their pages (sequence.c), passes: planned, recorded and cached (pass.c), and the
- * public calls (session.c). One thread at a time, except `cancel`. */
+ * Inside a session: sequences and their pages (sequence.c), passes: planned, recorded and cached
+ * (pass.c), and the public calls (session.c). One thread at a time, except `cancel`. */
 #ifndef PUM_SESSION_H
 #define PUM_SESSION_H
 
@@ -18,14 +18,14 @@ typedef struct pum_pass {
     pum_pass_key key;
     pum_plan plan;
     pum_exec *exec;
-    uint64_t last_use;         /* 0 = empty place in the cache */
+    uint64_t last_use; /* 0 = empty place in the cache */
 } pum_pass;
 
 enum { PUM_PASS_CACHE = 12 };
 
 typedef struct pum_sequence {
-    pum_tokens tokens;         /* what the sequence consists of */
-    uint32_t n_cached;         /* of them, how many have K and V in the cache: all, or all but the last */
+    pum_tokens tokens; /* what the sequence consists of */
+    uint32_t n_cached; /* of them, how many have K and V in the cache: all, or all but the last */
     PUM_ARRAY(uint32_t) pages; /* physical pages in logical order */
 } pum_sequence;
 
@@ -42,11 +42,11 @@ struct pumice_session {
     pum_placement kv_place;
     pum_vk_buffer *kv, arena, step, logits;
     pum_exec_buffers exec_buffers;
-    uint32_t *words;           /* the mapped step buffer */
+    uint32_t *words; /* the mapped step buffer */
 
     pum_sequence *sequences;
     PUM_ARRAY(uint32_t) free_pages;
-    int64_t logits_seq;        /* sequence whose last logits are in row 0; -1 = none */
+    int64_t logits_seq; /* sequence whose last logits are in row 0; -1 = none */
 
     pum_pass passes[PUM_PASS_CACHE];
     uint64_t clock;
@@ -64,15 +64,16 @@ void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count);
 pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token);
 /* Fills batch row r with token `index` of a sequence. */
 void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index);
-/* Fills a slot: logits of batch row src_row, sampled with these settings, written to batch row dst_row as the token
- * after the sequence's last. */
-void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row, uint32_t dst_row,
-                    const pumice_sampling *sampling);
+/* Fills a slot: logits of batch row src_row, sampled with these settings, written to batch row
+ * dst_row as the token after the sequence's last. */
+void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row,
+                    uint32_t dst_row, const pumice_sampling *sampling);
 /* The token that the slot chose `counter` draws after the sequence began. */
 int32_t pum_slot_token(const pumice_session *s, uint32_t slot, uint32_t counter);
 
 /* ---- pass.c ---- */
-/* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the next call. */
+/* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the
+ * next call. */
 pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass);
 /* Runs one pass and waits; reports its dispatches when profiling. */
 pumice_status pum_pass_run(pumice_session *s, pum_pass *pass);
@@ -81,9 +82,10 @@ void pum_pass_clear(pumice_session *s);
 /* Plans the largest passes and returns the arena they need. */
 pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes);
 /* Plans a pass without recording it. */
-pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size, const pum_caps *caps,
-                            const pum_tuning *tuning, const pum_placement *weights, const pum_placement *kv,
-                            const pum_plan_options *options, const pum_pass_key *key, pum_plan *out_plan,
-                            pumice_error *err);
+pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size,
+                            const pum_caps *caps, const pum_tuning *tuning,
+                            const pum_placement *weights, const pum_placement *kv,
+                            const pum_plan_options *options, const pum_pass_key *key,
+                            pum_plan *out_plan, pumice_error *err);
 
 #endif

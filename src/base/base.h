@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * base/: what every other folder may use and that knows nothing of them: status and error text, log,
- * allocation, arena, growing arrays, hash, clock, mapped files, locks. No global state. */
+ * base/: what every other folder may use and that knows nothing of them: status and error text,
+ * log, allocation, arena, growing arrays, hash, clock, mapped files, locks. No global state. */
 #ifndef PUM_BASE_H
 #define PUM_BASE_H
 
@@ -12,9 +12,9 @@
 #include <pumice/pumice.h>
 
 #if defined(__GNUC__)
-#  define PUM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define PUM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
-#  define PUM_PRINTF(fmt, args)
+#define PUM_PRINTF(fmt, args)
 #endif
 
 #define PUM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -28,24 +28,28 @@ static inline uint64_t pum_align_up(uint64_t a, uint64_t to) { return pum_ceil_d
 bool pum_mul_u64(uint64_t a, uint64_t b, uint64_t *out);
 bool pum_add_u64(uint64_t a, uint64_t b, uint64_t *out);
 
-/* ---- errors: the place that detects a fault calls pum_fail once, with context; callers pass it on ---- */
+/* ---- errors: the place that detects a fault calls pum_fail once, with context; callers pass it on
+ * ---- */
 
-/* Fills err (may be NULL) with status and one sentence and returns status. The first fault wins: an err
- * that already holds one is left as it is. */
-pumice_status pum_fail(pumice_error *err, pumice_status status, const char *fmt, ...) PUM_PRINTF(3, 4);
+/* Fills err (may be NULL) with status and one sentence and returns status. The first fault wins: an
+ * err that already holds one is left as it is. */
+pumice_status pum_fail(pumice_error *err, pumice_status status, const char *fmt, ...)
+    PUM_PRINTF(3, 4);
 void pum_error_clear(pumice_error *err);
 
-/* Returns from the calling function if expr is not PUMICE_OK (for functions with nothing to clean up). */
-#define PUM_TRY(expr)                                \
-    do {                                             \
-        pumice_status pum_try_ = (expr);             \
-        if (pum_try_ != PUMICE_OK) return pum_try_;  \
+/* Returns from the calling function if expr is not PUMICE_OK (for functions with nothing to clean
+ * up). */
+#define PUM_TRY(expr)                                                                              \
+    do {                                                                                           \
+        pumice_status pum_try_ = (expr);                                                           \
+        if (pum_try_ != PUMICE_OK) return pum_try_;                                                \
     } while (0)
-/* Sets `status` and jumps to `fail` if expr is not PUMICE_OK (for functions with one cleanup label). */
-#define PUM_GOTO(expr)                               \
-    do {                                             \
-        status = (expr);                             \
-        if (status != PUMICE_OK) goto fail;          \
+/* Sets `status` and jumps to `fail` if expr is not PUMICE_OK (for functions with one cleanup
+ * label). */
+#define PUM_GOTO(expr)                                                                             \
+    do {                                                                                           \
+        status = (expr);                                                                           \
+        if (status != PUMICE_OK) goto fail;                                                        \
     } while (0)
 
 /* ---- log ---- */
@@ -53,28 +57,33 @@ typedef struct pum_log {
     pumice_log_fn fn; /* NULL = silent */
     void *user;
 } pum_log;
-void pum_log_write(const pum_log *log, pumice_log_level level, const char *fmt, ...) PUM_PRINTF(3, 4);
+void pum_log_write(const pum_log *log, pumice_log_level level, const char *fmt, ...)
+    PUM_PRINTF(3, 4);
 
 /* ---- memory: every allocation of the library goes through these; all may return NULL ---- */
-void *pum_alloc(size_t bytes);                 /* zeroed; bytes 0 gives a valid pointer */
+void *pum_alloc(size_t bytes);                          /* zeroed; bytes 0 gives a valid pointer */
 void *pum_alloc_array(size_t count, size_t item_bytes); /* zeroed; NULL on overflow too */
-void *pum_realloc(void *p, size_t bytes);      /* not zeroed; on NULL the old block lives on */
+void *pum_realloc(void *p, size_t bytes); /* not zeroed; on NULL the old block lives on */
 void pum_free(void *p);
 char *pum_strdup(const char *s);
 
 /* A growing array of T: declare with PUM_ARRAY(T), zero-initialise, free with pum_array_free. */
-#define PUM_ARRAY(T) struct { T *data; size_t count, capacity; }
+#define PUM_ARRAY(T)                                                                               \
+    struct {                                                                                       \
+        T *data;                                                                                   \
+        size_t count, capacity;                                                                    \
+    }
 /* Makes room for `more` items; false when out of memory (the array is unchanged). */
-#define pum_array_reserve(a, more) \
+#define pum_array_reserve(a, more)                                                                 \
     pum_array_grow((void **)&(a)->data, &(a)->capacity, (a)->count + (more), sizeof(*(a)->data))
 /* Appends item; false when out of memory. */
-#define pum_array_push(a, item) \
+#define pum_array_push(a, item)                                                                    \
     (pum_array_reserve(a, 1) ? ((a)->data[(a)->count++] = (item), true) : false)
 #define pum_array_free(a) (pum_free((a)->data), (a)->data = NULL, (a)->count = (a)->capacity = 0)
 bool pum_array_grow(void **data, size_t *capacity, size_t need, size_t item_bytes);
 
-/* An arena: many small allocations that die together. Out of memory is sticky: every later allocation
- * returns NULL and pum_arena_ok is false, so a pass may check once at its end. */
+/* An arena: many small allocations that die together. Out of memory is sticky: every later
+ * allocation returns NULL and pum_arena_ok is false, so a pass may check once at its end. */
 typedef struct pum_arena {
     struct pum_arena_block *head;
     bool failed;
@@ -112,14 +121,15 @@ typedef struct pum_file {
 pumice_status pum_file_map(const char *path, pum_file *out_file, pumice_error *err);
 void pum_file_unmap(pum_file *file);
 /* Reads a whole small file (at most max_bytes); *out_data is pum_free'd by the caller. */
-pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_data, size_t *out_bytes,
-                            pumice_error *err);
-/* Writes a file so that readers see the old or the new content, never a part (temporary + rename). */
+pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_data,
+                            size_t *out_bytes, pumice_error *err);
+/* Writes a file so that readers see the old or the new content, never a part (temporary + rename).
+ */
 pumice_status pum_file_write(const char *path, const void *data, size_t bytes, pumice_error *err);
 /* Creates a folder and its parents (mode 0700). */
 pumice_status pum_folder_create(const char *path, pumice_error *err);
-/* The user's cache folder for Pumice ($XDG_CACHE_HOME/pumice, else $HOME/.cache/pumice) into out; false if
- * neither variable is set. The only place that reads the environment. */
+/* The user's cache folder for Pumice ($XDG_CACHE_HOME/pumice, else $HOME/.cache/pumice) into out;
+ * false if neither variable is set. The only place that reads the environment. */
 bool pum_cache_folder(char *out, size_t capacity);
 
 /* ---- UTF-8 ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Files, the monotonic clock and the cache folder: the operating system seen from the library (POSIX).
- * The only file that reads environment variables, and only to find the user's cache folder. */
+ * Files, the monotonic clock and the cache folder: the operating system seen from the library
+ * (POSIX). The only file that reads environment variables, and only to find the user's cache
+ * folder. */
 #include "base.h"
 
 #include <errno.h>
@@ -20,12 +21,14 @@ uint64_t pum_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static pumice_status open_regular(const char *path, int *out_fd, uint64_t *out_bytes, pumice_error *err)
+static pumice_status open_regular(const char *path, int *out_fd, uint64_t *out_bytes,
+                                  pumice_error *err)
 {
     *out_fd = -1;
     *out_bytes = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return pum_fail(err, PUMICE_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));
+    if (fd < 0)
+        return pum_fail(err, PUMICE_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));
     struct stat st;
     if (fstat(fd, &st) != 0) {
         int e = errno;
@@ -52,10 +55,12 @@ pumice_status pum_file_map(const char *path, pum_file *out_file, pumice_error *e
         close(fd);
         return pum_fail(err, PUMICE_ERROR_FORMAT, "'%s' is empty", path);
     }
-    void *p = bytes <= SIZE_MAX ? mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    void *p =
+        bytes <= SIZE_MAX ? mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     int e = errno;
     close(fd);
-    if (p == MAP_FAILED) return pum_fail(err, PUMICE_ERROR_IO, "cannot map '%s': %s", path, strerror(e));
+    if (p == MAP_FAILED)
+        return pum_fail(err, PUMICE_ERROR_IO, "cannot map '%s': %s", path, strerror(e));
     *out_file = (pum_file){ .data = p, .size_bytes = bytes, .handle = p };
     return PUMICE_OK;
 }
@@ -78,8 +83,8 @@ static bool read_all(int fd, uint8_t *data, size_t bytes)
     return true;
 }
 
-pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_data, size_t *out_bytes,
-                            pumice_error *err)
+pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_data,
+                            size_t *out_bytes, pumice_error *err)
 {
     *out_data = NULL;
     *out_bytes = 0;
@@ -89,7 +94,8 @@ pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_da
     pumice_status status = PUMICE_OK;
     uint8_t *data = NULL;
     if (bytes > max_bytes) {
-        status = pum_fail(err, PUMICE_ERROR_FORMAT, "'%s' is larger than %zu bytes", path, max_bytes);
+        status =
+            pum_fail(err, PUMICE_ERROR_FORMAT, "'%s' is larger than %zu bytes", path, max_bytes);
     } else if (!(data = pum_alloc((size_t)bytes + 1))) {
         status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to read '%s'", path);
     } else if (!read_all(fd, data, (size_t)bytes)) {
@@ -113,7 +119,8 @@ pumice_status pum_file_write(const char *path, const void *data, size_t bytes, p
         return pum_fail(err, PUMICE_ERROR_IO, "the path '%.80s...' is too long", path);
     }
     int fd = mkstemp(temp);
-    if (fd < 0) return pum_fail(err, PUMICE_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
+    if (fd < 0)
+        return pum_fail(err, PUMICE_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
     const char *p = data;
     size_t left = bytes;
     bool ok = true;
@@ -144,14 +151,16 @@ pumice_status pum_folder_create(const char *path, pumice_error *err)
 {
     char part[4096];
     size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part) return pum_fail(err, PUMICE_ERROR_IO, "bad folder name '%.80s'", path);
+    if (n == 0 || n >= sizeof part)
+        return pum_fail(err, PUMICE_ERROR_IO, "bad folder name '%.80s'", path);
     memcpy(part, path, n + 1);
     for (size_t i = 1; i <= n; i++) {
         if (part[i] != '/' && part[i] != '\0') continue;
         char c = part[i];
         part[i] = '\0';
         if (mkdir(part, 0700) != 0 && errno != EEXIST) {
-            return pum_fail(err, PUMICE_ERROR_IO, "cannot create the folder '%s': %s", part, strerror(errno));
+            return pum_fail(err, PUMICE_ERROR_IO, "cannot create the folder '%s': %s", part,
+                            strerror(errno));
         }
         part[i] = c;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Host memory: checked allocation, growing arrays, arenas and texts. Every block comes from malloc's family
- * here and nowhere else, so that tests can make the n-th one fail. */
+ * Host memory: checked allocation, growing arrays, arenas and texts. Every block comes from
+ * malloc's family here and nowhere else, so that tests can make the n-th one fail. */
 #include "base.h"
 
 #include <stdio.h>
@@ -21,10 +21,7 @@ bool pum_add_u64(uint64_t a, uint64_t b, uint64_t *out)
     return true;
 }
 
-void *pum_alloc(size_t bytes)
-{
-    return calloc(1, bytes ? bytes : 1);
-}
+void *pum_alloc(size_t bytes) { return calloc(1, bytes ? bytes : 1); }
 
 void *pum_alloc_array(size_t count, size_t item_bytes)
 {
@@ -33,15 +30,9 @@ void *pum_alloc_array(size_t count, size_t item_bytes)
     return pum_alloc((size_t)bytes);
 }
 
-void *pum_realloc(void *p, size_t bytes)
-{
-    return realloc(p, bytes ? bytes : 1);
-}
+void *pum_realloc(void *p, size_t bytes) { return realloc(p, bytes ? bytes : 1); }
 
-void pum_free(void *p)
-{
-    free(p);
-}
+void pum_free(void *p) { free(p); }
 
 char *pum_strdup(const char *s)
 {
@@ -131,8 +122,8 @@ void pum_arena_free(pum_arena *arena)
 void pum_text_add(pum_text *text, const char *bytes, size_t count)
 {
     if (text->failed) return;
-    if (count > SIZE_MAX - text->count - 1
-        || !pum_array_grow((void **)&text->data, &text->capacity, text->count + count + 1, 1)) {
+    if (count > SIZE_MAX - text->count - 1 ||
+        !pum_array_grow((void **)&text->data, &text->capacity, text->count + count + 1, 1)) {
         text->failed = true;
         return;
     }
@@ -149,8 +140,8 @@ void pum_text_printf(pum_text *text, const char *fmt, ...)
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    if (n >= 0 && !text->failed
-        && pum_array_grow((void **)&text->data, &text->capacity, text->count + (size_t)n + 1, 1)) {
+    if (n >= 0 && !text->failed &&
+        pum_array_grow((void **)&text->data, &text->capacity, text->count + (size_t)n + 1, 1)) {
         vsnprintf(text->data + text->count, (size_t)n + 1, fmt, again);
         text->count += (size_t)n;
     } else {

@@ -14,8 +14,10 @@ int pum_utf8_length(const char *s, size_t count)
     if (count == 0) return -1;
     const uint8_t *p = (const uint8_t *)s;
     if (p[0] < 0x80) return 1;
-    int length = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3
-               : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+    int length = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
+                 : (p[0] & 0xf0) == 0xe0        ? 3
+                 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
+                                                : 0;
     if (length == 0) return 0;
     for (int i = 1; i < length; i++) {
         if ((size_t)i >= count) return -1;

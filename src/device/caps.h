@@ -1,48 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a device can do, as plain numbers and bits: all that planning knows of it. Filled by vk/snapshot.c
- * from a real device, by profile.c from a text, or by a test. 0 means absent. No Vulkan here. */
+ * What a device can do, as plain numbers and bits: all that planning knows of it. Filled by
+ * vk/snapshot.c from a real device, by profile.c from a text, or by a test. 0 means absent. No
+ * Vulkan here. */
 #ifndef PUM_CAPS_H
 #define PUM_CAPS_H
 
 #include "base.h"
 
-/* Capability bits. A kernel's `needs` is a set of the first group. Names (for --disable) in caps.c. */
-#define PUM_CAP_SUBGROUP (1u << 0)  /* subgroup basic + arithmetic + shuffle in compute shaders */
-#define PUM_CAP_F16 (1u << 1)       /* 16-bit storage and arithmetic */
-#define PUM_CAP_I8 (1u << 2)        /* 8-bit storage */
-#define PUM_CAP_DOT8 (1u << 3)      /* accelerated packed 4x8 dot product */
-#define PUM_CAP_COOP (1u << 4)      /* KHR cooperative matrix */
-#define PUM_CAP_TIMELINE (1u << 8)  /* timeline semaphores */
-#define PUM_CAP_TIMESTAMPS (1u << 9)/* timestamp queries on the compute queue */
+/* Capability bits. A kernel's `needs` is a set of the first group. Names (for --disable) in caps.c.
+ */
+#define PUM_CAP_SUBGROUP (1u << 0)   /* subgroup basic + arithmetic + shuffle in compute shaders */
+#define PUM_CAP_F16 (1u << 1)        /* 16-bit storage and arithmetic */
+#define PUM_CAP_I8 (1u << 2)         /* 8-bit storage */
+#define PUM_CAP_DOT8 (1u << 3)       /* accelerated packed 4x8 dot product */
+#define PUM_CAP_COOP (1u << 4)       /* KHR cooperative matrix */
+#define PUM_CAP_TIMELINE (1u << 8)   /* timeline semaphores */
+#define PUM_CAP_TIMESTAMPS (1u << 9) /* timestamp queries on the compute queue */
 #define PUM_CAP_MEMORY_BUDGET (1u << 10)
-#define PUM_CAP_UNIFIED (1u << 11)  /* all device-local memory is host-visible */
+#define PUM_CAP_UNIFIED (1u << 11) /* all device-local memory is host-visible */
 #define PUM_CAP_SUBGROUP_SIZE_CONTROL (1u << 12)
 #define PUM_CAP_HOST_QUERY_RESET (1u << 13)
 
-typedef enum pum_tier { PUM_TIER_BASE, PUM_TIER_SUB, PUM_TIER_F16, PUM_TIER_DOT8, PUM_TIER_COOP,
-                        PUM_TIER_COUNT } pum_tier;
+typedef enum pum_tier {
+    PUM_TIER_BASE,
+    PUM_TIER_SUB,
+    PUM_TIER_F16,
+    PUM_TIER_DOT8,
+    PUM_TIER_COOP,
+    PUM_TIER_COUNT
+} pum_tier;
 
 typedef struct pum_caps {
     char name[256];
     char driver_name[256];
     uint32_t vendor_id, device_id, driver_id, driver_version, api_version;
     pumice_device_kind kind;
-    uint32_t family;                     /* pum_family_id (family.h) */
-    uint32_t bits;                       /* PUM_CAP_* */
-    uint32_t quirks;                     /* PUM_QUIRK_* (quirks.h) */
+    uint32_t family; /* pum_family_id (family.h) */
+    uint32_t bits;   /* PUM_CAP_* */
+    uint32_t quirks; /* PUM_QUIRK_* (quirks.h) */
     uint32_t subgroup_size, subgroup_min, subgroup_max;
     uint32_t max_workgroup_invocations;
     uint32_t max_workgroup_size[3];
     uint32_t max_workgroup_count[3];
     uint32_t shared_memory_bytes;
     uint32_t max_push_bytes;
-    uint32_t max_storage_buffers;        /* bindings per shader stage */
-    uint64_t max_buffer_range_bytes;     /* maxStorageBufferRange */
-    uint64_t max_allocation_bytes;       /* maxMemoryAllocationSize and maxBufferSize, the smaller */
-    uint32_t offset_align_bytes;         /* minStorageBufferOffsetAlignment */
-    uint64_t local_heap_bytes;           /* largest device-local heap */
-    uint64_t local_budget_bytes;         /* free of it now, where known, else the heap */
-    double timestamp_period_ns;          /* 0 = no timestamps */
+    uint32_t max_storage_buffers;    /* bindings per shader stage */
+    uint64_t max_buffer_range_bytes; /* maxStorageBufferRange */
+    uint64_t max_allocation_bytes;   /* maxMemoryAllocationSize and maxBufferSize, the smaller */
+    uint32_t offset_align_bytes;     /* minStorageBufferOffsetAlignment */
+    uint64_t local_heap_bytes;       /* largest device-local heap */
+    uint64_t local_budget_bytes;     /* free of it now, where known, else the heap */
+    double timestamp_period_ns;      /* 0 = no timestamps */
 } pum_caps;
 
 /* Bits for a comma-separated list of names ("sub,f16"); false and err names the unknown one. */
@@ -51,7 +59,8 @@ bool pum_caps_bits_from_names(const char *names, uint32_t *out_bits, pumice_erro
 void pum_caps_tiers_text(uint32_t bits, char *out, size_t capacity);
 const char *pum_tier_name(pum_tier tier);
 
-/* A built-in device profile by name ("lavapipe", "swiftshader", "navi31", ...); false if unknown. */
+/* A built-in device profile by name ("lavapipe", "swiftshader", "navi31", ...); false if unknown.
+ */
 bool pum_caps_profile(const char *name, pum_caps *out_caps);
 /* The i-th profile's name, NULL past the end. */
 const char *pum_caps_profile_name(size_t index);

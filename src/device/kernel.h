@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Facts about the compiled kernels, generated from shaders/kernels.toml and checked against the SPIR-V by
- * tools/gen_kernels.py. Pure data: no code words here (those are in kernels_spv.c, for vk/ alone). */
+ * Facts about the compiled kernels, generated from shaders/kernels.toml and checked against the
+ * SPIR-V by tools/gen_kernels.py. Pure data: no code words here (those are in kernels_spv.c, for
+ * vk/ alone). */
 #ifndef PUM_KERNEL_H
 #define PUM_KERNEL_H
 
@@ -13,14 +14,14 @@ enum { PUM_MAX_BINDINGS = 8, PUM_MAX_SPEC = 12, PUM_MAX_ARGS_BYTES = 128 };
 typedef enum pum_access { PUM_ACCESS_R = 1, PUM_ACCESS_W = 2, PUM_ACCESS_RW = 3 } pum_access;
 
 typedef struct pum_kernel_info {
-    const char *name;          /* "matvec_q8_0_sub" */
-    uint16_t family;           /* pum_kernel_family */
-    uint16_t weight;           /* pum_dtype of the weights, PUM_DTYPE_COUNT = none */
-    uint16_t tier;             /* pum_tier */
+    const char *name; /* "matvec_q8_0_sub" */
+    uint16_t family;  /* pum_kernel_family */
+    uint16_t weight;  /* pum_dtype of the weights, PUM_DTYPE_COUNT = none */
+    uint16_t tier;    /* pum_tier */
     uint16_t args_bytes;
-    uint32_t needs;            /* PUM_CAP_* bits (caps.h) */
+    uint32_t needs; /* PUM_CAP_* bits (caps.h) */
     uint8_t n_bindings, n_spec;
-    uint8_t access[PUM_MAX_BINDINGS];   /* pum_access */
+    uint8_t access[PUM_MAX_BINDINGS]; /* pum_access */
     const char *binding[PUM_MAX_BINDINGS];
     const char *spec[PUM_MAX_SPEC];
     double tolerance;
@@ -30,7 +31,8 @@ extern const pum_kernel_info pum_kernels[PUM_KERNEL_COUNT];
 extern const char *const pum_family_names[PUM_FAMILY_COUNT];
 
 /* The best kernel of a family for a weight type (PUM_DTYPE_COUNT = none) on a device that has
- * `capabilities` (PUM_CAP_* bits): the highest tier whose needs are covered. -1 if there is none. */
+ * `capabilities` (PUM_CAP_* bits): the highest tier whose needs are covered. -1 if there is none.
+ */
 int pum_kernel_find(uint32_t family, pum_dtype weight, uint32_t capabilities);
 
 #endif

@@ -5,7 +5,7 @@
 #include <strings.h>
 
 static const pum_dtype_info infos[PUM_DTYPE_COUNT] = {
-#define PUM_DTYPE(id, name, gguf, elems, bytes, weight, kv) \
+#define PUM_DTYPE(id, name, gguf, elems, bytes, weight, kv)                                        \
     [PUM_DTYPE_##id] = { name, gguf, elems, bytes, weight, kv },
 #include "dtype.def"
 #undef PUM_DTYPE

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Building and describing graphs. What an operation's shapes must be is op/'s business; this file knows only
- * that values exist, that nodes come in execution order and that activations are written once. */
+ * Building and describing graphs. What an operation's shapes must be is op/'s business; this file
+ * knows only that values exist, that nodes come in execution order and that activations are written
+ * once. */
 #include "graph.h"
 
 #include <stdio.h>
@@ -18,22 +19,14 @@ static const struct {
 #undef PUM_OP
 };
 
-const char *pum_op_name(pum_op op)
-{
-    return (unsigned)op < PUM_OP_COUNT ? ops[op].name : "?";
-}
+const char *pum_op_name(pum_op op) { return (unsigned)op < PUM_OP_COUNT ? ops[op].name : "?"; }
 
-uint32_t pum_op_inputs(pum_op op)
-{
-    return (unsigned)op < PUM_OP_COUNT ? ops[op].inputs : 0;
-}
+uint32_t pum_op_inputs(pum_op op) { return (unsigned)op < PUM_OP_COUNT ? ops[op].inputs : 0; }
 
-bool pum_op_is_fused(pum_op op)
-{
-    return (unsigned)op < PUM_OP_COUNT && ops[op].fused;
-}
+bool pum_op_is_fused(pum_op op) { return (unsigned)op < PUM_OP_COUNT && ops[op].fused; }
 
-pum_step_layout pum_step_layout_make(uint32_t rows, uint32_t slots, uint32_t sequences, uint32_t n_ctx_cells)
+pum_step_layout pum_step_layout_make(uint32_t rows, uint32_t slots, uint32_t sequences,
+                                     uint32_t n_ctx_cells)
 {
     pum_step_layout s = { .rows = rows, .slots = slots, .sequences = sequences };
     s.pages_per_sequence = (uint32_t)pum_ceil_div(n_ctx_cells, KV_PAGE);
@@ -47,7 +40,8 @@ pum_step_layout pum_step_layout_make(uint32_t rows, uint32_t slots, uint32_t seq
 void pum_graph_init(pum_graph *graph, uint32_t rows, const pum_step_layout *step)
 {
     *graph = (pum_graph){ .rows = rows, .step = *step };
-    graph->step_value = pum_graph_value(graph, PUM_VALUE_STEP, PUM_DTYPE_I32, 1, step->words, 0, "step");
+    graph->step_value =
+        pum_graph_value(graph, PUM_VALUE_STEP, PUM_DTYPE_I32, 1, step->words, 0, "step");
 }
 
 void pum_graph_free(pum_graph *graph)
@@ -69,12 +63,15 @@ pum_value_id pum_graph_value(pum_graph *graph, pum_value_kind kind, pum_dtype dt
     return (pum_value_id)(graph->values.count - 1);
 }
 
-pum_value_id pum_graph_node(pum_graph *graph, pum_node node, uint64_t rows, uint64_t cols, const char *name)
+pum_value_id pum_graph_node(pum_graph *graph, pum_node node, uint64_t rows, uint64_t cols,
+                            const char *name)
 {
-    bool has_output = node.op != PUM_OP_KV_STORE && node.op != PUM_OP_ARGMAX && node.op != PUM_OP_SAMPLE;
+    bool has_output =
+        node.op != PUM_OP_KV_STORE && node.op != PUM_OP_ARGMAX && node.op != PUM_OP_SAMPLE;
     if (!has_output) node.out = PUM_NO_VALUE;
     else if (node.out <= 0) {
-        /* value 0 is the step buffer, so a zero-initialised node asks for a new value as well as -1 does */
+        /* value 0 is the step buffer, so a zero-initialised node asks for a new value as well as -1
+         * does */
         node.out = pum_graph_value(graph, PUM_VALUE_ACT, PUM_DTYPE_F32, rows, cols, -1, name);
     }
     for (uint32_t i = ops[node.op].inputs; i < PUM_MAX_INPUTS; i++) node.in[i] = PUM_NO_VALUE;
@@ -93,25 +90,30 @@ static pumice_status check_node(const pum_graph *g, size_t index, bool *written,
     for (uint32_t i = 0; i < ops[n->op].inputs; i++) {
         pum_value_id v = n->in[i];
         if (v < PUM_NO_VALUE || v >= count) {
-            return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s): input %u is no value", index, name, i);
+            return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s): input %u is no value",
+                            index, name, i);
         }
         if (v != PUM_NO_VALUE && g->values.data[v].kind == PUM_VALUE_ACT && !written[v]) {
-            return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s) reads '%s' before it is written",
-                            index, name, g->values.data[v].name);
+            return pum_fail(err, PUMICE_ERROR_INTERNAL,
+                            "node %zu (%s) reads '%s' before it is written", index, name,
+                            g->values.data[v].name);
         }
     }
     if (n->out == PUM_NO_VALUE) return PUMICE_OK;
     if (n->out < 0 || n->out >= count) {
-        return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s): output is no value", index, name);
+        return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s): output is no value", index,
+                        name);
     }
     const pum_value *out = &g->values.data[n->out];
     if (out->kind != PUM_VALUE_ACT && out->kind != PUM_VALUE_LOGITS) {
-        return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s) writes '%s', which is neither an activation "
-                        "nor the logits", index, name, out->name);
+        return pum_fail(err, PUMICE_ERROR_INTERNAL,
+                        "node %zu (%s) writes '%s', which is neither an activation "
+                        "nor the logits",
+                        index, name, out->name);
     }
     if (out->kind == PUM_VALUE_ACT && written[n->out]) {
-        return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s) writes '%s' a second time", index, name,
-                        out->name);
+        return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s) writes '%s' a second time",
+                        index, name, out->name);
     }
     written[n->out] = true;
     return PUMICE_OK;
@@ -119,11 +121,13 @@ static pumice_status check_node(const pum_graph *g, size_t index, bool *written,
 
 pumice_status pum_graph_check(const pum_graph *graph, pumice_error *err)
 {
-    if (graph->failed) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to build the graph");
+    if (graph->failed)
+        return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to build the graph");
     for (size_t i = 0; i < graph->values.count; i++) {
         const pum_value *v = &graph->values.data[i];
         if (v->rows == 0 || v->cols == 0 || !pum_dtype_get(v->dtype)) {
-            return pum_fail(err, PUMICE_ERROR_INTERNAL, "value '%s' is empty or has no type", v->name);
+            return pum_fail(err, PUMICE_ERROR_INTERNAL, "value '%s' is empty or has no type",
+                            v->name);
         }
     }
     bool *written = pum_alloc_array(graph->values.count, sizeof *written);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the planner asks of an operation: is its shape right, and which dispatches compute it on this device.
- * "Is it supported?" is "does select emit something?": there is no second list. An op names values, never
- * memory offsets, and emits no barriers. One file per op or group of small ops. Pure. */
+ * What the planner asks of an operation: is its shape right, and which dispatches compute it on
+ * this device. "Is it supported?" is "does select emit something?": there is no second list. An op
+ * names values, never memory offsets, and emits no barriers. One file per op or group of small ops.
+ * Pure. */
 #ifndef PUM_OP_H
 #define PUM_OP_H
 
@@ -14,7 +15,7 @@
 /* A binding of a draft: a value, or one piece of a large weight. */
 typedef struct pum_draft_binding {
     pum_value_id value;
-    uint32_t piece;            /* of weights: index from pum_select_piece */
+    uint32_t piece; /* of weights: index from pum_select_piece */
 } pum_draft_binding;
 
 /* A dispatch before memory is assigned. */
@@ -27,8 +28,9 @@ typedef struct pum_draft {
     int32_t node, layer;
     char label[56];
     uint64_t bytes, flops;
-    int8_t inplace_in, inplace_out; /* binding `out` may be the same memory as binding `in` (when the value of
-                                       `in` dies here and sizes are equal); -1 = not allowed */
+    int8_t inplace_in,
+        inplace_out; /* binding `out` may be the same memory as binding `in` (when the value of
+                        `in` dies here and sizes are equal); -1 = not allowed */
 } pum_draft;
 
 /* One piece of a weight as the placement cut it: rows [first, first + count). */
@@ -46,7 +48,7 @@ typedef struct pum_select {
     const pum_tuning *tuning;
     const struct pum_placement *weights;
     PUM_ARRAY(pum_draft) drafts;
-    int32_t node;              /* being selected */
+    int32_t node; /* being selected */
     pumice_error *err;
 } pum_select;
 
@@ -54,8 +56,10 @@ typedef struct pum_select {
 uint32_t pum_select_pieces(const pum_select *s, pum_value_id weight);
 pum_select_rows pum_select_piece(const pum_select *s, pum_value_id weight, uint32_t index);
 
-/* Finds the best kernel of a family or fails with a sentence that names the op, the type and the device. */
-pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight, uint32_t *out_kernel);
+/* Finds the best kernel of a family or fails with a sentence that names the op, the type and the
+ * device. */
+pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight,
+                                uint32_t *out_kernel);
 /* Starts a draft: kernel, node, layer, label, no in-place. */
 pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel);
 /* Appends a finished draft; checks grid limits. args must have the kernel's args_bytes. */
@@ -75,11 +79,13 @@ const pum_op_info *pum_op_get(pum_op op);
 
 /* Shape of a value for the checks: true if it is present and rows x cols. */
 bool pum_value_is(const pum_graph *graph, pum_value_id id, uint64_t rows, uint64_t cols);
-pumice_status pum_shape_fail(const pum_graph *graph, const pum_node *node, const char *what, pumice_error *err);
+pumice_status pum_shape_fail(const pum_graph *graph, const pum_node *node, const char *what,
+                             pumice_error *err);
 
 /* The functions of op_table.c's rows. */
-#define PUM_OP_FUNCTIONS(x)                                                                              \
-    pumice_status pum_op_##x##_check(const pum_graph *graph, const pum_node *node, pumice_error *err);   \
+#define PUM_OP_FUNCTIONS(x)                                                                        \
+    pumice_status pum_op_##x##_check(const pum_graph *graph, const pum_node *node,                 \
+                                     pumice_error *err);                                           \
     pumice_status pum_op_##x##_select(pum_select *s, const pum_node *node)
 PUM_OP_FUNCTIONS(embed);
 PUM_OP_FUNCTIONS(norm);

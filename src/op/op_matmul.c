@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Everything that reads weight matrices: the embedding gather, y = W x with its epilogue, and the fused gate + up.
- * Decides between mat-vec (few batch rows, bound by memory) and matmul (many, bound by arithmetic), and cuts a
- * matrix that lies in several pieces into one dispatch per piece. */
+ * Everything that reads weight matrices: the embedding gather, y = W x with its epilogue, and the
+ * fused gate + up. Decides between mat-vec (few batch rows, bound by memory) and matmul (many,
+ * bound by arithmetic), and cuts a matrix that lies in several pieces into one dispatch per piece.
+ */
 #include "op.h"
 
-/* The kernels' fast path reads rows in whole chunks: blocks of a quantized type (always so), or 8 weights of a plain
- * one that begin on 16 bytes. */
+/* The kernels' fast path reads rows in whole chunks: blocks of a quantized type (always so), or 8
+ * weights of a plain one that begin on 16 bytes. */
 static bool aligned_rows(const pum_value *w)
 {
     uint64_t row_bytes;
-    return pum_dtype_get(w->dtype)->block_elems > 1
-        || (pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes) && row_bytes % 16 == 0 && w->cols % 8 == 0);
+    return pum_dtype_get(w->dtype)->block_elems > 1 ||
+           (pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes) && row_bytes % 16 == 0 &&
+            w->cols % 8 == 0);
 }
 
 static uint64_t weight_bytes(const pum_value *w, uint64_t rows)
@@ -26,7 +28,8 @@ pumice_status pum_op_embed_check(const pum_graph *graph, const pum_node *node, p
 {
     const pum_value *table = &graph->values.data[node->in[PUM_IN_EMBED_TABLE]];
     if (!pum_value_is(graph, node->out, graph->rows, table->cols)) {
-        return pum_shape_fail(graph, node, "output must be the batch's rows of the table's width", err);
+        return pum_shape_fail(graph, node, "output must be the batch's rows of the table's width",
+                              err);
     }
     return PUMICE_OK;
 }
@@ -48,9 +51,13 @@ pumice_status pum_op_embed_select(pum_select *s, const pum_node *node)
         d.grid[0] = (uint32_t)pum_ceil_div(w->cols, 4 * s->tuning->elementwise_wg);
         d.grid[1] = s->graph->rows;
         d.bytes = weight_bytes(w, s->graph->rows) / pieces + 4 * s->graph->rows * w->cols / pieces;
-        pum_args_embed args = { .cols = (uint32_t)w->cols, .rows = s->graph->rows, .first = (uint32_t)piece.first,
-                                .count = (uint32_t)piece.count, .scale = node->params.scale,
-                                .y_stride = (uint32_t)w->cols, .last = i + 1 == pieces };
+        pum_args_embed args = { .cols = (uint32_t)w->cols,
+                                .rows = s->graph->rows,
+                                .first = (uint32_t)piece.first,
+                                .count = (uint32_t)piece.count,
+                                .scale = node->params.scale,
+                                .y_stride = (uint32_t)w->cols,
+                                .last = i + 1 == pieces };
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;
@@ -64,27 +71,30 @@ pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, 
     const pum_value *x = &graph->values.data[node->in[PUM_IN_MATMUL_X]];
     const pum_value *y = node->out >= 0 ? &graph->values.data[node->out] : NULL;
     pum_value_id bias = node->in[PUM_IN_MATMUL_BIAS], res = node->in[PUM_IN_MATMUL_RES];
-    if (w->cols != x->cols) return pum_shape_fail(graph, node, "weight and input differ in inner size", err);
+    if (w->cols != x->cols)
+        return pum_shape_fail(graph, node, "weight and input differ in inner size", err);
     if (!y || y->cols != w->rows || y->rows < x->rows) {
         return pum_shape_fail(graph, node, "output must be input rows x weight rows", err);
     }
-    if ((bias >= 0 && !pum_value_is(graph, bias, 1, w->rows))
-        || (res >= 0 && !pum_value_is(graph, res, x->rows, w->rows))) {
+    if ((bias >= 0 && !pum_value_is(graph, bias, 1, w->rows)) ||
+        (res >= 0 && !pum_value_is(graph, res, x->rows, w->rows))) {
         return pum_shape_fail(graph, node, "bias or residual has the wrong shape", err);
     }
     return PUMICE_OK;
 }
 
-/* Weight rows that one workgroup of a mat-vec computes: see matvec.comp. In the sub tier the lanes of a subgroup share
- * ROWS rows, in base GROUP lanes do. */
-static uint32_t matvec_rows_per_group(const pum_select *s, uint32_t kernel, uint32_t wg, uint32_t group, uint32_t rows)
+/* Weight rows that one workgroup of a mat-vec computes: see matvec.comp. In the sub tier the lanes
+ * of a subgroup share ROWS rows, in base GROUP lanes do. */
+static uint32_t matvec_rows_per_group(const pum_select *s, uint32_t kernel, uint32_t wg,
+                                      uint32_t group, uint32_t rows)
 {
-    uint32_t lanes = pum_kernels[kernel].tier == PUM_TIER_BASE ? group : PUM_MAX(s->caps->subgroup_size, 1u);
+    uint32_t lanes =
+        pum_kernels[kernel].tier == PUM_TIER_BASE ? group : PUM_MAX(s->caps->subgroup_size, 1u);
     return PUM_MAX(wg / PUM_MAX(lanes, 1u), 1u) * rows;
 }
 
-static void matvec_spec(const pum_select *s, const pum_node *node, const pum_value *w, uint64_t x_rows, uint32_t epi,
-                        pum_draft *d)
+static void matvec_spec(const pum_select *s, const pum_node *node, const pum_value *w,
+                        uint64_t x_rows, uint32_t epi, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
     d->spec[PUM_SPEC_MATVEC_WG] = t->matvec_wg;
@@ -96,7 +106,8 @@ static void matvec_spec(const pum_select *s, const pum_node *node, const pum_val
     d->spec[PUM_SPEC_MATVEC_GROUP] = t->matvec_group;
 }
 
-static void matmul_spec(const pum_select *s, const pum_node *node, const pum_value *w, uint32_t epi, pum_draft *d)
+static void matmul_spec(const pum_select *s, const pum_node *node, const pum_value *w, uint32_t epi,
+                        pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
     if (t->matmul_reg) {
@@ -124,7 +135,9 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
     const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, x);
     const pum_value *y = pum_select_value(s, node->out);
     bool vec = xv->rows <= s->tuning->matvec_max_rows;
-    uint32_t family = vec ? PUM_FAMILY_MATVEC : s->tuning->matmul_reg ? PUM_FAMILY_MATMUL_REG : PUM_FAMILY_MATMUL;
+    uint32_t family = vec                     ? PUM_FAMILY_MATVEC
+                      : s->tuning->matmul_reg ? PUM_FAMILY_MATMUL_REG
+                                              : PUM_FAMILY_MATMUL;
     uint32_t kernel, epi = (bias >= 0 ? EPI_BIAS : 0) | (res >= 0 ? EPI_RESIDUAL : 0);
     PUM_TRY(pum_select_kernel(s, family, w->dtype, &kernel));
     for (uint32_t i = 0; i < pum_select_pieces(s, weight); i++) {
@@ -132,8 +145,10 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
         pum_draft d = pum_draft_begin(s, kernel);
         if (vec) {
             matvec_spec(s, node, w, xv->rows, epi, &d);
-            d.grid[0] = (uint32_t)pum_ceil_div(piece.count, matvec_rows_per_group(
-                s, kernel, d.spec[PUM_SPEC_MATVEC_WG], d.spec[PUM_SPEC_MATVEC_GROUP], d.spec[PUM_SPEC_MATVEC_ROWS]));
+            d.grid[0] = (uint32_t)pum_ceil_div(
+                piece.count,
+                matvec_rows_per_group(s, kernel, d.spec[PUM_SPEC_MATVEC_WG],
+                                      d.spec[PUM_SPEC_MATVEC_GROUP], d.spec[PUM_SPEC_MATVEC_ROWS]));
         } else {
             matmul_spec(s, node, w, epi, &d);
             d.grid[0] = (uint32_t)pum_ceil_div(piece.count, s->tuning->matmul_bn);
@@ -145,14 +160,20 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
         d.bind[3].value = res >= 0 ? res : x;
         d.bind[4].value = node->out;
         if (res >= 0) {
-            d.inplace_in = 3; /* each element of the residual is read by the invocation that overwrites it */
+            d.inplace_in =
+                3; /* each element of the residual is read by the invocation that overwrites it */
             d.inplace_out = 4;
         }
-        d.bytes = weight_bytes(w, piece.count) + 4 * xv->rows * (w->cols + piece.count * (res >= 0 ? 2 : 1));
+        d.bytes = weight_bytes(w, piece.count) +
+                  4 * xv->rows * (w->cols + piece.count * (res >= 0 ? 2 : 1));
         d.flops = 2 * piece.count * w->cols * xv->rows;
-        pum_args_matmul args = { .k = (uint32_t)w->cols, .n = (uint32_t)piece.count, .rows = (uint32_t)xv->rows,
-                                 .x_stride = (uint32_t)xv->cols, .y_stride = (uint32_t)y->cols,
-                                 .res_stride = (uint32_t)y->cols, .y_first = (uint32_t)piece.first };
+        pum_args_matmul args = { .k = (uint32_t)w->cols,
+                                 .n = (uint32_t)piece.count,
+                                 .rows = (uint32_t)xv->rows,
+                                 .x_stride = (uint32_t)xv->cols,
+                                 .y_stride = (uint32_t)y->cols,
+                                 .res_stride = (uint32_t)y->cols,
+                                 .y_first = (uint32_t)piece.first };
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;
@@ -160,13 +181,14 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
 
 /* ---- matmul_glu: made by fusion for mat-vec batches, weights in one piece each ---- */
 
-pumice_status pum_op_matmul_glu_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+pumice_status pum_op_matmul_glu_check(const pum_graph *graph, const pum_node *node,
+                                      pumice_error *err)
 {
     const pum_value *gate = &graph->values.data[node->in[PUM_IN_GLU_GATE]];
     const pum_value *up = &graph->values.data[node->in[PUM_IN_GLU_UP]];
     const pum_value *x = &graph->values.data[node->in[PUM_IN_GLU_X]];
-    if (gate->dtype != up->dtype || gate->rows != up->rows || gate->cols != up->cols || gate->cols != x->cols
-        || !pum_value_is(graph, node->out, x->rows, gate->rows)) {
+    if (gate->dtype != up->dtype || gate->rows != up->rows || gate->cols != up->cols ||
+        gate->cols != x->cols || !pum_value_is(graph, node->out, x->rows, gate->rows)) {
         return pum_shape_fail(graph, node, "gate, up, input and output do not fit together", err);
     }
     return PUMICE_OK;
@@ -189,10 +211,14 @@ pumice_status pum_op_matmul_glu_select(pum_select *s, const pum_node *node)
     d.spec[PUM_SPEC_MATVEC_GLU_GROUP] = t->matvec_group;
     for (int i = 0; i < 3; i++) d.bind[i].value = node->in[i];
     d.bind[3].value = node->out;
-    d.grid[0] = (uint32_t)pum_ceil_div(w->rows, matvec_rows_per_group(s, kernel, t->matvec_wg, t->matvec_group, rows));
+    d.grid[0] = (uint32_t)pum_ceil_div(
+        w->rows, matvec_rows_per_group(s, kernel, t->matvec_wg, t->matvec_group, rows));
     d.bytes = 2 * weight_bytes(w, w->rows) + 4 * x->rows * (w->cols + w->rows);
     d.flops = 4 * w->rows * w->cols * x->rows;
-    pum_args_matmul args = { .k = (uint32_t)w->cols, .n = (uint32_t)w->rows, .rows = (uint32_t)x->rows,
-                             .x_stride = (uint32_t)x->cols, .y_stride = (uint32_t)w->rows };
+    pum_args_matmul args = { .k = (uint32_t)w->cols,
+                             .n = (uint32_t)w->rows,
+                             .rows = (uint32_t)x->rows,
+                             .x_stride = (uint32_t)x->cols,
+                             .y_stride = (uint32_t)w->rows };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Row-wise reductions: RMSNorm (Zhang & Sennrich, 2019), LayerNorm (Ba et al., 2016) and softmax. One workgroup a
- * row; decides nothing but the workgroup size, which is the tuning table's. */
+ * Row-wise reductions: RMSNorm (Zhang & Sennrich, 2019), LayerNorm (Ba et al., 2016) and softmax.
+ * One workgroup a row; decides nothing but the workgroup size, which is the tuning table's. */
 #include "op.h"
 
 pumice_status pum_op_norm_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
@@ -10,8 +10,10 @@ pumice_status pum_op_norm_check(const pum_graph *graph, const pum_node *node, pu
     if (!pum_value_is(graph, node->out, x->rows, x->cols)) {
         return pum_shape_fail(graph, node, "output must have the input's shape", err);
     }
-    if ((w >= 0 && !pum_value_is(graph, w, 1, x->cols)) || (b >= 0 && !pum_value_is(graph, b, 1, x->cols))) {
-        return pum_shape_fail(graph, node, "weight and bias must have one row as long as the input's", err);
+    if ((w >= 0 && !pum_value_is(graph, w, 1, x->cols)) ||
+        (b >= 0 && !pum_value_is(graph, b, 1, x->cols))) {
+        return pum_shape_fail(graph, node,
+                              "weight and bias must have one row as long as the input's", err);
     }
     return PUMICE_OK;
 }
@@ -20,7 +22,8 @@ pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
 {
     uint32_t kernel;
     PUM_TRY(pum_select_kernel(s, PUM_FAMILY_NORM, PUM_DTYPE_COUNT, &kernel));
-    pum_value_id x = node->in[PUM_IN_NORM_X], w = node->in[PUM_IN_NORM_W], b = node->in[PUM_IN_NORM_B];
+    pum_value_id x = node->in[PUM_IN_NORM_X], w = node->in[PUM_IN_NORM_W],
+                 b = node->in[PUM_IN_NORM_B];
     const pum_value *v = pum_select_value(s, x);
     pum_draft d = pum_draft_begin(s, kernel);
     d.spec[PUM_SPEC_NORM_WG] = s->tuning->norm_wg;
@@ -34,8 +37,12 @@ pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
     d.grid[0] = (uint32_t)v->rows;
     d.bytes = 2 * 4 * v->rows * v->cols + 4 * v->cols * ((w >= 0) + (b >= 0));
     d.flops = 4 * v->rows * v->cols;
-    pum_args_norm args = { .cols = (uint32_t)v->cols, .rows = (uint32_t)v->rows, .x_stride = (uint32_t)v->cols,
-                           .y_stride = (uint32_t)v->cols, .eps = node->params.eps, .w_add = node->params.w_add };
+    pum_args_norm args = { .cols = (uint32_t)v->cols,
+                           .rows = (uint32_t)v->rows,
+                           .x_stride = (uint32_t)v->cols,
+                           .y_stride = (uint32_t)v->cols,
+                           .eps = node->params.eps,
+                           .w_add = node->params.w_add };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }
 
@@ -60,8 +67,10 @@ pumice_status pum_op_softmax_select(pum_select *s, const pum_node *node)
     d.grid[0] = (uint32_t)v->rows;
     d.bytes = 2 * 4 * v->rows * v->cols;
     d.flops = 4 * v->rows * v->cols;
-    pum_args_softmax args = { .cols = (uint32_t)v->cols, .rows = (uint32_t)v->rows,
-                              .x_stride = (uint32_t)v->cols, .y_stride = (uint32_t)v->cols,
+    pum_args_softmax args = { .cols = (uint32_t)v->cols,
+                              .rows = (uint32_t)v->rows,
+                              .x_stride = (uint32_t)v->cols,
+                              .y_stride = (uint32_t)v->cols,
                               .scale = node->params.scale };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Choosing the next token on the device: arg-max, or the sampling chain of the slots. Both also advance the slot and
- * write the token into its batch row, so that the next replay needs no host. */
+ * Choosing the next token on the device: arg-max, or the sampling chain of the slots. Both also
+ * advance the slot and write the token into its batch row, so that the next replay needs no host.
+ */
 #include "op.h"
 
 static pumice_status check(const pum_graph *graph, const pum_node *node, pumice_error *err)
 {
     const pum_value *x = &graph->values.data[node->in[PUM_IN_X]];
-    if (x->kind != PUM_VALUE_LOGITS) return pum_shape_fail(graph, node, "takes the logits value alone", err);
+    if (x->kind != PUM_VALUE_LOGITS)
+        return pum_shape_fail(graph, node, "takes the logits value alone", err);
     uint32_t slots = node->params.slots;
     if (slots == 0 || slots > graph->step.slots || slots > x->rows) {
-        return pum_shape_fail(graph, node, "as many slots as there are rows of logits, at least one", err);
+        return pum_shape_fail(graph, node,
+                              "as many slots as there are rows of logits, at least one", err);
     }
     return PUMICE_OK;
 }
@@ -27,7 +30,9 @@ static pumice_status select_family(pum_select *s, const pum_node *node, uint32_t
     d.grid[0] = slots;
     d.bytes = 4 * slots * x->cols;
     d.flops = slots * x->cols;
-    pum_args_sample args = { .cols = (uint32_t)x->cols, .slots = slots, .x_stride = (uint32_t)x->cols,
+    pum_args_sample args = { .cols = (uint32_t)x->cols,
+                             .slots = slots,
+                             .x_stride = (uint32_t)x->cols,
                              .slot_at = s->graph->step.slot_at };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Element-wise operations and row movers: activation (gated or not), add, copy, gather of the rows that have
- * logits. All memory-bound, one shape rule each. */
+ * Element-wise operations and row movers: activation (gated or not), add, copy, gather of the rows
+ * that have logits. All memory-bound, one shape rule each. */
 #include "op.h"
 
 static uint32_t groups(const pum_select *s, uint64_t items)
@@ -12,7 +12,8 @@ pumice_status pum_op_act_check(const pum_graph *graph, const pum_node *node, pum
 {
     const pum_value *x = &graph->values.data[node->in[PUM_IN_ACT_GATE]];
     pum_value_id up = node->in[PUM_IN_ACT_UP];
-    if (!pum_value_is(graph, node->out, x->rows, x->cols) || (up >= 0 && !pum_value_is(graph, up, x->rows, x->cols))) {
+    if (!pum_value_is(graph, node->out, x->rows, x->cols) ||
+        (up >= 0 && !pum_value_is(graph, up, x->rows, x->cols))) {
         return pum_shape_fail(graph, node, "gate, up and output must have one shape", err);
     }
     return PUMICE_OK;
@@ -38,7 +39,9 @@ pumice_status pum_op_act_select(pum_select *s, const pum_node *node)
     d.bytes = (uint64_t)(up >= 0 ? 3 : 2) * 4 * v->rows * v->cols;
     d.flops = 8 * v->rows * v->cols;
     uint32_t n = (uint32_t)v->cols;
-    pum_args_act args = { .cols = n, .rows = (uint32_t)v->rows, .gate_stride = n, .up_stride = n, .y_stride = n };
+    pum_args_act args = {
+        .cols = n, .rows = (uint32_t)v->rows, .gate_stride = n, .up_stride = n, .y_stride = n
+    };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }
 
@@ -46,8 +49,8 @@ pumice_status pum_op_add_check(const pum_graph *graph, const pum_node *node, pum
 {
     const pum_value *a = &graph->values.data[node->in[PUM_IN_ADD_A]];
     pum_value_id b = node->in[PUM_IN_ADD_B];
-    if (!pum_value_is(graph, node->out, a->rows, a->cols)
-        || (!pum_value_is(graph, b, a->rows, a->cols) && !pum_value_is(graph, b, 1, a->cols))) {
+    if (!pum_value_is(graph, node->out, a->rows, a->cols) ||
+        (!pum_value_is(graph, b, a->rows, a->cols) && !pum_value_is(graph, b, 1, a->cols))) {
         return pum_shape_fail(graph, node, "b must have a's shape or be one row of it", err);
     }
     return PUMICE_OK;
@@ -70,8 +73,11 @@ pumice_status pum_op_add_select(pum_select *s, const pum_node *node)
     d.bytes = 4 * (2 * a->rows + b->rows) * a->cols;
     d.flops = a->rows * a->cols;
     uint32_t n = (uint32_t)a->cols;
-    pum_args_add args = { .cols = n, .rows = (uint32_t)a->rows, .a_stride = n,
-                          .b_stride = b->rows == 1 && a->rows != 1 ? 0 : n, .y_stride = n,
+    pum_args_add args = { .cols = n,
+                          .rows = (uint32_t)a->rows,
+                          .a_stride = n,
+                          .b_stride = b->rows == 1 && a->rows != 1 ? 0 : n,
+                          .y_stride = n,
                           .scale = node->params.scale };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }
@@ -98,17 +104,21 @@ pumice_status pum_op_copy_select(pum_select *s, const pum_node *node)
     d.grid[0] = groups(s, x->cols);
     d.grid[1] = (uint32_t)x->rows;
     d.bytes = 2 * 4 * x->rows * x->cols;
-    pum_args_copy args = { .cols = (uint32_t)x->cols, .rows = (uint32_t)x->rows, .x_stride = (uint32_t)x->cols,
+    pum_args_copy args = { .cols = (uint32_t)x->cols,
+                           .rows = (uint32_t)x->rows,
+                           .x_stride = (uint32_t)x->cols,
                            .y_stride = (uint32_t)x->cols };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }
 
-pumice_status pum_op_gather_rows_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+pumice_status pum_op_gather_rows_check(const pum_graph *graph, const pum_node *node,
+                                       pumice_error *err)
 {
     const pum_value *x = &graph->values.data[node->in[PUM_IN_X]];
     const pum_value *y = node->out >= 0 ? &graph->values.data[node->out] : NULL;
     if (!y || y->cols != x->cols || y->rows > graph->step.slots) {
-        return pum_shape_fail(graph, node, "output rows must not exceed the slots, nor differ in length", err);
+        return pum_shape_fail(graph, node,
+                              "output rows must not exceed the slots, nor differ in length", err);
     }
     return PUMICE_OK;
 }
@@ -126,7 +136,10 @@ pumice_status pum_op_gather_rows_select(pum_select *s, const pum_node *node)
     d.grid[0] = groups(s, y->cols);
     d.grid[1] = (uint32_t)y->rows;
     d.bytes = 2 * 4 * y->rows * y->cols;
-    pum_args_copy args = { .cols = (uint32_t)y->cols, .rows = (uint32_t)y->rows, .x_stride = (uint32_t)y->cols,
-                           .y_stride = (uint32_t)y->cols, .slot_at = s->graph->step.slot_at };
+    pum_args_copy args = { .cols = (uint32_t)y->cols,
+                           .rows = (uint32_t)y->rows,
+                           .x_stride = (uint32_t)y->cols,
+                           .y_stride = (uint32_t)y->cols,
+                           .slot_at = s->graph->step.slot_at };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

@@ -5,31 +5,32 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ROW(x) { pum_op_##x##_check, pum_op_##x##_select }
+#define ROW(x)                                                                                     \
+    {                                                                                              \
+        pum_op_##x##_check, pum_op_##x##_select                                                    \
+    }
 static const pum_op_info infos[PUM_OP_COUNT] = {
-    [PUM_OP_EMBED] = ROW(embed),         [PUM_OP_NORM] = ROW(norm),
-    [PUM_OP_MATMUL] = ROW(matmul),       [PUM_OP_MATMUL_GLU] = ROW(matmul_glu),
-    [PUM_OP_ROPE] = ROW(rope),           [PUM_OP_KV_STORE] = ROW(kv_store),
-    [PUM_OP_ROPE_KV] = ROW(rope_kv),     [PUM_OP_ATTENTION] = ROW(attention),
-    [PUM_OP_ACT] = ROW(act),             [PUM_OP_ADD] = ROW(add),
-    [PUM_OP_COPY] = ROW(copy),           [PUM_OP_GATHER_ROWS] = ROW(gather_rows),
-    [PUM_OP_SOFTMAX] = ROW(softmax),     [PUM_OP_ARGMAX] = ROW(argmax),
+    [PUM_OP_EMBED] = ROW(embed),     [PUM_OP_NORM] = ROW(norm),
+    [PUM_OP_MATMUL] = ROW(matmul),   [PUM_OP_MATMUL_GLU] = ROW(matmul_glu),
+    [PUM_OP_ROPE] = ROW(rope),       [PUM_OP_KV_STORE] = ROW(kv_store),
+    [PUM_OP_ROPE_KV] = ROW(rope_kv), [PUM_OP_ATTENTION] = ROW(attention),
+    [PUM_OP_ACT] = ROW(act),         [PUM_OP_ADD] = ROW(add),
+    [PUM_OP_COPY] = ROW(copy),       [PUM_OP_GATHER_ROWS] = ROW(gather_rows),
+    [PUM_OP_SOFTMAX] = ROW(softmax), [PUM_OP_ARGMAX] = ROW(argmax),
     [PUM_OP_SAMPLE] = ROW(sample),
 };
 
-const pum_op_info *pum_op_get(pum_op op)
-{
-    return (unsigned)op < PUM_OP_COUNT ? &infos[op] : NULL;
-}
+const pum_op_info *pum_op_get(pum_op op) { return (unsigned)op < PUM_OP_COUNT ? &infos[op] : NULL; }
 
-pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight, uint32_t *out_kernel)
+pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight,
+                                uint32_t *out_kernel)
 {
     int kernel = pum_kernel_find(family, weight, s->caps->bits);
     const pum_dtype_info *type = pum_dtype_get(weight);
     if (kernel < 0) {
         return pum_fail(s->err, PUMICE_ERROR_UNSUPPORTED, "no '%s' kernel%s%s runs on '%s'",
-                        pum_family_names[family], type ? " for weights of type " : "", type ? type->name : "",
-                        s->caps->name);
+                        pum_family_names[family], type ? " for weights of type " : "",
+                        type ? type->name : "", s->caps->name);
     }
     *out_kernel = (uint32_t)kernel;
     return PUMICE_OK;
@@ -50,14 +51,20 @@ static void short_name(const char *name, char *out, size_t capacity)
 pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel)
 {
     const pum_node *node = &s->graph->nodes.data[s->node];
-    pum_draft d = { .kernel = kernel, .node = s->node, .layer = node->layer, .inplace_in = -1,
-                    .inplace_out = -1, .grid = { 1, 1, 1 } };
+    pum_draft d = { .kernel = kernel,
+                    .node = s->node,
+                    .layer = node->layer,
+                    .inplace_in = -1,
+                    .inplace_out = -1,
+                    .grid = { 1, 1, 1 } };
     char what[32] = "";
-    bool weighted = node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_GLU || node->op == PUM_OP_EMBED;
+    bool weighted =
+        node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_GLU || node->op == PUM_OP_EMBED;
     if (weighted) short_name(pum_select_value(s, node->in[0])->name, what, sizeof what);
     else if (node->out >= 0) short_name(pum_select_value(s, node->out)->name, what, sizeof what);
     if (node->layer >= 0) {
-        snprintf(d.label, sizeof d.label, "blk.%d %s %s", (int)node->layer, pum_op_name(node->op), what);
+        snprintf(d.label, sizeof d.label, "blk.%d %s %s", (int)node->layer, pum_op_name(node->op),
+                 what);
     } else {
         snprintf(d.label, sizeof d.label, "%s %s", pum_op_name(node->op), what);
     }
@@ -71,13 +78,15 @@ pumice_status pum_draft_emit(pum_select *s, pum_draft *draft, const void *args, 
 {
     const pum_kernel_info *k = &pum_kernels[draft->kernel];
     if (args_bytes != k->args_bytes) {
-        return pum_fail(s->err, PUMICE_ERROR_INTERNAL, "'%s' takes %u bytes of arguments, not %zu", k->name,
-                        k->args_bytes, args_bytes);
+        return pum_fail(s->err, PUMICE_ERROR_INTERNAL, "'%s' takes %u bytes of arguments, not %zu",
+                        k->name, k->args_bytes, args_bytes);
     }
     for (int i = 0; i < 3; i++) {
         if (draft->grid[i] == 0 || draft->grid[i] > s->caps->max_workgroup_count[i]) {
-            return pum_fail(s->err, PUMICE_ERROR_UNSUPPORTED, "'%s' wants %u workgroups in dimension %d, but '%s' "
-                            "takes at most %u: use a smaller batch", draft->label, draft->grid[i], i, s->caps->name,
+            return pum_fail(s->err, PUMICE_ERROR_UNSUPPORTED,
+                            "'%s' wants %u workgroups in dimension %d, but '%s' "
+                            "takes at most %u: use a smaller batch",
+                            draft->label, draft->grid[i], i, s->caps->name,
                             s->caps->max_workgroup_count[i]);
         }
     }
@@ -93,7 +102,8 @@ bool pum_value_is(const pum_graph *graph, pum_value_id id, uint64_t rows, uint64
     return id >= 0 && graph->values.data[id].rows == rows && graph->values.data[id].cols == cols;
 }
 
-pumice_status pum_shape_fail(const pum_graph *graph, const pum_node *node, const char *what, pumice_error *err)
+pumice_status pum_shape_fail(const pum_graph *graph, const pum_node *node, const char *what,
+                             pumice_error *err)
 {
     const char *out = node->out >= 0 ? graph->values.data[node->out].name : "";
     return pum_fail(err, PUMICE_ERROR_INTERNAL, "%s '%s': %s", pum_op_name(node->op), out, what);

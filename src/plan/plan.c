@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Graph in, plan out: the five passes in order. Each is a file of its own and pure; this one only calls them,
- * adds up the totals and, in debug builds, has the result proven by plan_check.c. */
+ * Graph in, plan out: the five passes in order. Each is a file of its own and pure; this one only
+ * calls them, adds up the totals and, in debug builds, has the result proven by plan_check.c. */
 #include "plan_pass.h"
 
 static bool weights_known(const pum_graph *g, const pum_placement *weights, const pum_placement *kv)
 {
     for (size_t i = 0; i < g->values.count; i++) {
         const pum_value *v = &g->values.data[i];
-        const pum_placement *p = v->kind == PUM_VALUE_WEIGHT ? weights : v->kind == PUM_VALUE_KV ? kv : NULL;
+        const pum_placement *p = v->kind == PUM_VALUE_WEIGHT ? weights
+                                 : v->kind == PUM_VALUE_KV   ? kv
+                                                             : NULL;
         if (p && (v->source < 0 || (size_t)v->source + 1 >= p->first.count)) return false;
     }
     return true;
@@ -26,7 +28,8 @@ pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const 
 
     PUM_GOTO(pum_graph_check(graph, err));
     if (!weights_known(graph, weights, kv)) {
-        status = pum_fail(err, PUMICE_ERROR_INTERNAL, "the graph names a tensor that the placement does not have");
+        status = pum_fail(err, PUMICE_ERROR_INTERNAL,
+                          "the graph names a tensor that the placement does not have");
         goto fail;
     }
     select.graph = graph;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Proves a finished plan without trusting the passes, by plain quadratic comparison of what the steps say:
- *   - every binding is aligned, within its buffer and within the device's limits; every kernel can run;
+ * Proves a finished plan without trusting the passes, by plain quadratic comparison of what the
+ * steps say:
+ *   - every binding is aligned, within its buffer and within the device's limits; every kernel can
+ * run;
  *   - whatever a step reads of the arena was wholly written by earlier steps of the same plan;
- *   - activations that live at the same time do not overlap, but for one taking over another's range in place;
+ *   - activations that live at the same time do not overlap, but for one taking over another's
+ * range in place;
  *   - between any two steps that touch a common byte, one of them writing, stands a barrier. */
 #include "plan_pass.h"
 
@@ -40,20 +43,26 @@ static pumice_status check_limits(const check *c, size_t i)
     if (k->needs & ~caps->bits) return fail(c, i, "needs a capability the device lacks");
     if (k->n_bindings > caps->max_storage_buffers) return fail(c, i, "binds too many buffers");
     if (k->args_bytes > caps->max_push_bytes) return fail(c, i, "has too many push constants");
-    if (s->spec[0] == 0 || s->spec[0] > caps->max_workgroup_invocations) return fail(c, i, "has a bad workgroup");
+    if (s->spec[0] == 0 || s->spec[0] > caps->max_workgroup_invocations)
+        return fail(c, i, "has a bad workgroup");
     for (int d = 0; d < 3; d++) {
-        if (s->grid[d] == 0 || s->grid[d] > caps->max_workgroup_count[d]) return fail(c, i, "has a bad grid");
+        if (s->grid[d] == 0 || s->grid[d] > caps->max_workgroup_count[d])
+            return fail(c, i, "has a bad grid");
     }
     for (uint32_t b = 0; b < k->n_bindings; b++) {
         const pum_binding *r = &s->bind[b];
         uint64_t size = buffer_size(c, r->buffer);
-        if (r->size_bytes == 0 || r->size_bytes > caps->max_buffer_range_bytes) return fail(c, i, "binds a bad range");
+        if (r->size_bytes == 0 || r->size_bytes > caps->max_buffer_range_bytes)
+            return fail(c, i, "binds a bad range");
         if (r->offset_bytes > size || r->size_bytes > size - r->offset_bytes) {
             return fail(c, i, "binds beyond the end of a buffer");
         }
-        if (r->offset_bytes % PUM_MAX(caps->offset_align_bytes, 1u)) return fail(c, i, "binds at a misaligned offset");
-        if (r->access != k->access[b]) return fail(c, i, "claims another access than its kernel has");
-        if (r->buffer >= PUM_BUFFER_WEIGHT && (r->access & PUM_ACCESS_W)) return fail(c, i, "writes a weight");
+        if (r->offset_bytes % PUM_MAX(caps->offset_align_bytes, 1u))
+            return fail(c, i, "binds at a misaligned offset");
+        if (r->access != k->access[b])
+            return fail(c, i, "claims another access than its kernel has");
+        if (r->buffer >= PUM_BUFFER_WEIGHT && (r->access & PUM_ACCESS_W))
+            return fail(c, i, "writes a weight");
     }
     return PUMICE_OK;
 }
@@ -65,17 +74,20 @@ static pumice_status check_barriers(const check *c)
     for (size_t j = 1; j < n; j++) {
         const pum_step *b = &c->plan->steps.data[j];
         if (b->barrier) continue;
-        /* no barrier before j: compare with every step back to the last one that had a barrier before it */
+        /* no barrier before j: compare with every step back to the last one that had a barrier
+         * before it */
         for (size_t i = j; i-- > 0;) {
             const pum_step *a = &c->plan->steps.data[i];
             for (uint32_t x = 0; x < pum_kernels[a->kernel].n_bindings; x++) {
                 for (uint32_t y = 0; y < pum_kernels[b->kernel].n_bindings; y++) {
                     const pum_binding *p = &a->bind[x], *q = &b->bind[y];
                     bool writes = (p->access | q->access) & PUM_ACCESS_W;
-                    bool apart = p->offset_bytes + p->size_bytes <= q->offset_bytes
-                        || q->offset_bytes + q->size_bytes <= p->offset_bytes;
+                    bool apart = p->offset_bytes + p->size_bytes <= q->offset_bytes ||
+                                 q->offset_bytes + q->size_bytes <= p->offset_bytes;
                     if (p->buffer == q->buffer && writes && !apart) {
-                        return fail(c, j, "touches what an earlier step wrote or reads, without a barrier between");
+                        return fail(c, j,
+                                    "touches what an earlier step wrote or reads, without a "
+                                    "barrier between");
                     }
                 }
             }
@@ -109,7 +121,8 @@ static pumice_status check_reads(const check *c)
         for (uint32_t b = 0; b < n; b++) {
             const pum_binding *r = &s->bind[b];
             if (r->buffer != PUM_BUFFER_ARENA || !(r->access & PUM_ACCESS_W)) continue;
-            uint64_t first = r->offset_bytes / 64, end = pum_ceil_div(r->offset_bytes + r->size_bytes, 64);
+            uint64_t first = r->offset_bytes / 64,
+                     end = pum_ceil_div(r->offset_bytes + r->size_bytes, 64);
             memset(written + first, 1, (size_t)(end - first));
         }
     }
@@ -124,22 +137,25 @@ static pumice_status check_overlaps(const check *c)
         for (size_t j = i + 1; j < c->plan->values.count; j++) {
             const pum_plan_value *b = &c->plan->values.data[j];
             bool together = a->first_step <= b->last_step && b->first_step <= a->last_step;
-            bool apart = a->offset_bytes + a->size_bytes <= b->offset_bytes
-                || b->offset_bytes + b->size_bytes <= a->offset_bytes;
+            bool apart = a->offset_bytes + a->size_bytes <= b->offset_bytes ||
+                         b->offset_bytes + b->size_bytes <= a->offset_bytes;
             if (!together || apart) continue;
-            bool in_place = a->offset_bytes == b->offset_bytes && a->size_bytes == b->size_bytes
-                && (a->last_step == b->first_step || b->last_step == a->first_step);
+            bool in_place = a->offset_bytes == b->offset_bytes && a->size_bytes == b->size_bytes &&
+                            (a->last_step == b->first_step || b->last_step == a->first_step);
             if (!in_place) {
-                return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "plan check: '%s' and '%s' live at the same time in "
-                                "the same memory", a->name, b->name);
+                return pum_fail(c->err, PUMICE_ERROR_INTERNAL,
+                                "plan check: '%s' and '%s' live at the same time in "
+                                "the same memory",
+                                a->name, b->name);
             }
         }
     }
     return PUMICE_OK;
 }
 
-pumice_status pum_plan_check(const pum_plan *plan, const pum_caps *caps, const pum_placement *weights,
-                             const pum_placement *kv, pumice_error *err)
+pumice_status pum_plan_check(const pum_plan *plan, const pum_caps *caps,
+                             const pum_placement *weights, const pum_placement *kv,
+                             pumice_error *err)
 {
     check c = { plan, caps, weights, kv, err };
     for (size_t i = 0; i < plan->steps.count; i++) PUM_TRY(check_limits(&c, i));

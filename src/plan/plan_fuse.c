@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Fusion: a table of small patterns, each a root op, the producers it must have, and a function that checks the
- * rest and writes the merged node. To add one: a row here and a kernel for the merged op. A value that vanishes
- * must have had no other reader, so results never change but for rounding. */
+ * Fusion: a table of small patterns, each a root op, the producers it must have, and a function
+ * that checks the rest and writes the merged node. To add one: a row here and a kernel for the
+ * merged op. A value that vanishes must have had no other reader, so results never change but for
+ * rounding. */
 #include "plan_pass.h"
 
 #include <string.h>
@@ -13,12 +14,13 @@ typedef struct fuse {
     const pum_caps *caps;
     const pum_tuning *tuning;
     const pum_placement *weights;
-    int32_t *producer;         /* node that writes a value, -1 = none */
-    uint32_t *uses;            /* readers of a value */
-    bool *gone;                /* nodes merged into another */
+    int32_t *producer; /* node that writes a value, -1 = none */
+    uint32_t *uses;    /* readers of a value */
+    bool *gone;        /* nodes merged into another */
 } fuse;
 
-/* A matched pattern: node[0] is the root, node[1..] its linked producers; merge may add one more to take away. */
+/* A matched pattern: node[0] is the root, node[1..] its linked producers; merge may add one more to
+ * take away. */
 typedef struct match {
     int32_t node[MAX_SPAN];
     uint32_t count;
@@ -36,23 +38,18 @@ typedef struct pattern {
     bool (*merge)(const fuse *f, match *m);
 } pattern;
 
-static const pum_node *at(const fuse *f, int32_t node)
-{
-    return &f->graph->nodes.data[node];
-}
+static const pum_node *at(const fuse *f, int32_t node) { return &f->graph->nodes.data[node]; }
 
-static const pum_value *value(const fuse *f, pum_value_id id)
-{
-    return &f->graph->values.data[id];
-}
+static const pum_value *value(const fuse *f, pum_value_id id) { return &f->graph->values.data[id]; }
 
 /* y = (W x + b) + r: the add becomes the mat-mul's epilogue */
 static bool merge_residual(const fuse *f, match *m, int matmul_input)
 {
     const pum_node *add = at(f, m->node[0]), *mm = at(f, m->node[1]);
     pum_value_id other = add->in[1 - matmul_input];
-    if (mm->in[PUM_IN_MATMUL_RES] >= 0 || add->params.scale != 1.0f
-        || value(f, other)->rows != value(f, add->out)->rows || value(f, other)->kind != PUM_VALUE_ACT) {
+    if (mm->in[PUM_IN_MATMUL_RES] >= 0 || add->params.scale != 1.0f ||
+        value(f, other)->rows != value(f, add->out)->rows ||
+        value(f, other)->kind != PUM_VALUE_ACT) {
         return false;
     }
     m->merged = *mm;
@@ -61,19 +58,14 @@ static bool merge_residual(const fuse *f, match *m, int matmul_input)
     return true;
 }
 
-static bool merge_residual_a(const fuse *f, match *m)
-{
-    return merge_residual(f, m, PUM_IN_ADD_A);
-}
+static bool merge_residual_a(const fuse *f, match *m) { return merge_residual(f, m, PUM_IN_ADD_A); }
 
-static bool merge_residual_b(const fuse *f, match *m)
-{
-    return merge_residual(f, m, PUM_IN_ADD_B);
-}
+static bool merge_residual_b(const fuse *f, match *m) { return merge_residual(f, m, PUM_IN_ADD_B); }
 
 static bool is_plain_matmul(const pum_node *n)
 {
-    return n->in[PUM_IN_MATMUL_BIAS] < 0 && n->in[PUM_IN_MATMUL_RES] < 0 && n->params.act == ACT_NONE;
+    return n->in[PUM_IN_MATMUL_BIAS] < 0 && n->in[PUM_IN_MATMUL_RES] < 0 &&
+           n->params.act == ACT_NONE;
 }
 
 static uint32_t pieces(const fuse *f, pum_value_id weight)
@@ -87,10 +79,12 @@ static bool merge_glu(const fuse *f, match *m)
 {
     const pum_node *act = at(f, m->node[0]), *gate = at(f, m->node[1]), *up = at(f, m->node[2]);
     pum_value_id wg = gate->in[PUM_IN_MATMUL_W], wu = up->in[PUM_IN_MATMUL_W];
-    if (!is_plain_matmul(gate) || !is_plain_matmul(up) || gate->in[PUM_IN_MATMUL_X] != up->in[PUM_IN_MATMUL_X]
-        || value(f, wg)->dtype != value(f, wu)->dtype || value(f, wg)->rows != value(f, wu)->rows
-        || f->graph->rows > f->tuning->matvec_max_rows
-        || value(f, act->out)->rows > f->tuning->matvec_max_rows || pieces(f, wg) != 1 || pieces(f, wu) != 1) {
+    if (!is_plain_matmul(gate) || !is_plain_matmul(up) ||
+        gate->in[PUM_IN_MATMUL_X] != up->in[PUM_IN_MATMUL_X] ||
+        value(f, wg)->dtype != value(f, wu)->dtype || value(f, wg)->rows != value(f, wu)->rows ||
+        f->graph->rows > f->tuning->matvec_max_rows ||
+        value(f, act->out)->rows > f->tuning->matvec_max_rows || pieces(f, wg) != 1 ||
+        pieces(f, wu) != 1) {
         return false;
     }
     m->merged = *act;
@@ -101,20 +95,22 @@ static bool merge_glu(const fuse *f, match *m)
     return true;
 }
 
-/* rope(q), rope(k), store(k, v) of one layer in one dispatch. q's rope is no producer of the store: it is found as
- * the other rope of the same layer with the same table. */
+/* rope(q), rope(k), store(k, v) of one layer in one dispatch. q's rope is no producer of the store:
+ * it is found as the other rope of the same layer with the same table. */
 static bool merge_rope_kv(const fuse *f, match *m)
 {
     const pum_node *store = at(f, m->node[0]), *k = at(f, m->node[1]);
     if (f->caps->max_storage_buffers < 8) return false;
     for (int32_t i = 0; i < m->node[0]; i++) {
         const pum_node *q = at(f, i);
-        if (q->op != PUM_OP_ROPE || i == m->node[1] || f->gone[i] || q->layer != store->layer
-            || q->in[PUM_IN_ROPE_FREQ] != k->in[PUM_IN_ROPE_FREQ] || q->params.pairing != k->params.pairing
-            || q->params.rot_dim != k->params.rot_dim || q->params.scale != k->params.scale) {
+        if (q->op != PUM_OP_ROPE || i == m->node[1] || f->gone[i] || q->layer != store->layer ||
+            q->in[PUM_IN_ROPE_FREQ] != k->in[PUM_IN_ROPE_FREQ] ||
+            q->params.pairing != k->params.pairing || q->params.rot_dim != k->params.rot_dim ||
+            q->params.scale != k->params.scale) {
             continue;
         }
-        /* q's rotated value must not be wanted before the store, where the merged node will stand */
+        /* q's rotated value must not be wanted before the store, where the merged node will stand
+         */
         for (int32_t j = i + 1; j < m->node[0]; j++) {
             for (uint32_t in = 0; in < pum_op_inputs(at(f, j)->op); in++) {
                 if (at(f, j)->in[in] == q->out) return false;
@@ -136,11 +132,26 @@ static bool merge_rope_kv(const fuse *f, match *m)
 }
 
 static const pattern patterns[] = {
-    { "gate + up + activation", PUM_OP_ACT,
-      { { 0, PUM_IN_ACT_GATE, PUM_OP_MATMUL }, { 0, PUM_IN_ACT_UP, PUM_OP_MATMUL } }, 2, merge_glu },
-    { "matmul + residual", PUM_OP_ADD, { { 0, PUM_IN_ADD_B, PUM_OP_MATMUL } }, 1, merge_residual_b },
-    { "matmul + residual, swapped", PUM_OP_ADD, { { 0, PUM_IN_ADD_A, PUM_OP_MATMUL } }, 1, merge_residual_a },
-    { "rope q + rope k + kv store", PUM_OP_KV_STORE, { { 0, PUM_IN_KV_K, PUM_OP_ROPE } }, 1, merge_rope_kv },
+    { "gate + up + activation",
+      PUM_OP_ACT,
+      { { 0, PUM_IN_ACT_GATE, PUM_OP_MATMUL }, { 0, PUM_IN_ACT_UP, PUM_OP_MATMUL } },
+      2,
+      merge_glu },
+    { "matmul + residual",
+      PUM_OP_ADD,
+      { { 0, PUM_IN_ADD_B, PUM_OP_MATMUL } },
+      1,
+      merge_residual_b },
+    { "matmul + residual, swapped",
+      PUM_OP_ADD,
+      { { 0, PUM_IN_ADD_A, PUM_OP_MATMUL } },
+      1,
+      merge_residual_a },
+    { "rope q + rope k + kv store",
+      PUM_OP_KV_STORE,
+      { { 0, PUM_IN_KV_K, PUM_OP_ROPE } },
+      1,
+      merge_rope_kv },
 };
 
 static bool match_at(const fuse *f, const pattern *p, int32_t root, match *m)
@@ -186,7 +197,8 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
     pumice_status status;
     *out_fused = 0;
     PUM_GOTO(index_graph(&f, err));
-    if (!pum_array_reserve(&g.values, graph->values.count) || !pum_array_reserve(&g.nodes, graph->nodes.count)) {
+    if (!pum_array_reserve(&g.values, graph->values.count) ||
+        !pum_array_reserve(&g.nodes, graph->nodes.count)) {
         status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
         goto fail;
     }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Gives every activation a range of the arena. Values that may share memory with the input they replace (in-place)
- * are joined first; then, largest first, each takes the tightest gap that is free during its life. Lives are counted
- * in epochs, the stretches between the barriers that the data flow itself needs: two values share memory only when
- * such a barrier lies between them, so that reuse never adds a barrier. Weights, KV and the step buffer are external:
- * their ranges come from the placements. */
+ * Gives every activation a range of the arena. Values that may share memory with the input they
+ * replace (in-place) are joined first; then, largest first, each takes the tightest gap that is
+ * free during its life. Lives are counted in epochs, the stretches between the barriers that the
+ * data flow itself needs: two values share memory only when such a barrier lies between them, so
+ * that reuse never adds a barrier. Weights, KV and the step buffer are external: their ranges come
+ * from the placements. */
 #include "plan_pass.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct life {
-    uint32_t first, last;      /* drafts that touch it; first > last = never */
-    int32_t root;              /* value whose memory it uses (itself unless in place of another) */
+    uint32_t first, last; /* drafts that touch it; first > last = never */
+    int32_t root;         /* value whose memory it uses (itself unless in place of another) */
     uint32_t join_first, join_last; /* epochs of everything that shares the root's memory */
     uint64_t bytes, offset;
     bool placed;
@@ -27,8 +28,9 @@ static bool is_act(const pum_select *s, pum_value_id id)
     return id >= 0 && s->graph->values.data[id].kind == PUM_VALUE_ACT;
 }
 
-/* epoch[d]: how many barriers the data flow alone puts before draft d. A value is taken as one thing, so this is what
- * plan_sync finds when no memory is shared. marks[v]: 2 * epoch of the value's last use, + 1 if it was written. */
+/* epoch[d]: how many barriers the data flow alone puts before draft d. A value is taken as one
+ * thing, so this is what plan_sync finds when no memory is shared. marks[v]: 2 * epoch of the
+ * value's last use, + 1 if it was written. */
 static void find_epochs(const pum_select *s, uint32_t *epoch, uint64_t *marks)
 {
     uint32_t now = 0;
@@ -38,7 +40,8 @@ static void find_epochs(const pum_select *s, uint32_t *epoch, uint64_t *marks)
         bool hazard = false;
         for (uint32_t b = 0; b < k->n_bindings; b++) {
             uint64_t mark = marks[draft->bind[b].value];
-            bool written = mark == 2 * (uint64_t)(now + 1) + 1, used = written || mark == 2 * (uint64_t)(now + 1);
+            bool written = mark == 2 * (uint64_t)(now + 1) + 1,
+                 used = written || mark == 2 * (uint64_t)(now + 1);
             if (written || (used && (k->access[b] & PUM_ACCESS_W))) hazard = true;
         }
         now += hazard;
@@ -54,7 +57,8 @@ static void find_epochs(const pum_select *s, uint32_t *epoch, uint64_t *marks)
 static void find_lifetimes(const pum_select *s, const uint32_t *epoch, life *lives)
 {
     for (size_t v = 0; v < s->graph->values.count; v++) {
-        lives[v] = (life){ .first = UINT32_MAX, .root = (int32_t)v,
+        lives[v] = (life){ .first = UINT32_MAX,
+                           .root = (int32_t)v,
                            .bytes = value_bytes(&s->graph->values.data[v]) };
     }
     for (size_t d = 0; d < s->drafts.count; d++) {
@@ -73,8 +77,10 @@ static void find_lifetimes(const pum_select *s, const uint32_t *epoch, life *liv
     }
 }
 
-/* Does another draft of d's epoch touch the memory of `root`? Then writing it in d would need a barrier. */
-static bool used_beside(const pum_select *s, const uint32_t *epoch, const life *lives, size_t d, int32_t root)
+/* Does another draft of d's epoch touch the memory of `root`? Then writing it in d would need a
+ * barrier. */
+static bool used_beside(const pum_select *s, const uint32_t *epoch, const life *lives, size_t d,
+                        int32_t root)
 {
     for (size_t e = d; e-- > 0 && epoch[e] == epoch[d];) {
         const pum_draft *draft = &s->drafts.data[e];
@@ -91,9 +97,11 @@ static void join_in_place(const pum_select *s, const uint32_t *epoch, life *live
     for (size_t d = 0; d < s->drafts.count; d++) {
         const pum_draft *draft = &s->drafts.data[d];
         if (draft->inplace_in < 0) continue;
-        pum_value_id in = draft->bind[draft->inplace_in].value, out = draft->bind[draft->inplace_out].value;
-        if (!is_act(s, in) || !is_act(s, out) || lives[in].last != d || lives[out].first != d
-            || lives[in].bytes != lives[out].bytes || used_beside(s, epoch, lives, d, lives[in].root)) {
+        pum_value_id in = draft->bind[draft->inplace_in].value,
+                     out = draft->bind[draft->inplace_out].value;
+        if (!is_act(s, in) || !is_act(s, out) || lives[in].last != d || lives[out].first != d ||
+            lives[in].bytes != lives[out].bytes ||
+            used_beside(s, epoch, lives, d, lives[in].root)) {
             continue;
         }
         life *root = &lives[lives[in].root];
@@ -141,7 +149,8 @@ static uint64_t find_gap(const life *l, life **placed, size_t count, uint64_t al
     return best != UINT64_MAX ? best : end;
 }
 
-static pumice_status place(const pum_select *s, life *lives, bool no_reuse, pum_plan *plan, pumice_error *err)
+static pumice_status place(const pum_select *s, life *lives, bool no_reuse, pum_plan *plan,
+                           pumice_error *err)
 {
     size_t n = s->graph->values.count, roots = 0, n_placed = 0;
     uint64_t align = PUM_MAX(s->caps->offset_align_bytes, 64u);
@@ -167,8 +176,10 @@ static pumice_status place(const pum_select *s, life *lives, bool no_reuse, pum_
     for (size_t v = 0; v < n; v++) {
         if (!is_act(s, (pum_value_id)v) || lives[v].first == UINT32_MAX) continue;
         lives[v].offset = lives[lives[v].root].offset;
-        pum_plan_value pv = { .offset_bytes = lives[v].offset, .size_bytes = lives[v].bytes,
-                              .first_step = lives[v].first, .last_step = lives[v].last };
+        pum_plan_value pv = { .offset_bytes = lives[v].offset,
+                              .size_bytes = lives[v].bytes,
+                              .first_step = lives[v].first,
+                              .last_step = lives[v].last };
         memcpy(pv.name, s->graph->values.data[v].name, sizeof pv.name);
         if (!pum_array_push(&plan->values, pv)) {
             status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
@@ -218,8 +229,8 @@ static pum_binding bind_range(const pum_select *s, const pum_placement *kv, cons
     return r;
 }
 
-static pumice_status make_steps(const pum_select *s, const pum_placement *kv, const life *lives, pum_plan *plan,
-                                pumice_error *err)
+static pumice_status make_steps(const pum_select *s, const pum_placement *kv, const life *lives,
+                                pum_plan *plan, pumice_error *err)
 {
     if (!pum_array_reserve(&plan->steps, s->drafts.count)) {
         return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
@@ -227,8 +238,11 @@ static pumice_status make_steps(const pum_select *s, const pum_placement *kv, co
     for (size_t d = 0; d < s->drafts.count; d++) {
         const pum_draft *draft = &s->drafts.data[d];
         const pum_kernel_info *k = &pum_kernels[draft->kernel];
-        pum_step step = { .kernel = draft->kernel, .node = draft->node, .layer = draft->layer,
-                          .bytes = draft->bytes, .flops = draft->flops };
+        pum_step step = { .kernel = draft->kernel,
+                          .node = draft->node,
+                          .layer = draft->layer,
+                          .bytes = draft->bytes,
+                          .flops = draft->flops };
         memcpy(step.spec, draft->spec, sizeof step.spec);
         memcpy(step.grid, draft->grid, sizeof step.grid);
         memcpy(step.args, draft->args, sizeof step.args);
@@ -236,9 +250,11 @@ static pumice_status make_steps(const pum_select *s, const pum_placement *kv, co
         for (uint32_t b = 0; b < k->n_bindings; b++) {
             step.bind[b] = bind_range(s, kv, lives, &draft->bind[b], k->access[b], plan);
             if (step.bind[b].size_bytes > s->caps->max_buffer_range_bytes) {
-                return pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "'%s' needs %llu MiB for one activation, but '%s' binds "
-                                "at most %llu MiB at once: use a smaller batch", draft->label,
-                                (unsigned long long)(step.bind[b].size_bytes >> 20), s->caps->name,
+                return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                                "'%s' needs %llu MiB for one activation, but '%s' binds "
+                                "at most %llu MiB at once: use a smaller batch",
+                                draft->label, (unsigned long long)(step.bind[b].size_bytes >> 20),
+                                s->caps->name,
                                 (unsigned long long)(s->caps->max_buffer_range_bytes >> 20));
             }
         }
@@ -247,8 +263,8 @@ static pumice_status make_steps(const pum_select *s, const pum_placement *kv, co
     return PUMICE_OK;
 }
 
-pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool no_reuse, pum_plan *plan,
-                              pumice_error *err)
+pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool no_reuse,
+                              pum_plan *plan, pumice_error *err)
 {
     life *lives = pum_alloc_array(s->graph->values.count + 1, sizeof *lives);
     uint32_t *epoch = pum_alloc_array(s->drafts.count + 1, sizeof *epoch);
@@ -263,9 +279,11 @@ pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool
     if (!no_reuse) join_in_place(s, epoch, lives);
     PUM_GOTO(place(s, lives, no_reuse, plan, err));
     if (plan->arena_bytes > s->caps->max_allocation_bytes) {
-        status = pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "the activations of %u rows need %llu MiB, more than '%s' "
-                          "allocates at once: use a smaller batch", s->graph->rows,
-                          (unsigned long long)(plan->arena_bytes >> 20), s->caps->name);
+        status =
+            pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                     "the activations of %u rows need %llu MiB, more than '%s' "
+                     "allocates at once: use a smaller batch",
+                     s->graph->rows, (unsigned long long)(plan->arena_bytes >> 20), s->caps->name);
         goto fail;
     }
     PUM_GOTO(make_steps(s, kv, lives, plan, err));

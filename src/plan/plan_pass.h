@@ -6,7 +6,8 @@
 #include "op.h"
 #include "plan.h"
 
-/* Copies `graph` into *out_graph with the patterns of plan_fuse.c's table merged; *out_fused counts them. */
+/* Copies `graph` into *out_graph with the patterns of plan_fuse.c's table merged; *out_fused counts
+ * them. */
 pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const pum_tuning *tuning,
                             const pum_placement *weights, pum_graph *out_graph, uint32_t *out_fused,
                             pumice_error *err);
@@ -14,9 +15,10 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
 /* Fills s->drafts with the dispatches of every node of s->graph. */
 pumice_status pum_plan_select(pum_select *s);
 
-/* Turns drafts into steps: gives every activation its place in the arena and every binding its range. */
-pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool no_reuse, pum_plan *plan,
-                              pumice_error *err);
+/* Turns drafts into steps: gives every activation its place in the arena and every binding its
+ * range. */
+pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool no_reuse,
+                              pum_plan *plan, pumice_error *err);
 
 /* Sets step.barrier: the fewest barriers that cover all hazards between binding ranges. */
 pumice_status pum_plan_sync(pum_plan *plan, pumice_error *err);
@@ -27,9 +29,9 @@ void pum_plan_submit(pum_plan *plan, const pum_tuning *tuning, uint64_t max_subm
 /* Two ranges of one buffer that share a byte, at least one of them written. */
 static inline bool pum_bindings_conflict(const pum_binding *a, const pum_binding *b)
 {
-    return a->buffer == b->buffer && ((a->access | b->access) & PUM_ACCESS_W)
-        && a->offset_bytes < b->offset_bytes + b->size_bytes
-        && b->offset_bytes < a->offset_bytes + a->size_bytes;
+    return a->buffer == b->buffer && ((a->access | b->access) & PUM_ACCESS_W) &&
+           a->offset_bytes < b->offset_bytes + b->size_bytes &&
+           b->offset_bytes < a->offset_bytes + a->size_bytes;
 }
 
 #endif

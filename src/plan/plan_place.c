@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lays weights and KV caches out in buffers: each piece within one binding's range and one allocation, aligned for
- * binding. The only place that knows maxStorageBufferRange and maxMemoryAllocationSize of large tensors. First
- * fit in order, since the order of the file is the order of use. */
+ * Lays weights and KV caches out in buffers: each piece within one binding's range and one
+ * allocation, aligned for binding. The only place that knows maxStorageBufferRange and
+ * maxMemoryAllocationSize of large tensors. First fit in order, since the order of the file is the
+ * order of use. */
 #include "plan.h"
 
 #include "op.h"
 
-/* Buffers are kept well below the allocation limit where possible: large allocations fail sooner. */
+/* Buffers are kept well below the allocation limit where possible: large allocations fail sooner.
+ */
 static const uint64_t BUFFER_TARGET_BYTES = 512ull << 20;
 
-static pumice_status add_piece(pum_placement *p, uint32_t tensor, uint64_t first, uint64_t count, uint64_t bytes,
-                               uint64_t align, uint64_t buffer_limit, pumice_error *err)
+static pumice_status add_piece(pum_placement *p, uint32_t tensor, uint64_t first, uint64_t count,
+                               uint64_t bytes, uint64_t align, uint64_t buffer_limit,
+                               pumice_error *err)
 {
     size_t last = p->buffer_bytes.count;
     if (last == 0 || p->buffer_bytes.data[last - 1] + bytes > buffer_limit) {
@@ -18,8 +21,12 @@ static pumice_status add_piece(pum_placement *p, uint32_t tensor, uint64_t first
         last++;
     }
     uint64_t *end = &p->buffer_bytes.data[last - 1];
-    pum_piece piece = { .tensor = tensor, .row_first = first, .row_count = count, .buffer = (uint32_t)(last - 1),
-                        .offset_bytes = *end, .size_bytes = pum_align_up(bytes, 16) /* kernels load words */ };
+    pum_piece piece = { .tensor = tensor,
+                        .row_first = first,
+                        .row_count = count,
+                        .buffer = (uint32_t)(last - 1),
+                        .offset_bytes = *end,
+                        .size_bytes = pum_align_up(bytes, 16) /* kernels load words */ };
     if (!pum_array_push(&p->pieces, piece)) goto no_memory;
     *end = pum_align_up(*end + bytes, align);
     return PUMICE_OK;
@@ -33,20 +40,26 @@ pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, c
     pum_placement p = { 0 };
     pumice_status status;
     uint64_t align = PUM_MAX(caps->offset_align_bytes, 64u);
-    uint64_t range = PUM_MIN(caps->max_buffer_range_bytes, caps->max_allocation_bytes) / align * align;
+    uint64_t range =
+        PUM_MIN(caps->max_buffer_range_bytes, caps->max_allocation_bytes) / align * align;
     /* a piece may be as long as the range, so a buffer must hold at least that */
-    uint64_t limit = PUM_MIN(caps->max_allocation_bytes / align * align, PUM_MAX(BUFFER_TARGET_BYTES, range));
+    uint64_t limit =
+        PUM_MIN(caps->max_allocation_bytes / align * align, PUM_MAX(BUFFER_TARGET_BYTES, range));
     for (size_t i = 0; i < count; i++) {
         const pum_tensor_size *t = &tensors[i];
         uint64_t bytes;
         if (!pum_mul_u64(t->rows, t->row_bytes, &bytes) || t->row_bytes == 0 || t->rows == 0) {
-            status = pum_fail(err, PUMICE_ERROR_FORMAT, "tensor '%s' has an impossible size", t->name);
+            status =
+                pum_fail(err, PUMICE_ERROR_FORMAT, "tensor '%s' has an impossible size", t->name);
             goto fail;
         }
         if (t->row_bytes > range || (!t->splittable && bytes > range)) {
-            status = pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "'%s' needs %llu MiB in one piece, but '%s' binds at most "
-                              "%llu MiB at once%s", t->name, (unsigned long long)(bytes >> 20), caps->name,
-                              (unsigned long long)(range >> 20), t->splittable ? "" : ": use a smaller context");
+            status = pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                              "'%s' needs %llu MiB in one piece, but '%s' binds at most "
+                              "%llu MiB at once%s",
+                              t->name, (unsigned long long)(bytes >> 20), caps->name,
+                              (unsigned long long)(range >> 20),
+                              t->splittable ? "" : ": use a smaller context");
             goto fail;
         }
         if (!pum_array_push(&p.first, (uint32_t)p.pieces.count)) goto no_memory;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cuts a plan into queue submits by predicted time, so that no submit runs into a watchdog, desktops stay smooth
- * and a cancel takes effect soon. Prediction: the larger of bytes over bandwidth and flops over speed, plus a
- * fixed cost per dispatch; the three numbers are the tuning table's. */
+ * Cuts a plan into queue submits by predicted time, so that no submit runs into a watchdog,
+ * desktops stay smooth and a cancel takes effect soon. Prediction: the larger of bytes over
+ * bandwidth and flops over speed, plus a fixed cost per dispatch; the three numbers are the tuning
+ * table's. */
 #include "plan_pass.h"
 
 static uint64_t predict_ns(const pum_step *s, const pum_tuning *t)
 {
-    uint64_t memory = s->bytes / PUM_MAX(t->read_gbs, 1u);      /* GB/s = bytes per ns */
+    uint64_t memory = s->bytes / PUM_MAX(t->read_gbs, 1u); /* GB/s = bytes per ns */
     uint64_t compute = s->flops / PUM_MAX(t->matmul_gflops, 1u);
     return PUM_MAX(memory, compute) + t->dispatch_ns;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The only place that decides where barriers stand. A barrier makes everything before it visible to everything
- * after, so one is due exactly when a step touches a range that a step since the last barrier wrote, or writes
- * one that such a step read. Placing each as late as possible gives the fewest for this order of steps (each
- * hazard is an interval that must contain a barrier; stabbing intervals greedily from the left is optimal).
- * The first step always waits: the same plan may be replayed while its last run is still in flight. */
+ * The only place that decides where barriers stand. A barrier makes everything before it visible to
+ * everything after, so one is due exactly when a step touches a range that a step since the last
+ * barrier wrote, or writes one that such a step read. Placing each as late as possible gives the
+ * fewest for this order of steps (each hazard is an interval that must contain a barrier; stabbing
+ * intervals greedily from the left is optimal). The first step always waits: the same plan may be
+ * replayed while its last run is still in flight. */
 #include "plan_pass.h"
 
 pumice_status pum_plan_sync(pum_plan *plan, pumice_error *err)

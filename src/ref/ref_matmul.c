@@ -4,7 +4,8 @@
 #include "ref_inner.h"
 
 /* True when the binding holds rows [0, rows) of `cols` weights. */
-static bool holds_weights(const pum_ref_binding *b, pum_dtype type, uint64_t rows, uint64_t cols, uint64_t *out_row_bytes)
+static bool holds_weights(const pum_ref_binding *b, pum_dtype type, uint64_t rows, uint64_t cols,
+                          uint64_t *out_row_bytes)
 {
     uint64_t all;
     return pum_dtype_row_bytes(type, cols, out_row_bytes) && pum_mul_u64(*out_row_bytes, rows, &all) && all <= b->bytes;

@@ -150,7 +150,9 @@ void pum_ref_dequantize(pum_dtype type, const void *bytes, size_t count, double 
         for (size_t i = 0; i < count; i++) out[i] = NAN;
         return;
     }
-    for (size_t i = 0; i < count; i += info->block_elems, block += info->block_bytes) formats[type].read(block, out + i);
+    for (size_t i = 0; i < count; i += info->block_elems, block += info->block_bytes) {
+        formats[type].read(block, out + i);
+    }
 }
 
 void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes)
@@ -158,5 +160,7 @@ void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_b
     const pum_dtype_info *info = pum_dtype_get(type);
     uint8_t *block = out_bytes;
     if (!info || !formats[type].write) return;
-    for (size_t i = 0; i < count; i += info->block_elems, block += info->block_bytes) formats[type].write(in + i, block);
+    for (size_t i = 0; i < count; i += info->block_elems, block += info->block_bytes) {
+        formats[type].write(in + i, block);
+    }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The n-th host allocation fails, for every n in turn: each time the library must return HOST_MEMORY with a
- * sentence, leak nothing (checked by the sanitizer build) and work again at once. Linked with --wrap, so that only
- * Pumice's own allocations are counted. */
+ * The n-th host allocation fails, for every n in turn: each time the library must return
+ * HOST_MEMORY with a sentence, leak nothing (checked by the sanitizer build) and work again at
+ * once. Linked with --wrap, so that only Pumice's own allocations are counted. */
 #include "testing.h"
 
 void *__real_calloc(size_t count, size_t bytes);
@@ -13,7 +13,8 @@ static long fail_at = -1, allocations;
 
 static int must_fail(void)
 {
-    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED) == __atomic_load_n(&fail_at, __ATOMIC_RELAXED);
+    return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED) ==
+           __atomic_load_n(&fail_at, __ATOMIC_RELAXED);
 }
 
 void *__wrap_calloc(size_t count, size_t bytes)
@@ -26,24 +27,30 @@ void *__wrap_realloc(void *p, size_t bytes)
     return must_fail() ? NULL : __real_realloc(p, bytes);
 }
 
-static pumice_status whole_use(pumice_device *device, const char *path, char *text, size_t text_bytes)
+static pumice_status whole_use(pumice_device *device, const char *path, char *text,
+                               size_t text_bytes)
 {
     pumice_error err = { 0 };
     pumice_model *model = NULL;
     pumice_session *session = NULL;
     pumice_model_params mp = { .struct_size = sizeof mp, .path = path };
-    pumice_session_params sp = { .struct_size = sizeof sp, .n_ctx_tokens = 64, .n_batch_tokens = 16 };
+    pumice_session_params sp = { .struct_size = sizeof sp,
+                                 .n_ctx_tokens = 64,
+                                 .n_batch_tokens = 16 };
     int32_t ids[32];
     size_t n = 0;
     pumice_status status = pumice_model_load(device, &mp, &model, &err);
-    if (status == PUMICE_OK) status = pumice_tokenize(model, "Once upon a time", 16, PUMICE_TOKENIZE_ADD_SPECIAL, ids, 32, &n);
+    if (status == PUMICE_OK)
+        status = pumice_tokenize(model, "Once upon a time", 16, PUMICE_TOKENIZE_ADD_SPECIAL, ids,
+                                 32, &n);
     if (status == PUMICE_OK) status = pumice_session_create(model, &sp, &session, &err);
     if (status == PUMICE_OK) status = pumice_session_sync(session, 0, ids, n);
     if (status == PUMICE_OK) {
         pumice_generate_params g = { .struct_size = sizeof g, .max_tokens = 3 };
         status = pumice_session_generate(session, 0, &g, NULL);
     }
-    if (session && status != PUMICE_OK) snprintf(text, text_bytes, "%s", pumice_session_error(session));
+    if (session && status != PUMICE_OK)
+        snprintf(text, text_bytes, "%s", pumice_session_error(session));
     else snprintf(text, text_bytes, "%s", err.text);
     pumice_session_destroy(&session);
     pumice_model_destroy(&model);
@@ -81,5 +88,6 @@ static void test_every_allocation_fails_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_allocation_fails_once) };
+    test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -447,6 +447,6 @@ int main(void)
         printf("no Vulkan loader\n");
         return 77;
     }
-    vk_keep_modules();
+    test_keep_modules();
     return cmocka_run_group_tests(tests, no_log, clean);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Threads: two sessions of one model at work at once, devices created at once, a cancel from another thread in the
- * middle of a prompt, and parents destroyed before their children. */
+ * Threads: two sessions of one model at work at once, devices created at once, a cancel from
+ * another thread in the middle of a prompt, and parents destroyed before their children. */
 #include <pthread.h>
 
 #include "testing.h"
@@ -27,8 +27,12 @@ static void *generate(void *user)
     pumice_session_params p = { .struct_size = sizeof p, .n_ctx_tokens = 64 };
     pumice_session *s = NULL;
     int32_t bos = 1;
-    if (pumice_session_create(j->model, &p, &s, NULL) == PUMICE_OK && pumice_session_sync(s, 0, &bos, 1) == PUMICE_OK) {
-        pumice_generate_params g = { .struct_size = sizeof g, .max_tokens = TOKENS, .ignore_eos = 1, .token = on_token,
+    if (pumice_session_create(j->model, &p, &s, NULL) == PUMICE_OK &&
+        pumice_session_sync(s, 0, &bos, 1) == PUMICE_OK) {
+        pumice_generate_params g = { .struct_size = sizeof g,
+                                     .max_tokens = TOKENS,
+                                     .ignore_eos = 1,
+                                     .token = on_token,
                                      .user = j };
         pumice_session_generate(s, 0, &g, NULL);
     }
@@ -70,7 +74,8 @@ static void test_devices_at_once(void **state)
     (void)state;
     pthread_t threads[THREADS];
     pumice_status status[THREADS];
-    for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, open_device, &status[i]), 0);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, open_device, &status[i]), 0);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(status[i], PUMICE_OK);
@@ -80,7 +85,8 @@ static void test_devices_at_once(void **state)
 static void *cancel_soon(void *user)
 {
     usleep(30000);
-    for (int i = 0; i < 400; i++) { /* the call clears an earlier cancel when it begins, so insist */
+    for (int i = 0; i < 400;
+         i++) { /* the call clears an earlier cancel when it begins, so insist */
         pumice_session_cancel(user);
         usleep(1000);
     }
@@ -139,8 +145,11 @@ static void test_parents_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_sessions_at_once), cmocka_unit_test(test_devices_at_once),
-        cmocka_unit_test(test_cancel_in_a_prompt),   cmocka_unit_test(test_parents_first),
+        cmocka_unit_test(test_two_sessions_at_once),
+        cmocka_unit_test(test_devices_at_once),
+        cmocka_unit_test(test_cancel_in_a_prompt),
+        cmocka_unit_test(test_parents_first),
     };
+    test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -701,6 +701,6 @@ int main(void)
         cmocka_unit_test(test_threads_on_one_device),
         cmocka_unit_test(test_threads_with_own_devices),
     };
-    vk_keep_modules();
+    test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

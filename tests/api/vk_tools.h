@@ -5,8 +5,6 @@
 #ifndef VK_TOOLS_H
 #define VK_TOOLS_H
 
-#include <dlfcn.h>
-
 #include "args.h"
 #include "exec.h"
 #include "testing.h"
@@ -43,28 +41,6 @@ static inline pum_vk_device *vk_open(const pum_vk_params *params)
         fail_msg("no device: %s", err.text);
     }
     return device;
-}
-
-/* Opens a device once and pins every library that is loaded then (drivers, layers, what they use),
- * so that a leak checker can still name them at the end and its suppressions match. Linux;
- * elsewhere it does nothing. */
-static inline void vk_keep_modules(void)
-{
-    vk_log log = { 0 };
-    pum_vk_params p = vk_params(&log, 0);
-    pum_vk_device *device = NULL;
-    if (pum_vk_device_create(&p, &device, NULL) != PUMICE_OK) return; /* the tests will say so */
-    FILE *maps = fopen("/proc/self/maps", "r");
-    char line[TEST_PATH_BYTES];
-    while (maps && fgets(line, sizeof line, maps)) {
-        char *path = strchr(line, '/');
-        if (!path || !strstr(path, ".so")) continue;
-        path[strcspn(path, "\n")] = '\0';
-        (void)dlopen(path,
-                     RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE); /* the handle is kept on purpose */
-    }
-    if (maps) fclose(maps);
-    pum_vk_device_destroy(&device);
 }
 
 #define assert_vk_ok(expr, err)                                                                    \

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What tests share: cmocka with its headers, paths of data and models, opening a device the way all tests do
- * (validation on, no pipeline cache on disk), skipping with a message. */
+ * What tests share: cmocka with its headers, paths of data and models, opening a device the way all
+ * tests do (validation on, no pipeline cache on disk), skipping with a message. */
 #ifndef TESTING_H
 #define TESTING_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* RTLD_NODELETE */
+#endif
+
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +24,8 @@
 
 #define TEST_PATH_BYTES 1024
 
-/* Path of a file in the data folder (PUMICE_TEST_DATA); false, with a message, if it is not there. */
+/* Path of a file in the data folder (PUMICE_TEST_DATA); false, with a message, if it is not there.
+ */
 static inline int test_data(const char *name, char out[TEST_PATH_BYTES])
 {
     const char *folder = getenv("PUMICE_TEST_DATA");
@@ -41,18 +47,46 @@ static inline void test_source(const char *name, char out[TEST_PATH_BYTES])
 static inline void test_log(void *user, pumice_log_level level, const char *text)
 {
     (void)user;
-    if (level <= PUMICE_LOG_WARNING) print_message("[%s] %s\n", level == PUMICE_LOG_ERROR ? "error" : "warning", text);
+    if (level <= PUMICE_LOG_WARNING)
+        print_message("[%s] %s\n", level == PUMICE_LOG_ERROR ? "error" : "warning", text);
 }
 
-/* Opens the driver's device with validation where the layer is installed, or without if `validation` is 0. */
+/* Opens the driver's device with validation where the layer is installed, or without if
+ * `validation` is 0. */
 static inline pumice_device *test_device(const char *disable, int validation)
 {
     pumice_device *device = NULL;
     pumice_error err = { 0 };
-    pumice_device_params p = { .struct_size = sizeof p, .disable = disable, .no_cache = 1, .log = test_log,
+    pumice_device_params p = { .struct_size = sizeof p,
+                               .disable = disable,
+                               .no_cache = 1,
+                               .log = test_log,
                                .validation = validation && !getenv("PUMICE_TEST_NO_VALIDATION") };
     if (pumice_device_create(&p, &device, &err) != PUMICE_OK) fail_msg("no device: %s", err.text);
     return device;
+}
+
+/* Opens a device once and pins every library that is loaded then (drivers, layers, what they use),
+ * so that a leak checker can still name them at the end and its suppressions match. Linux;
+ * elsewhere it does nothing. */
+static inline void test_keep_modules(void)
+{
+    pumice_device_params p = { .struct_size = sizeof p,
+                               .no_cache = 1,
+                               .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
+    pumice_device *device = NULL;
+    if (pumice_device_create(&p, &device, NULL) != PUMICE_OK) return; /* the tests will say so */
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[TEST_PATH_BYTES];
+    while (maps && fgets(line, sizeof line, maps)) {
+        char *path = strchr(line, '/');
+        if (!path || !strstr(path, ".so")) continue;
+        path[strcspn(path, "\n")] = '\0';
+        (void)dlopen(path,
+                     RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE); /* the handle is kept on purpose */
+    }
+    if (maps) fclose(maps);
+    pumice_device_destroy(&device);
 }
 
 static inline pumice_model *test_model(pumice_device *device, const char *path)
@@ -60,7 +94,8 @@ static inline pumice_model *test_model(pumice_device *device, const char *path)
     pumice_model *model = NULL;
     pumice_error err = { 0 };
     pumice_model_params p = { .struct_size = sizeof p, .path = path };
-    if (pumice_model_load(device, &p, &model, &err) != PUMICE_OK) fail_msg("%s: %s", path, err.text);
+    if (pumice_model_load(device, &p, &model, &err) != PUMICE_OK)
+        fail_msg("%s: %s", path, err.text);
     return model;
 }
 
@@ -68,14 +103,17 @@ static inline pumice_session *test_session(pumice_model *model, const pumice_ses
 {
     pumice_session *session = NULL;
     pumice_error err = { 0 };
-    if (pumice_session_create(model, params, &session, &err) != PUMICE_OK) fail_msg("no session: %s", err.text);
+    if (pumice_session_create(model, params, &session, &err) != PUMICE_OK)
+        fail_msg("no session: %s", err.text);
     return session;
 }
 
-#define assert_pumice_ok(session, expr)                                                              \
-    do {                                                                                             \
-        pumice_status status_ = (expr);                                                              \
-        if (status_ != PUMICE_OK) fail_msg("%s: %s: %s", #expr, pumice_status_name(status_), pumice_session_error(session)); \
+#define assert_pumice_ok(session, expr)                                                            \
+    do {                                                                                           \
+        pumice_status status_ = (expr);                                                            \
+        if (status_ != PUMICE_OK)                                                                  \
+            fail_msg("%s: %s: %s", #expr, pumice_status_name(status_),                             \
+                     pumice_session_error(session));                                               \
     } while (0)
 
 #endif

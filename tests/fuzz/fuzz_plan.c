@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Random graph -> plan -> plan_check on random devices. Under libFuzzer (-DPUM_LIBFUZZER) the input is the seed and
- * the device's limits; as a plain program it runs a fixed number of seeds and stops at the first unsound plan.
- * usage: fuzz_plan [ignored] [count] [first seed] */
+ * Random graph -> plan -> plan_check on random devices. Under libFuzzer (-DPUM_LIBFUZZER) the input
+ * is the seed and the device's limits; as a plain program it runs a fixed number of seeds and stops
+ * at the first unsound plan. usage: fuzz_plan [ignored] [count] [first seed] */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +19,9 @@ static int plan_one(uint64_t seed, const pum_caps *caps)
     pumice_error err = { 0 };
     random_graph_make(&r, seed);
     pum_tuning_for(caps, &tuning);
-    pum_plan_options options = { .no_fusion = seed & 1, .no_reuse = seed & 2, .max_submit_ns = seed % 100000 };
+    pum_plan_options options = { .no_fusion = seed & 1,
+                                 .no_reuse = seed & 2,
+                                 .max_submit_ns = seed % 100000 };
     pumice_status status = pum_placement_make(r.weights, r.n_weights, caps, &weights, &err);
     if (status == PUMICE_OK) status = pum_placement_make(r.kv, r.n_kv, caps, &kv, &err);
     if (status == PUMICE_OK) {

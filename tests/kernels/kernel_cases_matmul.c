@@ -253,7 +253,8 @@ static bool bench_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
 {
     tile_spec t = tiles[variant];
     shape s = { .k = 1024, .n = 1024, .rows = 128 };
-    if (t.wg > caps->max_workgroup_invocations || !bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
+    if (t.wg > caps->max_workgroup_invocations) return false;
+    if (!bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
     set_tile(&s, weight_of(kernel), &t, out);
     snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u tile %ux%ux%u by %ux%u", s.n, s.k, s.rows, t.wg, t.bm, t.bn,
              t.bk, t.tm, t.tn);

@@ -82,7 +82,8 @@ static bool make_room(tester *t, uint64_t bytes)
     pumice_error err = { 0 };
     if (t->memory.size_bytes >= bytes) return true;
     pum_vk_buffer_destroy(t->vk, &t->memory);
-    return ok(pum_vk_buffer_create(t->vk, t->use, pum_align_up(bytes, 1u << 20), "kernel test", &t->memory, &err), &err);
+    bytes = pum_align_up(bytes, 1u << 20);
+    return ok(pum_vk_buffer_create(t->vk, t->use, bytes, "kernel test", &t->memory, &err), &err);
 }
 
 /* ---- one dispatch, `repeats` times with a barrier between ---- */
@@ -101,7 +102,8 @@ static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l
         info[i] = (VkDescriptorBufferInfo){ t->memory.buffer, l->offset[i], c->bind[i].bytes };
         write[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = set,
                                            .dstBinding = (uint32_t)i, .descriptorCount = 1,
-                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .pBufferInfo = &info[i] };
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .pBufferInfo = &info[i] };
     }
     t->t->vkUpdateDescriptorSets(pum_vk_handle(t->vk), (uint32_t)bindings_of(c), write, 0, NULL);
     return set;
@@ -119,8 +121,8 @@ static void record(tester *t, const kernel_case *c, const pum_vk_pipeline *p, Vk
     t->t->vkCmdPushConstants(cb, p->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, pum_kernels[c->kernel].args_bytes, c->args);
     for (uint32_t i = 0; i < repeats; i++) {
         if (i) {
-            t->t->vkCmdPipelineBarrier(cb, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0,
-                                       1, &between, 0, NULL, 0, NULL);
+            t->t->vkCmdPipelineBarrier(cb, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
+                                       VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &between, 0, NULL, 0, NULL);
         }
         t->t->vkCmdDispatch(cb, c->grid[0], c->grid[1], c->grid[2]);
     }
@@ -144,7 +146,8 @@ static bool dispatch(tester *t, const kernel_case *c, const layout *l, uint32_t 
     memcpy(key.spec, c->spec, 4 * (size_t)pum_kernels[c->kernel].n_spec);
     if (!ok(pum_vk_pipeline_get(t->vk, &key, &p, &err), &err)) return false;
     VkDescriptorSet set = bind_set(t, c, l, &p);
-    if (!set || !vk_ok(t, t->t->vkAllocateCommandBuffers(pum_vk_handle(t->vk), &alloc, &cb), "command buffer")) return false;
+    if (!set) return false;
+    if (!vk_ok(t, t->t->vkAllocateCommandBuffers(pum_vk_handle(t->vk), &alloc, &cb), "command buffer")) return false;
     bool fine = vk_ok(t, t->t->vkBeginCommandBuffer(cb, &begin), "begin");
     if (fine) record(t, c, &p, set, repeats, cb);
     fine = fine && vk_ok(t, t->t->vkEndCommandBuffer(cb), "end");
@@ -165,12 +168,11 @@ typedef struct comparison {
     bool poisoned;
 } comparison;
 
-static void complain(tester *t, const comparison *m, size_t item, const char *what, double want, double got, double bound)
+static void complain(const comparison *m, size_t item, const char *what, double want, double got, double bound)
 {
     const kernel_case *c = m->c;
     printf("FAIL %s [%s] %s[%zu]: %s: want %.9g got %.9g bound %.3g\n", pum_kernels[c->kernel].name, c->name,
            pum_kernels[c->kernel].binding[m->slot], item, what, want, got, bound);
-    (void)t;
 }
 
 static bool close_enough(tester *t, double want, double got, double bound)
@@ -182,10 +184,10 @@ static bool close_enough(tester *t, double want, double got, double bound)
     return error <= bound;
 }
 
-static bool same_word(tester *t, const comparison *m, size_t i, const char *what)
+static bool same_word(const comparison *m, size_t i, const char *what)
 {
     if (m->want[i] == m->got[i]) return true;
-    complain(t, m, i, what, m->want[i], m->got[i], 0.0);
+    complain(m, i, what, m->want[i], m->got[i], 0.0);
     return false;
 }
 
@@ -197,7 +199,7 @@ static bool compare_f32(tester *t, const comparison *m, size_t i, double tol)
     double scale = fmax(m->scale ? m->scale[i] : fabs((double)want), m->c->bind[m->slot].floor);
     double bound = tol * scale + 1e-37;
     if (close_enough(t, want, got, bound)) return true;
-    complain(t, m, i, "off", want, got, bound);
+    complain(m, i, "off", want, got, bound);
     return false;
 }
 
@@ -209,7 +211,7 @@ static bool compare_f16(tester *t, const comparison *m, size_t i, double tol)
         double want = pum_ref_f16_to_f32(bits[0]), got = pum_ref_f16_to_f32(bits[1]);
         double bound = (tol + 0x1p-10) * fmax(fabs(want), m->c->bind[m->slot].floor) + 0x1p-24;
         if (close_enough(t, want, got, bound)) continue;
-        complain(t, m, 2 * i + half, "off", want, got, bound);
+        complain(m, 2 * i + half, "off", want, got, bound);
         return false;
     }
     return true;
@@ -221,17 +223,17 @@ static bool compare_binding(tester *t, const comparison *m)
     double tol = pum_kernels[m->c->kernel].tolerance;
     for (size_t i = 0; i < b->bytes / 4; i++) {
         bool fine = true;
-        if (b->compare == CASE_INPUT) fine = same_word(t, m, i, "an input was written");
-        else if (m->poisoned && m->want[i] == POISON) fine = same_word(t, m, i, "written, but should not be");
+        if (b->compare == CASE_INPUT) fine = same_word(m, i, "an input was written");
+        else if (m->poisoned && m->want[i] == POISON) fine = same_word(m, i, "written, but should not be");
         else if (b->compare == CASE_F32) fine = compare_f32(t, m, i, tol);
         else if (b->compare == CASE_F16) fine = compare_f16(t, m, i, tol);
-        else fine = same_word(t, m, i, "differs");
+        else fine = same_word(m, i, "differs");
         if (!fine) return false;
     }
     return true;
 }
 
-static bool guards_intact(tester *t, const kernel_case *c, const layout *l, const uint8_t *got)
+static bool guards_intact(const kernel_case *c, const layout *l, const uint8_t *got)
 {
     uint64_t at = 0;
     for (int i = 0; i <= bindings_of(c); i++) {
@@ -247,7 +249,6 @@ static bool guards_intact(tester *t, const kernel_case *c, const layout *l, cons
         }
         if (i < bindings_of(c)) at = end + c->bind[i].bytes;
     }
-    (void)t;
     return true;
 }
 
@@ -301,7 +302,7 @@ static bool run_case(tester *t, kernel_case *c)
         printf("FAIL %s [%s]: the reference refuses the case\n", k->name, c->name);
         goto done;
     }
-    fine = guards_intact(t, c, &l, image);
+    fine = guards_intact(c, &l, image);
     for (int i = 0; i < k->n_bindings; i++) {
         const case_binding *b = &c->bind[i];
         if (!b->data) continue;
@@ -355,7 +356,8 @@ static void test_kernel(tester *t, int kernel, const case_family *family)
         printf("FAIL %s: no case runs on this device\n", pum_kernels[kernel].name);
         failed++;
     }
-    printf("%-24s %3u cases, %u failed, worst error %.3f of the bound\n", pum_kernels[kernel].name, run, failed, t->worst);
+    printf("%-24s %3u cases, %u failed, worst error %.3f of the bound\n", pum_kernels[kernel].name, run, failed,
+           t->worst);
     t->cases += run;
     t->failures += failed;
 }
@@ -430,8 +432,9 @@ static bool open_pools(tester *t)
     VkDescriptorPoolSize size = { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, PUM_MAX_BINDINGS };
     VkDescriptorPoolCreateInfo sets = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = 1,
                                         .poolSizeCount = 1, .pPoolSizes = &size };
-    return vk_ok(t, t->t->vkCreateCommandPool(pum_vk_handle(t->vk), &pool, NULL, &t->commands), "command pool")
-        && vk_ok(t, t->t->vkCreateDescriptorPool(pum_vk_handle(t->vk), &sets, NULL, &t->descriptors), "descriptor pool");
+    VkDevice device = pum_vk_handle(t->vk);
+    return vk_ok(t, t->t->vkCreateCommandPool(device, &pool, NULL, &t->commands), "command pool")
+        && vk_ok(t, t->t->vkCreateDescriptorPool(device, &sets, NULL, &t->descriptors), "descriptor pool");
 }
 
 static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)

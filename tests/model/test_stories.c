@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whole models on a real driver: the published story of stories260K word for word, its logits, the same tokens
- * under every tier, fusion setting, submit split, batch split and KV type that must not matter, several
- * sequences at once, and the bundled model against what its maker's numpy computed. Validation is on. */
+ * Whole models on a real driver: the published story of stories260K word for word, its logits, the
+ * same tokens under every tier, fusion setting, submit split, batch split and KV type that must not
+ * matter, several sequences at once, and the bundled model against what its maker's numpy computed.
+ * Validation is on. */
 #include <jansson.h>
 #include <math.h>
 
@@ -32,14 +33,17 @@ typedef struct setting {
     pumice_session_params session;
 } setting;
 
-static void greedy(pumice_model *model, const pumice_session_params *params, const int32_t *prompt, size_t n_prompt,
-                   uint32_t n, int ignore_eos, run *out)
+static void greedy(pumice_model *model, const pumice_session_params *params, const int32_t *prompt,
+                   size_t n_prompt, uint32_t n, int ignore_eos, run *out)
 {
     pumice_session *s = test_session(model, params);
     memset(out, 0, sizeof *out);
     assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, n_prompt));
-    pumice_generate_params g = { .struct_size = sizeof g, .max_tokens = n, .ignore_eos = (uint32_t)ignore_eos,
-                                 .token = on_token, .user = out };
+    pumice_generate_params g = { .struct_size = sizeof g,
+                                 .max_tokens = n,
+                                 .ignore_eos = (uint32_t)ignore_eos,
+                                 .token = on_token,
+                                 .user = out };
     uint32_t count;
     assert_pumice_ok(s, pumice_session_generate(s, 0, &g, &count));
     assert_int_equal(count, out->count);
@@ -72,21 +76,53 @@ static char *read_text(const char *path)
 
 /* Every setting must give the same tokens: they change the order of sums at most. */
 static const setting settings[] = {
-    { "default", NULL, { .struct_size = sizeof(pumice_session_params), .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
-    { "no fusion", NULL, { .struct_size = sizeof(pumice_session_params), .no_fusion = 1, .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
-    { "a submit a step", NULL, { .struct_size = sizeof(pumice_session_params), .max_submit_us = 1, .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
-    { "base tier", "sub", { .struct_size = sizeof(pumice_session_params), .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
-    { "fences", "timeline", { .struct_size = sizeof(pumice_session_params), .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
-    { "staging", "unified", { .struct_size = sizeof(pumice_session_params), .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
-    { "profiled", NULL, { .struct_size = sizeof(pumice_session_params), .profile = 1, .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 } },
+    { "default",
+      NULL,
+      { .struct_size = sizeof(pumice_session_params),
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
+    { "no fusion",
+      NULL,
+      { .struct_size = sizeof(pumice_session_params),
+        .no_fusion = 1,
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
+    { "a submit a step",
+      NULL,
+      { .struct_size = sizeof(pumice_session_params),
+        .max_submit_us = 1,
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
+    { "base tier",
+      "sub",
+      { .struct_size = sizeof(pumice_session_params),
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
+    { "fences",
+      "timeline",
+      { .struct_size = sizeof(pumice_session_params),
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
+    { "staging",
+      "unified",
+      { .struct_size = sizeof(pumice_session_params),
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
+    { "profiled",
+      NULL,
+      { .struct_size = sizeof(pumice_session_params),
+        .profile = 1,
+        .kv_type_k = PUMICE_KV_F32,
+        .kv_type_v = PUMICE_KV_F32 } },
 };
 
 static void test_published_story(void **state)
 {
     (void)state;
     char model_path[TEST_PATH_BYTES], story_path[TEST_PATH_BYTES], ids_path[TEST_PATH_BYTES];
-    if (!test_data("stories260K/stories260K-F32.gguf", model_path) || !test_data("stories260K/story.txt", story_path)
-        || !test_data("stories260K/greedy_ids.json", ids_path)) {
+    if (!test_data("stories260K/stories260K-F32.gguf", model_path) ||
+        !test_data("stories260K/story.txt", story_path) ||
+        !test_data("stories260K/greedy_ids.json", ids_path)) {
         skip();
     }
     int32_t ids[MAX_TOKENS];
@@ -142,8 +178,8 @@ static int on_logits(void *user, size_t position, const float *logits, uint32_t 
 static void check_logits(const char *file, double worst, double relative, uint32_t batch)
 {
     char model_path[TEST_PATH_BYTES], ids_path[TEST_PATH_BYTES], logits_path[TEST_PATH_BYTES];
-    if (!test_data(file, model_path) || !test_data("stories260K/greedy_ids.json", ids_path)
-        || !test_data("stories260K/logits64.f32", logits_path)) {
+    if (!test_data(file, model_path) || !test_data("stories260K/greedy_ids.json", ids_path) ||
+        !test_data("stories260K/logits64.f32", logits_path)) {
         skip();
     }
     enum { ROWS = 64, VOCAB = 512 };
@@ -156,14 +192,16 @@ static void check_logits(const char *file, double worst, double relative, uint32
     fclose(f);
     pumice_device *device = test_device(NULL, 1);
     pumice_model *model = test_model(device, model_path);
-    pumice_session_params p = { .struct_size = sizeof p, .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32,
+    pumice_session_params p = { .struct_size = sizeof p,
+                                .kv_type_k = PUMICE_KV_F32,
+                                .kv_type_v = PUMICE_KV_F32,
                                 .n_batch_tokens = batch };
     pumice_session *s = test_session(model, &p);
     compare c = { .want = want, .n_vocab = VOCAB };
     assert_pumice_ok(s, pumice_session_eval_logits(s, 0, ids, ROWS, on_logits, &c));
     double rel = sqrt(c.diff2 / c.want2);
-    print_message("%s, batch %u: worst %.2e, relative %.2e, top token %zu/%d\n", file, batch, c.worst, rel, c.same_top,
-                  ROWS);
+    print_message("%s, batch %u: worst %.2e, relative %.2e, top token %zu/%d\n", file, batch,
+                  c.worst, rel, c.same_top, ROWS);
     assert_int_equal(c.rows, ROWS);
     assert_true(c.worst <= worst);
     assert_true(rel <= relative);
@@ -177,7 +215,8 @@ static void test_logits_f32(void **state)
 {
     (void)state;
     static const uint32_t batches[] = { 0, 1, 7, 16 };
-    for (size_t i = 0; i < 4; i++) check_logits("stories260K/stories260K-F32.gguf", 2e-3, 1e-3, batches[i]);
+    for (size_t i = 0; i < 4; i++)
+        check_logits("stories260K/stories260K-F32.gguf", 2e-3, 1e-3, batches[i]);
 }
 
 static void test_logits_f16_and_q8_0(void **state)
@@ -191,7 +230,8 @@ static void test_logits_f16_and_q8_0(void **state)
 static void test_story_in_f16_and_q8_0(void **state)
 {
     (void)state;
-    static const char *const files[] = { "stories260K/stories260K-F16.gguf", "stories260K/stories260K-Q8_0.gguf" };
+    static const char *const files[] = { "stories260K/stories260K-F16.gguf",
+                                         "stories260K/stories260K-Q8_0.gguf" };
     for (size_t i = 0; i < 2; i++) {
         char path[TEST_PATH_BYTES];
         if (!test_data(files[i], path)) skip();
@@ -245,15 +285,19 @@ static void test_several_sequences(void **state)
     int32_t ids[N][64], alone[N][STEPS];
     size_t n_ids[N];
     for (int i = 0; i < N; i++) {
-        assert_int_equal(pumice_tokenize(model, prompts[i], strlen(prompts[i]), PUMICE_TOKENIZE_ADD_SPECIAL, ids[i], 64,
-                                         &n_ids[i]), PUMICE_OK);
+        assert_int_equal(pumice_tokenize(model, prompts[i], strlen(prompts[i]),
+                                         PUMICE_TOKENIZE_ADD_SPECIAL, ids[i], 64, &n_ids[i]),
+                         PUMICE_OK);
         run r;
         greedy(model, NULL, ids[i], n_ids[i], STEPS, 1, &r);
         memcpy(alone[i], r.tokens, sizeof alone[i]);
     }
-    pumice_session_params p = { .struct_size = sizeof p, .n_sequences = N, .n_batch_tokens = 5, .n_ctx_tokens = 96 };
+    pumice_session_params p = {
+        .struct_size = sizeof p, .n_sequences = N, .n_batch_tokens = 5, .n_ctx_tokens = 96
+    };
     pumice_session *s = test_session(model, &p);
-    for (uint32_t i = 0; i < N; i++) assert_pumice_ok(s, pumice_session_sync(s, i, ids[i], n_ids[i]));
+    for (uint32_t i = 0; i < N; i++)
+        assert_pumice_ok(s, pumice_session_sync(s, i, ids[i], n_ids[i]));
     for (int step = 0; step < STEPS; step++) {
         uint32_t seqs[N] = { 2, 0, 1 };
         int32_t out[N];
@@ -286,10 +330,17 @@ static void test_sampling_repeats(void **state)
         int32_t bos = 1;
         memset(&r[i], 0, sizeof r[i]);
         assert_pumice_ok(s, pumice_session_sync(s, 0, &bos, 1));
-        pumice_generate_params g = { .struct_size = sizeof g, .max_tokens = 60, .token = on_token, .user = &r[i],
-                                     .ignore_eos = 1, .sampling = { .struct_size = sizeof g.sampling,
-                                     .temperature = 1.0f, .top_k = 40, .top_p = 0.95f, .min_p = 0.02f,
-                                     .seed = i == 2 ? 8 : 7 } };
+        pumice_generate_params g = { .struct_size = sizeof g,
+                                     .max_tokens = 60,
+                                     .token = on_token,
+                                     .user = &r[i],
+                                     .ignore_eos = 1,
+                                     .sampling = { .struct_size = sizeof g.sampling,
+                                                   .temperature = 1.0f,
+                                                   .top_k = 40,
+                                                   .top_p = 0.95f,
+                                                   .min_p = 0.02f,
+                                                   .seed = i == 2 ? 8 : 7 } };
         assert_pumice_ok(s, pumice_session_generate(s, 0, &g, NULL));
         pumice_session_destroy(&s);
     }
@@ -331,7 +382,9 @@ static void test_stop_cancel_and_limits(void **state)
     assert_int_equal(pumice_session_sync(s, 0, many, 40), PUMICE_ERROR_CONTEXT_FULL);
     assert_int_equal(pumice_session_next(s, &(uint32_t){ 0 }, 1, NULL, &bad), PUMICE_ERROR_INVALID);
     assert_pumice_ok(s, pumice_session_sync(s, 0, &bos, 1));
-    pumice_generate_params g = { .struct_size = sizeof g, .ignore_eos = 1, .token = stop_at_five, .user = &seen };
+    pumice_generate_params g = {
+        .struct_size = sizeof g, .ignore_eos = 1, .token = stop_at_five, .user = &seen
+    };
     assert_pumice_ok(s, pumice_session_generate(s, 0, &g, &count));
     assert_int_equal(count, 5);
     assert_int_equal(pumice_session_length(s, 0), 6);
@@ -355,10 +408,11 @@ static void test_stop_cancel_and_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published_story),       cmocka_unit_test(test_logits_f32),
-        cmocka_unit_test(test_logits_f16_and_q8_0),   cmocka_unit_test(test_story_in_f16_and_q8_0),
-        cmocka_unit_test(test_bundled_story),         cmocka_unit_test(test_several_sequences),
-        cmocka_unit_test(test_sampling_repeats),      cmocka_unit_test(test_stop_cancel_and_limits),
+        cmocka_unit_test(test_published_story),     cmocka_unit_test(test_logits_f32),
+        cmocka_unit_test(test_logits_f16_and_q8_0), cmocka_unit_test(test_story_in_f16_and_q8_0),
+        cmocka_unit_test(test_bundled_story),       cmocka_unit_test(test_several_sequences),
+        cmocka_unit_test(test_sampling_repeats),    cmocka_unit_test(test_stop_cancel_and_limits),
     };
+    test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,7 @@ def main():
         stored = path.read_text(encoding="utf-8") if path.exists() else ""
         if text != stored:
             bad += 1
-            diff = list(difflib.unified_diff(stored.splitlines(), text.splitlines(), path.name, "now", lineterm="", n=1))
+            diff = list(difflib.unified_diff(stored.splitlines(), text.splitlines(), path.name, "now", "", "", 1, ""))
             print("\n".join(diff[:40]))
     print(f"{len(CASES) - bad} plans as stored, {bad} differ" + (" (--update stores the new ones)" if bad else ""))
     return 1 if bad else 0

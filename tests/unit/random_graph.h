@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Random but valid graphs for planner tests and fuzzing: decoder-like chains with side branches, weights of all
- * formats and of sizes that must be split, several layers of KV. Deterministic for a seed. */
+ * Random but valid graphs for planner tests and fuzzing: decoder-like chains with side branches,
+ * weights of all formats and of sizes that must be split, several layers of KV. Deterministic for a
+ * seed. */
 #ifndef RANDOM_GRAPH_H
 #define RANDOM_GRAPH_H
 
@@ -41,7 +42,8 @@ static inline pum_value_id rg_weight(random_graph *r, pum_dtype type, uint64_t r
 
 static inline pum_dtype rg_type(random_graph *r)
 {
-    static const pum_dtype types[] = { PUM_DTYPE_F32, PUM_DTYPE_F16, PUM_DTYPE_BF16, PUM_DTYPE_Q8_0, PUM_DTYPE_Q4_0 };
+    static const pum_dtype types[] = { PUM_DTYPE_F32, PUM_DTYPE_F16, PUM_DTYPE_BF16, PUM_DTYPE_Q8_0,
+                                       PUM_DTYPE_Q4_0 };
     return types[rg_next(r, PUM_COUNT(types))];
 }
 
@@ -56,8 +58,8 @@ static inline void rg_keep(random_graph *r, pum_value_id v)
     else r->live[rg_next(r, RG_MAX_LIVE)] = v;
 }
 
-static inline pum_value_id rg_node(random_graph *r, pum_op op, const pum_value_id *in, size_t n, pum_params p,
-                                   uint64_t cols)
+static inline pum_value_id rg_node(random_graph *r, pum_op op, const pum_value_id *in, size_t n,
+                                   pum_params p, uint64_t cols)
 {
     pum_node node = { .op = op, .out = PUM_NO_VALUE, .params = p, .layer = -1 };
     for (size_t i = 0; i < PUM_MAX_INPUTS; i++) node.in[i] = i < n ? in[i] : PUM_NO_VALUE;
@@ -66,7 +68,8 @@ static inline pum_value_id rg_node(random_graph *r, pum_op op, const pum_value_i
     return pum_graph_node(&r->graph, node, r->graph.rows, cols, name);
 }
 
-static inline pum_value_id rg_matmul(random_graph *r, pum_value_id x, uint64_t k, uint64_t n, bool bias)
+static inline pum_value_id rg_matmul(random_graph *r, pum_value_id x, uint64_t k, uint64_t n,
+                                     bool bias)
 {
     pum_dtype type = rg_type(r);
     if (k % pum_dtype_get(type)->block_elems) type = PUM_DTYPE_F16;
@@ -78,16 +81,23 @@ static inline pum_value_id rg_matmul(random_graph *r, pum_value_id x, uint64_t k
 
 static inline void rg_attention(random_graph *r, int32_t layer)
 {
-    uint32_t hd = 2 * (1 + rg_next(r, 32)), kvh = 1 + rg_next(r, 3), heads = kvh * (1 + rg_next(r, 3));
-    pum_params p = { .heads = heads, .kv_heads = kvh, .head_dim = hd, .rot_dim = hd - 2 * rg_next(r, hd / 2), .scale = 1,
-                     .pairing = rg_next(r, 2), .one_sequence = rg_next(r, 2) };
+    uint32_t hd = 2 * (1 + rg_next(r, 32)), kvh = 1 + rg_next(r, 3),
+             heads = kvh * (1 + rg_next(r, 3));
+    pum_params p = { .heads = heads,
+                     .kv_heads = kvh,
+                     .head_dim = hd,
+                     .rot_dim = hd - 2 * rg_next(r, hd / 2),
+                     .scale = 1,
+                     .pairing = rg_next(r, 2),
+                     .one_sequence = rg_next(r, 2) };
     pum_value_id x = rg_pick(r), freq = rg_weight(r, PUM_DTYPE_F32, 1, p.rot_dim);
     uint64_t cells = (1 + rg_next(r, 8)) * KV_PAGE;
     pum_value_id cache[2];
     for (int i = 0; i < 2; i++) {
         pum_dtype t = rg_next(r, 2) ? PUM_DTYPE_F16 : PUM_DTYPE_F32;
         size_t k = r->n_kv++;
-        r->kv[k] = (pum_tensor_size){ "kv", cells * kvh, (uint64_t)hd * pum_dtype_get(t)->block_bytes, false };
+        r->kv[k] = (pum_tensor_size){ "kv", cells * kvh,
+                                      (uint64_t)hd * pum_dtype_get(t)->block_bytes, false };
         cache[i] = pum_graph_value(&r->graph, PUM_VALUE_KV, t, cells * kvh, hd, (int32_t)k, "kv");
     }
     (void)layer;
@@ -120,16 +130,23 @@ static inline void rg_mlp(random_graph *r)
     pum_value_id y = rg_matmul(r, a, ff, r->d, rg_next(r, 2));
     pum_value_id add[] = { rg_next(r, 2) ? y : x, x };
     if (add[0] == x) add[1] = y;
-    rg_keep(r, rg_node(r, PUM_OP_ADD, add, 2, (pum_params){ .scale = rg_next(r, 4) ? 1.0f : 0.5f }, r->d));
+    rg_keep(r, rg_node(r, PUM_OP_ADD, add, 2, (pum_params){ .scale = rg_next(r, 4) ? 1.0f : 0.5f },
+                       r->d));
 }
 
 static inline void rg_small(random_graph *r)
 {
     pum_value_id in[] = { rg_pick(r), PUM_NO_VALUE };
     switch (rg_next(r, 3)) {
-    case 0: rg_keep(r, rg_node(r, PUM_OP_COPY, in, 1, (pum_params){ 0 }, r->d)); break;
-    case 1: rg_keep(r, rg_node(r, PUM_OP_SOFTMAX, in, 1, (pum_params){ .scale = 1 }, r->d)); break;
-    default: rg_keep(r, rg_node(r, PUM_OP_ACT, in, 2, (pum_params){ .act = ACT_RELU }, r->d)); break;
+    case 0:
+        rg_keep(r, rg_node(r, PUM_OP_COPY, in, 1, (pum_params){ 0 }, r->d));
+        break;
+    case 1:
+        rg_keep(r, rg_node(r, PUM_OP_SOFTMAX, in, 1, (pum_params){ .scale = 1 }, r->d));
+        break;
+    default:
+        rg_keep(r, rg_node(r, PUM_OP_ACT, in, 2, (pum_params){ .act = ACT_RELU }, r->d));
+        break;
     }
 }
 
@@ -153,14 +170,21 @@ static inline void random_graph_make(random_graph *r, uint64_t seed)
         else rg_small(r);
     }
     uint32_t slots = PUM_MIN(rows, 1 + rg_next(r, 4));
-    pum_value_id logits = pum_graph_value(&r->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, 4, vocab, -1, "logits");
+    pum_value_id logits =
+        pum_graph_value(&r->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, 4, vocab, -1, "logits");
     pum_value_id x = rg_pick(r);
     pum_node gather = { .op = PUM_OP_GATHER_ROWS, .in = { x }, .out = PUM_NO_VALUE, .layer = -1 };
     x = pum_graph_node(&r->graph, gather, slots, r->d, "gathered");
-    pum_node head = { .op = PUM_OP_MATMUL, .in = { table, x, PUM_NO_VALUE, PUM_NO_VALUE }, .out = logits, .layer = -1 };
+    pum_node head = { .op = PUM_OP_MATMUL,
+                      .in = { table, x, PUM_NO_VALUE, PUM_NO_VALUE },
+                      .out = logits,
+                      .layer = -1 };
     pum_graph_node(&r->graph, head, 0, 0, "");
-    pum_node pick = { .op = rg_next(r, 2) ? PUM_OP_ARGMAX : PUM_OP_SAMPLE, .in = { logits }, .out = PUM_NO_VALUE,
-                      .params = { .slots = slots }, .layer = -1 };
+    pum_node pick = { .op = rg_next(r, 2) ? PUM_OP_ARGMAX : PUM_OP_SAMPLE,
+                      .in = { logits },
+                      .out = PUM_NO_VALUE,
+                      .params = { .slots = slots },
+                      .layer = -1 };
     pum_graph_node(&r->graph, pick, 0, 0, "");
 }
 

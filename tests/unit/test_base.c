@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * base/ and the graph's bookkeeping: text, UTF-8, arrays, arena, files, errors, dtypes, step layout. */
+ * base/ and the graph's bookkeeping: text, UTF-8, arrays, arena, files, errors, dtypes, step
+ * layout. */
 #include "args.h"
 #include "graph.h"
 #include "testing.h"

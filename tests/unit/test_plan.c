@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The planner without a GPU: random graphs on every device profile are planned and proven, broken plans are
- * caught, fusions and reuse do what they claim, large tensors are split, plans are the same every time. */
+ * The planner without a GPU: random graphs on every device profile are planned and proven, broken
+ * plans are caught, fusions and reuse do what they claim, large tensors are split, plans are the
+ * same every time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,16 +26,18 @@ typedef struct planned {
     pum_plan plan;
 } planned;
 
-static void plan_seed(planned *p, uint64_t seed, const pum_caps *caps, const pum_plan_options *options)
+static void plan_seed(planned *p, uint64_t seed, const pum_caps *caps,
+                      const pum_plan_options *options)
 {
     pumice_error err = { 0 };
     *p = (planned){ .caps = *caps };
     random_graph_make(&p->r, seed);
     pum_tuning_for(caps, &p->tuning);
-    if (pum_placement_make(p->r.weights, p->r.n_weights, caps, &p->weights, &err) != PUMICE_OK
-        || pum_placement_make(p->r.kv, p->r.n_kv, caps, &p->kv, &err) != PUMICE_OK
-        || pum_plan_make(&p->r.graph, caps, &p->tuning, &p->weights, &p->kv, options, &p->plan, &err) != PUMICE_OK
-        || pum_plan_check(&p->plan, caps, &p->weights, &p->kv, &err) != PUMICE_OK) {
+    if (pum_placement_make(p->r.weights, p->r.n_weights, caps, &p->weights, &err) != PUMICE_OK ||
+        pum_placement_make(p->r.kv, p->r.n_kv, caps, &p->kv, &err) != PUMICE_OK ||
+        pum_plan_make(&p->r.graph, caps, &p->tuning, &p->weights, &p->kv, options, &p->plan,
+                      &err) != PUMICE_OK ||
+        pum_plan_check(&p->plan, caps, &p->weights, &p->kv, &err) != PUMICE_OK) {
         fail_msg("seed %llu on %s: %s", (unsigned long long)seed, caps->name, err.text);
     }
 }
@@ -81,13 +84,15 @@ static void test_split_tensors(void **state)
         pum_tuning_for(&caps, &tuning);
         bool ok = pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err) == PUMICE_OK;
         if (ok && pum_placement_make(r.kv, r.n_kv, &caps, &kv, &err) == PUMICE_OK) {
-            pumice_status s = pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err);
+            pumice_status s =
+                pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err);
             if (s == PUMICE_OK) {
                 split += weights.pieces.count > r.n_weights;
                 assert_int_equal(pum_plan_check(&plan, &caps, &weights, &kv, &err), PUMICE_OK);
                 pum_plan_free(&plan);
             } else {
-                assert_int_equal(s, PUMICE_ERROR_UNSUPPORTED); /* activations too large for such a device */
+                assert_int_equal(
+                    s, PUMICE_ERROR_UNSUPPORTED); /* activations too large for such a device */
                 assert_non_null(strstr(err.text, "smaller batch"));
             }
             pum_placement_free(&kv);
@@ -98,7 +103,8 @@ static void test_split_tensors(void **state)
     assert_true(split > 50);
 }
 
-/* The prover must see a missing barrier: taking any one away must be found, or the barrier was not needed. */
+/* The prover must see a missing barrier: taking any one away must be found, or the barrier was not
+ * needed. */
 static void test_every_barrier_is_needed(void **state)
 {
     (void)state;
@@ -110,7 +116,8 @@ static void test_every_barrier_is_needed(void **state)
             if (!p.plan.steps.data[i].barrier) continue;
             pumice_error err = { 0 };
             p.plan.steps.data[i].barrier = 0;
-            assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+            assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err),
+                             PUMICE_ERROR_INTERNAL);
             p.plan.steps.data[i].barrier = 1;
         }
         planned_free(&p);
@@ -127,16 +134,20 @@ static void test_checker_finds_faults(void **state)
     pum_step *last = &p.plan.steps.data[p.plan.steps.count - 1];
     pum_step saved = *last;
     last->bind[0].offset_bytes += 4;
-    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err),
+                     PUMICE_ERROR_INTERNAL);
     *last = saved;
     last->grid[0] = 0;
-    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err),
+                     PUMICE_ERROR_INTERNAL);
     *last = saved;
     last->spec[0] = 1u << 20;
-    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err),
+                     PUMICE_ERROR_INTERNAL);
     *last = saved;
     last->submit_end = 0;
-    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err),
+                     PUMICE_ERROR_INTERNAL);
     *last = saved;
     /* an activation moved onto its neighbour */
     bool moved = false;
@@ -145,7 +156,8 @@ static void test_checker_finds_faults(void **state)
         if (a->last_step <= b->first_step || a->offset_bytes == b->offset_bytes) continue;
         uint64_t keep = b->offset_bytes;
         b->offset_bytes = a->offset_bytes;
-        assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err), PUMICE_ERROR_INTERNAL);
+        assert_int_equal(pum_plan_check(&p.plan, &caps, &p.weights, &p.kv, &err),
+                         PUMICE_ERROR_INTERNAL);
         b->offset_bytes = keep;
         moved = true;
     }
@@ -178,9 +190,10 @@ static void test_reuse_and_fusion_pay(void **state)
         planned_free(&b);
         planned_free(&c);
     }
-    print_message("arena %.0f %% of no reuse, %.0f %% of the unfused steps, %llu barriers more for %llu\n",
-                  100.0 * (double)arena / (double)plain, 100.0 * (double)steps / (double)unfused,
-                  (unsigned long long)extra_barriers, (unsigned long long)barriers);
+    print_message(
+        "arena %.0f %% of no reuse, %.0f %% of the unfused steps, %llu barriers more for %llu\n",
+        100.0 * (double)arena / (double)plain, 100.0 * (double)steps / (double)unfused,
+        (unsigned long long)extra_barriers, (unsigned long long)barriers);
     assert_true(arena * 10 < plain * 8);
     assert_true(steps < unfused);
     assert_int_equal(extra_barriers, 0); /* reuse must not serialise what could overlap */
@@ -233,10 +246,12 @@ static void test_bad_graphs_are_refused(void **state)
     assert_int_equal(pum_placement_make(r.kv, r.n_kv, &caps, &kv, &err), PUMICE_OK);
     pum_node *last = &r.graph.nodes.data[r.graph.nodes.count - 1];
     last->in[0] = (pum_value_id)r.graph.values.count + 5;
-    assert_int_equal(pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err),
+                     PUMICE_ERROR_INTERNAL);
     last->in[0] = 0; /* the step buffer is no logits value */
     pum_error_clear(&err);
-    assert_int_equal(pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err), PUMICE_ERROR_INTERNAL);
+    assert_int_equal(pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err),
+                     PUMICE_ERROR_INTERNAL);
     assert_null(plan.steps.data);
     pum_placement_free(&weights);
     pum_placement_free(&kv);
@@ -252,10 +267,14 @@ static void test_bad_graphs_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_graphs_on_all_profiles), cmocka_unit_test(test_split_tensors),
-        cmocka_unit_test(test_every_barrier_is_needed),       cmocka_unit_test(test_checker_finds_faults),
-        cmocka_unit_test(test_reuse_and_fusion_pay),          cmocka_unit_test(test_plans_are_stable),
-        cmocka_unit_test(test_submits_follow_predicted_time), cmocka_unit_test(test_bad_graphs_are_refused),
+        cmocka_unit_test(test_random_graphs_on_all_profiles),
+        cmocka_unit_test(test_split_tensors),
+        cmocka_unit_test(test_every_barrier_is_needed),
+        cmocka_unit_test(test_checker_finds_faults),
+        cmocka_unit_test(test_reuse_and_fusion_pay),
+        cmocka_unit_test(test_plans_are_stable),
+        cmocka_unit_test(test_submits_follow_predicted_time),
+        cmocka_unit_test(test_bad_graphs_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whole plans run on the host's reference kernels, in double precision and without any driver: if the stored logits
- * come out, then the loader, the graph, fusion, memory reuse and the arguments of every step are right, and what
- * is left to the device is its kernels. Skipped without the test data. */
+ * Whole plans run on the host's reference kernels, in double precision and without any driver: if
+ * the stored logits come out, then the loader, the graph, fusion, memory reuse and the arguments of
+ * every step are right, and what is left to the device is its kernels. Skipped without the test
+ * data. */
 #include <math.h>
 
 #include "api.h"
@@ -21,35 +22,43 @@ typedef struct host {
 static void host_open(host *h, const char *path, const char *profile)
 {
     pumice_error err = { 0 };
-    pumice_session_params params = { .struct_size = sizeof params, .n_ctx_tokens = 96, .n_batch_tokens = 64,
-                                     .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 };
+    pumice_session_params params = { .struct_size = sizeof params,
+                                     .n_ctx_tokens = 96,
+                                     .n_batch_tokens = 64,
+                                     .kv_type_k = PUMICE_KV_F32,
+                                     .kv_type_v = PUMICE_KV_F32 };
     *h = (host){ 0 };
-    if (pum_gguf_open(path, &h->gguf, &err) || pum_model_def_load(h->gguf, &h->def, &err)) fail_msg("%s", err.text);
+    if (pum_gguf_open(path, &h->gguf, &err) || pum_model_def_load(h->gguf, &h->def, &err))
+        fail_msg("%s", err.text);
     assert_true(pum_caps_profile(profile, &h->caps));
-    if (strcmp(profile, "minimal") == 0) h->caps.max_buffer_range_bytes = 100 << 10; /* even this model is cut */
+    if (strcmp(profile, "minimal") == 0)
+        h->caps.max_buffer_range_bytes = 100 << 10; /* even this model is cut */
     pum_tuning_for(&h->caps, &h->tuning);
-    if (pum_session_size_make(&h->def, &params, &h->size, &err)
-        || pum_weights_place(&h->def, &h->caps, &h->weights, &err)
-        || pum_kv_place(&h->def, &h->caps, h->size.kv_k, h->size.kv_v, h->size.pages, &h->kv, &err)) {
+    if (pum_session_size_make(&h->def, &params, &h->size, &err) ||
+        pum_weights_place(&h->def, &h->caps, &h->weights, &err) ||
+        pum_kv_place(&h->def, &h->caps, h->size.kv_k, h->size.kv_v, h->size.pages, &h->kv, &err)) {
         fail_msg("%s", err.text);
     }
     h->size.logits_rows = 32;
     h->weight_data = calloc(h->weights.buffer_bytes.count, sizeof *h->weight_data);
     h->kv_data = calloc(h->kv.buffer_bytes.count, sizeof *h->kv_data);
-    for (size_t i = 0; i < h->weights.buffer_bytes.count; i++) h->weight_data[i] = calloc(1, h->weights.buffer_bytes.data[i]);
-    for (size_t i = 0; i < h->kv.buffer_bytes.count; i++) h->kv_data[i] = calloc(1, h->kv.buffer_bytes.data[i]);
+    for (size_t i = 0; i < h->weights.buffer_bytes.count; i++)
+        h->weight_data[i] = calloc(1, h->weights.buffer_bytes.data[i]);
+    for (size_t i = 0; i < h->kv.buffer_bytes.count; i++)
+        h->kv_data[i] = calloc(1, h->kv.buffer_bytes.data[i]);
     for (size_t i = 0; i < h->weights.pieces.count; i++) {
         const pum_piece *p = &h->weights.pieces.data[i];
         const pum_weight *w = &h->def.weights.data[p->tensor];
-        memcpy(h->weight_data[p->buffer] + p->offset_bytes, (const uint8_t *)w->data + p->row_first * w->row_bytes,
-               p->row_count * w->row_bytes);
+        memcpy(h->weight_data[p->buffer] + p->offset_bytes,
+               (const uint8_t *)w->data + p->row_first * w->row_bytes, p->row_count * w->row_bytes);
     }
     h->step = calloc(4, h->size.step.words);
     h->logits = calloc(4, (size_t)h->size.logits_rows * h->def.hp.n_vocab);
     h->arena = malloc(64 << 20);
     memset(h->arena, 0xff, 64 << 20); /* NaN: what is read must have been written */
     uint32_t *table = (uint32_t *)h->step + h->size.step.table_at;
-    for (uint32_t i = 0; i < h->size.pages_per_sequence; i++) table[i] = h->size.pages_per_sequence - 1 - i;
+    for (uint32_t i = 0; i < h->size.pages_per_sequence; i++)
+        table[i] = h->size.pages_per_sequence - 1 - i;
 }
 
 static void host_close(host *h)
@@ -79,16 +88,18 @@ static void host_run(host *h, const pum_build *build, const pum_plan_options *op
     pum_graph graph;
     pum_plan plan;
     pumice_error err = { 0 };
-    if (pum_model_build(&h->def, build, &graph, &err)
-        || pum_plan_make(&graph, &h->caps, &h->tuning, &h->weights, &h->kv, options, &plan, &err)
-        || pum_plan_check(&plan, &h->caps, &h->weights, &h->kv, &err)) {
+    if (pum_model_build(&h->def, build, &graph, &err) ||
+        pum_plan_make(&graph, &h->caps, &h->tuning, &h->weights, &h->kv, options, &plan, &err) ||
+        pum_plan_check(&plan, &h->caps, &h->weights, &h->kv, &err)) {
         fail_msg("%s", err.text);
     }
     assert_true(plan.arena_bytes <= 64 << 20);
     for (size_t i = 0; i < plan.steps.count; i++) {
         const pum_step *s = &plan.steps.data[i];
         const pum_kernel_info *k = &pum_kernels[s->kernel];
-        pum_ref_step ref = { .family = k->family, .weight = (pum_dtype)k->weight, .spec = s->spec, .args = s->args };
+        pum_ref_step ref = {
+            .family = k->family, .weight = (pum_dtype)k->weight, .spec = s->spec, .args = s->args
+        };
         for (uint32_t b = 0; b < k->n_bindings; b++) {
             ref.bind[b].data = host_buffer(h, s->bind[b].buffer) + s->bind[b].offset_bytes;
             ref.bind[b].bytes = s->bind[b].size_bytes;
@@ -126,11 +137,12 @@ static size_t read_ids(const char *path, int32_t *ids, size_t capacity)
 
 enum { ROWS = 48, VOCAB = 512 };
 
-static void check(const char *model, const char *profile, const pum_plan_options *options, double worst_allowed)
+static void check(const char *model, const char *profile, const pum_plan_options *options,
+                  double worst_allowed)
 {
     char path[TEST_PATH_BYTES], ids_path[TEST_PATH_BYTES], logits_path[TEST_PATH_BYTES];
-    if (!test_data(model, path) || !test_data("stories260K/greedy_ids.json", ids_path)
-        || !test_data("stories260K/logits64.f32", logits_path)) {
+    if (!test_data(model, path) || !test_data("stories260K/greedy_ids.json", ids_path) ||
+        !test_data("stories260K/logits64.f32", logits_path)) {
         skip();
     }
     static float want[64 * VOCAB];
@@ -142,8 +154,13 @@ static void check(const char *model, const char *profile, const pum_plan_options
     fclose(f);
     host h;
     host_open(&h, path, profile);
-    pum_build build = { .rows = 32, .one_sequence = true, .head = PUM_HEAD_ALL, .kv_type_k = h.size.kv_k,
-                        .kv_type_v = h.size.kv_v, .kv_cells = h.size.pages * KV_PAGE, .step = h.size.step,
+    pum_build build = { .rows = 32,
+                        .one_sequence = true,
+                        .head = PUM_HEAD_ALL,
+                        .kv_type_k = h.size.kv_k,
+                        .kv_type_v = h.size.kv_v,
+                        .kv_cells = h.size.pages * KV_PAGE,
+                        .step = h.size.step,
                         .logits_rows = h.size.logits_rows };
     double worst = 0;
     for (uint32_t at = 0; at < ROWS;) { /* a prompt of 32 rows, then steps of one */
