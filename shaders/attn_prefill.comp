@@ -131,7 +131,8 @@ void main()
                     vec4 vv = v_load(at + g * GS);
                     for (uint i = 0u; i < MINE; i++) {
                         uint r = min(part + i * PARTS, BR - 1u);
-                        acc[i * OWN + o] += scores[r * CELLS + c] * vv;
+                        float w = scores[r * CELLS + c];
+                        if (w != 0.0) acc[i * OWN + o] += w * vv; /* a cell no row sees may hold anything */
                     }
                 }
             }

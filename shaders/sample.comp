@@ -32,6 +32,7 @@ shared uint found;
 uint key_of(float v)
 {
     uint u = floatBitsToUint(v);
+    if (u == 0x80000000u) u = 0u; /* the two zeros are equal */
     return (u & 0x80000000u) != 0u ? ~u : u | 0x80000000u;
 }
 
@@ -187,7 +188,7 @@ void main()
         uint top_k = step_slot(a.slot_at, slot, SLOT_TOP_K);
         uvec2 seed = uvec2(step_slot(a.slot_at, slot, SLOT_SEED_LO), step_slot(a.slot_at, slot, SLOT_SEED_HI));
         float u = float(philox(seed, uvec4(step_slot(a.slot_at, slot, SLOT_COUNTER), 0u, 0u, 0u)) >> 8) / 16777216.0;
-        float min_logit = min_p > 0.0 ? top + log(min_p) : -3.4e38;
+        float min_logit = min_p > 0.0 ? min(top, top + log(min_p)) : -3.4e38; /* the best one always stays */
         if (top_p <= 0.0) top_p = 1.0;
         uint floor_key = top_k > 0u && top_k < a.cols ? kth_key(at, top_k) : 0u;
         uint share = (a.cols + WG - 1u) / WG, first = min(me * share, a.cols), end = min(first + share, a.cols);

@@ -11,7 +11,8 @@ const bool SKIP_EMPTY = true;
 uint set_lane() { return subgroupExclusiveAdd(1u); }
 uint set_lanes() { return subgroupAdd(1u); }
 uint set_index() { return gl_SubgroupID; }
-uint sets_per_workgroup() { return gl_NumSubgroups; }
+// lavapipe (Mesa 22.3) rounds gl_NumSubgroups down; elsewhere gl_SubgroupSize may be larger than the size in use
+uint sets_per_workgroup() { return max(gl_NumSubgroups, (WG + gl_SubgroupSize - 1u) / gl_SubgroupSize); }
 float set_sum(float v) { return subgroupAdd(v); }
 #else
 uint set_lane() { return gl_LocalInvocationID.x % GROUP; }

@@ -4,15 +4,17 @@
 shared float reduce_words[WG];
 
 #ifdef PUM_SUB
+// lavapipe (Mesa 22.3) rounds gl_NumSubgroups down; elsewhere gl_SubgroupSize may be larger than the size in use
+uint reduce_parts() { return max(gl_NumSubgroups, (WG + gl_SubgroupSize - 1u) / gl_SubgroupSize); }
 #define REDUCE(name, sub, merge) \
     float name(float v) \
     { \
         v = sub(v); \
-        if (gl_NumSubgroups == 1u) return v; \
+        if (reduce_parts() == 1u) return v; \
         if (gl_SubgroupInvocationID == 0u) reduce_words[gl_SubgroupID] = v; \
         barrier(); \
         v = reduce_words[0]; \
-        for (uint i = 1u; i < gl_NumSubgroups; i++) v = merge(v, reduce_words[i]); \
+        for (uint i = 1u; i < reduce_parts(); i++) v = merge(v, reduce_words[i]); \
         barrier(); \
         return v; \
     }

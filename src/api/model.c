@@ -81,9 +81,10 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         m->device = device;
     }
     PUM_GOTO(pum_gguf_open(p.path, &m->gguf, err));
-    if (!p.vocab_only)
-        PUM_GOTO(pum_model_def_load(m->gguf, &m->def, err)); /* before the tokenizer: names the
-                                                                architecture if it is unknown */
+    /* Before the tokenizer: names the architecture if it is unknown. Without weights, what is there is shown. */
+    pumice_error ignored = { 0 };
+    status = pum_model_def_load(m->gguf, &m->def, p.vocab_only ? &ignored : err);
+    if (status != PUMICE_OK && !p.vocab_only) goto fail;
     PUM_GOTO(pum_tokenizer_create(m->gguf, &m->tokenizer, err));
     if (!p.vocab_only) {
         PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));

@@ -43,7 +43,7 @@ static void short_name(const char *name, char *out, size_t capacity)
         const char *dot = strchr(name + 4, '.');
         if (dot) name = dot + 1;
     }
-    snprintf(out, capacity, "%s", name);
+    snprintf(out, capacity, "%.*s", (int)capacity - 1, name);
     char *weight = strstr(out, ".weight");
     if (weight) *weight = '\0';
 }

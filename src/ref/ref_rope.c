@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rotary embedding and the store into the paged KV cache, in double precision: rope, kv_store, rope_kv. Angles are
- * exact: position times a 64-bit fraction of a turn, modulo one turn. Rows whose sequence is ROW_INACTIVE take no part
- * in kv_store and rope_kv; plain rope treats all rows alike. */
+ * Rotary embedding and the store into the paged KV cache, in double precision: rope, kv_store,
+ * rope_kv. Angles are exact: position times a 64-bit fraction of a turn, modulo one turn. Rows
+ * whose sequence is ROW_INACTIVE take no part in kv_store and rope_kv; plain rope treats all rows
+ * alike. */
 #include "ref_inner.h"
 
 /* A paged cache and where a head's vector of a row's cell begins in it */
@@ -18,7 +19,8 @@ static const uint32_t *row_of(const pum_ref_binding *step, uint64_t r)
 /* False when the row's page, or the vector, is outside its binding. */
 static bool locate(const cache_place *p, const uint32_t *row, uint32_t head, uint64_t *out_element)
 {
-    uint64_t word = p->table_at + (uint64_t)row[ROW_SEQ] * p->table_stride + row[ROW_CELL] / KV_PAGE;
+    uint64_t word =
+        p->table_at + (uint64_t)row[ROW_SEQ] * p->table_stride + row[ROW_CELL] / KV_PAGE;
     if (row[ROW_CELL] / KV_PAGE >= p->table_stride || word >= p->step->bytes / 4) return false;
     uint64_t page = ((const uint32_t *)p->step->data)[word];
     *out_element = ((page * p->kv_heads + head) * KV_PAGE + row[ROW_CELL] % KV_PAGE) * p->head_dim;
@@ -39,8 +41,10 @@ typedef struct rotation {
     double scale;
 } rotation;
 
-/* The head `in`, rotated for a position, into out[head_dim]; the sums of the terms' absolute values into scale. */
-static void rotate(const rotation *rot, const float *in, uint32_t position, double *out, double *out_scale)
+/* The head `in`, rotated for a position, into out[head_dim]; the sums of the terms' absolute values
+ * into scale. */
+static void rotate(const rotation *rot, const float *in, uint32_t position, double *out,
+                   double *out_scale)
 {
     for (uint32_t d = rot->rot_dim; d < rot->head_dim; d++) {
         out[d] = in[d];
@@ -48,7 +52,8 @@ static void rotate(const rotation *rot, const float *in, uint32_t position, doub
     }
     for (uint32_t i = 0; i < rot->rot_dim / 2; i++) {
         uint64_t freq = (uint64_t)rot->freq[2 * i + 1] << 32 | rot->freq[2 * i];
-        double angle = 6.28318530717958647693 * ((double)(position * freq) / 18446744073709551616.0);
+        double angle =
+            6.28318530717958647693 * ((double)(position * freq) / 18446744073709551616.0);
         uint32_t d0 = rot->pairing == ROPE_INTERLEAVED ? 2 * i : i;
         uint32_t d1 = rot->pairing == ROPE_INTERLEAVED ? 2 * i + 1 : i + rot->rot_dim / 2;
         double c = rot->scale * cos(angle), s = rot->scale * sin(angle), x0 = in[d0], x1 = in[d1];
@@ -64,12 +69,17 @@ bool pum_ref_rope(const pum_ref_step *step)
     const float *x = step->bind[0].data;
     float *y = step->bind[3].data;
     uint64_t width = (uint64_t)a->heads * a->head_dim;
-    rotation rot = { .freq = step->bind[1].data, .pairing = step->spec[PUM_SPEC_ROPE_PAIRING], .rot_dim = a->rot_dim,
-                     .head_dim = a->head_dim, .scale = a->scale };
-    if (a->head_dim == 0 || a->rot_dim > a->head_dim || !ref_holds(&step->bind[0], a->rows, a->x_stride, a->x_first, width)
-        || !ref_holds(&step->bind[1], 1, 0, 0, a->rot_dim)
-        || !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
-        || !ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, width)) return false;
+    rotation rot = { .freq = step->bind[1].data,
+                     .pairing = step->spec[PUM_SPEC_ROPE_PAIRING],
+                     .rot_dim = a->rot_dim,
+                     .head_dim = a->head_dim,
+                     .scale = a->scale };
+    if (a->head_dim == 0 || a->rot_dim > a->head_dim ||
+        !ref_holds(&step->bind[0], a->rows, a->x_stride, a->x_first, width) ||
+        !ref_holds(&step->bind[1], 1, 0, 0, a->rot_dim) ||
+        !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS) ||
+        !ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, width))
+        return false;
     double *out = pum_alloc_array(2 * (size_t)a->head_dim, sizeof *out), *scale = out + a->head_dim;
     if (!out) return false;
     for (uint64_t r = 0; r < a->rows; r++) {
@@ -91,15 +101,21 @@ bool pum_ref_kv_store(const pum_ref_step *step)
 {
     const pum_args_kv_store *a = step->args;
     const float *k = step->bind[0].data, *v = step->bind[1].data;
-    cache_place kp = { &step->bind[2], &step->bind[3], a->kv_heads, a->head_dim, a->table_at, a->table_stride,
+    cache_place kp = { &step->bind[2],
+                       &step->bind[3],
+                       a->kv_heads,
+                       a->head_dim,
+                       a->table_at,
+                       a->table_stride,
                        step->spec[PUM_SPEC_KV_STORE_KT] };
     cache_place vp = kp;
     vp.cache = &step->bind[4];
     vp.type = step->spec[PUM_SPEC_KV_STORE_VT];
     uint64_t width = (uint64_t)a->kv_heads * a->head_dim;
-    if (!ref_holds(&step->bind[0], a->rows, a->k_stride, a->k_first, width)
-        || !ref_holds(&step->bind[1], a->rows, a->v_stride, a->v_first, width)
-        || !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)) return false;
+    if (!ref_holds(&step->bind[0], a->rows, a->k_stride, a->k_first, width) ||
+        !ref_holds(&step->bind[1], a->rows, a->v_stride, a->v_first, width) ||
+        !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS))
+        return false;
     for (uint64_t r = 0; r < a->rows; r++) {
         const uint32_t *row = row_of(&step->bind[2], r);
         if (row[ROW_SEQ] == ROW_INACTIVE) continue;
@@ -121,20 +137,31 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
     const float *q = step->bind[0].data, *k = step->bind[1].data, *v = step->bind[2].data;
     float *y = step->bind[5].data;
     const pum_ref_binding *words = &step->bind[4];
-    cache_place kp = { words, &step->bind[6], a->kv_heads, a->head_dim, a->table_at, a->table_stride,
+    cache_place kp = { words,
+                       &step->bind[6],
+                       a->kv_heads,
+                       a->head_dim,
+                       a->table_at,
+                       a->table_stride,
                        step->spec[PUM_SPEC_ROPE_KV_KT] };
     cache_place vp = kp;
     vp.cache = &step->bind[7];
     vp.type = step->spec[PUM_SPEC_ROPE_KV_VT];
-    rotation rot = { .freq = step->bind[3].data, .pairing = step->spec[PUM_SPEC_ROPE_KV_PAIRING], .rot_dim = a->rot_dim,
-                     .head_dim = a->head_dim, .scale = a->scale };
-    uint64_t width = (uint64_t)a->heads * a->head_dim, kv_width = (uint64_t)a->kv_heads * a->head_dim;
-    if (a->head_dim == 0 || a->rot_dim > a->head_dim || !ref_holds(&step->bind[0], a->rows, a->q_stride, a->q_first, width)
-        || !ref_holds(&step->bind[1], a->rows, a->k_stride, a->k_first, kv_width)
-        || !ref_holds(&step->bind[2], a->rows, a->v_stride, a->v_first, kv_width)
-        || !ref_holds(&step->bind[3], 1, 0, 0, a->rot_dim)
-        || !ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
-        || !ref_holds(&step->bind[5], a->rows, a->y_stride, 0, width)) return false;
+    rotation rot = { .freq = step->bind[3].data,
+                     .pairing = step->spec[PUM_SPEC_ROPE_KV_PAIRING],
+                     .rot_dim = a->rot_dim,
+                     .head_dim = a->head_dim,
+                     .scale = a->scale };
+    uint64_t width = (uint64_t)a->heads * a->head_dim,
+             kv_width = (uint64_t)a->kv_heads * a->head_dim;
+    if (a->head_dim == 0 || a->rot_dim > a->head_dim ||
+        !ref_holds(&step->bind[0], a->rows, a->q_stride, a->q_first, width) ||
+        !ref_holds(&step->bind[1], a->rows, a->k_stride, a->k_first, kv_width) ||
+        !ref_holds(&step->bind[2], a->rows, a->v_stride, a->v_first, kv_width) ||
+        !ref_holds(&step->bind[3], 1, 0, 0, a->rot_dim) ||
+        !ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS) ||
+        !ref_holds(&step->bind[5], a->rows, a->y_stride, 0, width))
+        return false;
     double *out = pum_alloc_array(2 * (size_t)a->head_dim, sizeof *out), *scale = out + a->head_dim;
     if (!out) return false;
     bool ok = true;

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cases of the kernels that read weight matrices: embed, matvec, matvec_glu, matmul, matmul_reg. The fast paths
- * (ALIGNED) are taken as the planner takes them: rows of whole blocks or of whole 16-byte units. */
+ * Cases of the kernels that read weight matrices: embed, matvec, matvec_glu, matmul, matmul_reg.
+ * The fast paths (ALIGNED) are taken as the planner takes them: rows of whole blocks or of whole
+ * 16-byte units. */
 #include "kernel_case.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static pum_dtype weight_of(int kernel)
-{
-    return (pum_dtype)pum_kernels[kernel].weight;
-}
+static pum_dtype weight_of(int kernel) { return (pum_dtype)pum_kernels[kernel].weight; }
 
 static size_t row_bytes(pum_dtype type, uint32_t cols)
 {
@@ -20,7 +18,8 @@ static size_t row_bytes(pum_dtype type, uint32_t cols)
 
 static bool aligned(pum_dtype type, uint32_t cols)
 {
-    return pum_dtype_get(type)->block_elems > 1 || (row_bytes(type, cols) % 16 == 0 && cols % 8 == 0);
+    return pum_dtype_get(type)->block_elems > 1 ||
+           (row_bytes(type, cols) % 16 == 0 && cols % 8 == 0);
 }
 
 /* A length near `want` that the type can have. */
@@ -30,8 +29,10 @@ static uint32_t fit_cols(pum_dtype type, uint32_t want)
     return (uint32_t)pum_align_up(want, block);
 }
 
-/* Rounds random values to the type; then, in block formats, makes some quants extreme, which rounding never does. */
-static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t cols, uint8_t *out, bool fast)
+/* Rounds random values to the type; then, in block formats, makes some quants extreme, which
+ * rounding never does. */
+static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t cols, uint8_t *out,
+                         bool fast)
 {
     const pum_dtype_info *info = pum_dtype_get(type);
     size_t bytes = row_bytes(type, cols);
@@ -60,15 +61,25 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
 
 /* ---- embed ---- */
 
-static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                       kernel_case *out)
 {
-    static const uint32_t widths[] = { 32, 64, 256, 512, 1, 7, 33, 288, 130, 3 }, wgs[] = { 4, 32, 64, 128 };
+    static const uint32_t widths[] = { 32, 64, 256, 512, 1, 7, 33, 288, 130, 3 },
+                          wgs[] = { 4, 32, 64, 128 };
     pum_dtype type = weight_of(kernel);
-    uint32_t cols = fit_cols(type, widths[variant % PUM_COUNT(widths)]), table = case_range(rng, 1, 60);
-    uint32_t rows = case_range(rng, 1, 20), wg = PUM_MIN(case_pick(rng, wgs), caps->max_workgroup_invocations);
-    uint32_t first = case_range(rng, 0, 1) ? case_range(rng, 1, 50) : 0, pad = case_range(rng, 0, 1) * 5;
-    pum_args_embed args = { .cols = cols, .rows = rows, .first = first, .count = table, .y_stride = cols + pad,
-                            .scale = case_range(rng, 0, 1) ? 1.0f : 11.3137f, .last = case_range(rng, 0, 1) };
+    uint32_t cols = fit_cols(type, widths[variant % PUM_COUNT(widths)]),
+             table = case_range(rng, 1, 60);
+    uint32_t rows = case_range(rng, 1, 20),
+             wg = PUM_MIN(case_pick(rng, wgs), caps->max_workgroup_invocations);
+    uint32_t first = case_range(rng, 0, 1) ? case_range(rng, 1, 50) : 0,
+             pad = case_range(rng, 0, 1) * 5;
+    pum_args_embed args = { .cols = cols,
+                            .rows = rows,
+                            .first = first,
+                            .count = table,
+                            .y_stride = cols + pad,
+                            .scale = case_range(rng, 0, 1) ? 1.0f : 11.3137f,
+                            .last = case_range(rng, 0, 1) };
     uint8_t *w = case_bind(out, 0, CASE_INPUT, table * row_bytes(type, cols));
     uint32_t *step = case_bind(out, 1, CASE_INPUT, 4 * (STEP_ROWS_AT + rows * STEP_ROW_WORDS));
     float *y = case_bind(out, 2, CASE_F32, 4 * ((size_t)(rows - 1) * args.y_stride + cols));
@@ -76,8 +87,9 @@ static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t *row = step + STEP_ROWS_AT + r * STEP_ROW_WORDS;
         for (uint32_t i = 0; i < STEP_ROW_WORDS; i++) row[i] = (uint32_t)case_next(rng);
-        row[ROW_TOKEN] = case_range(rng, 0, 5) ? case_range(rng, 0, first + table + 4)
-                       : case_range(rng, 0, 1) ? 0xffffffffu : first + table - 1;
+        row[ROW_TOKEN] = case_range(rng, 0, 5)   ? case_range(rng, 0, first + table + 4)
+                         : case_range(rng, 0, 1) ? 0xffffffffu
+                                                 : first + table - 1;
     }
     out->spec[PUM_SPEC_EMBED_WG] = wg;
     out->spec[PUM_SPEC_EMBED_ALIGNED] = aligned(type, cols);
@@ -85,8 +97,8 @@ static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     out->grid[1] = rows;
     out->grid[2] = 1;
     memcpy(out->args, &args, sizeof args);
-    snprintf(out->name, sizeof out->name, "cols %u rows %u table [%u, +%u) last %u wg %u", cols, rows, first, table,
-             args.last, wg);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u table [%u, +%u) last %u wg %u", cols,
+             rows, first, table, args.last, wg);
     return true;
 }
 
@@ -100,29 +112,38 @@ typedef struct shape {
 
 static void shape_name(kernel_case *out, const shape *s, const char *more)
 {
-    snprintf(out->name, sizeof out->name, "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s", s->k, s->n,
-             s->rows, s->x_pad, s->y_pad, s->y_first, s->epi, s->act, more);
+    snprintf(out->name, sizeof out->name,
+             "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s", s->k, s->n, s->rows,
+             s->x_pad, s->y_pad, s->y_first, s->epi, s->act, more);
 }
 
 static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint32_t max_rows)
 {
     static const uint32_t inner[] = { 32, 256, 64, 288, 512, 33, 1, 768, 160, 1023, 2048, 5 };
     static const uint32_t outer[] = { 1, 2, 7, 8, 9, 31, 32, 33, 64, 65, 100, 129 };
-    shape s = { .k = fit_cols(type, inner[variant % PUM_COUNT(inner)]), .n = case_pick(rng, outer) };
+    shape s = { .k = fit_cols(type, inner[variant % PUM_COUNT(inner)]),
+                .n = case_pick(rng, outer) };
     s.rows = variant % 3 == 0 ? 1 : case_range(rng, 1, max_rows);
     s.epi = case_range(rng, 0, 3);
     s.act = case_range(rng, 0, 1) ? case_range(rng, ACT_NONE, ACT_RELU) : ACT_NONE;
-    s.x_pad = case_range(rng, 0, 1) * (aligned(type, s.k) || pum_dtype_get(type)->block_elems > 1 ? 4 : 3);
+    s.x_pad = case_range(rng, 0, 1) *
+              (aligned(type, s.k) || pum_dtype_get(type)->block_elems > 1 ? 4 : 3);
     s.y_pad = case_range(rng, 0, 1) * 7;
     s.y_first = case_range(rng, 0, 1) * case_range(rng, 1, 40);
     return s;
 }
 
-/* Bindings w x bias res y from slot 0 (two matrices and no bias, res for `glu`) and the arguments. */
-static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool glu, bool fast, kernel_case *out)
+/* Bindings w x bias res y from slot 0 (two matrices and no bias, res for `glu`) and the arguments.
+ */
+static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool glu, bool fast,
+                       kernel_case *out)
 {
-    pum_args_matmul args = { .k = s->k, .n = s->n, .rows = s->rows, .x_stride = s->k + s->x_pad,
-                             .y_stride = s->y_first + s->n + s->y_pad, .y_first = s->y_first };
+    pum_args_matmul args = { .k = s->k,
+                             .n = s->n,
+                             .rows = s->rows,
+                             .x_stride = s->k + s->x_pad,
+                             .y_stride = s->y_first + s->n + s->y_pad,
+                             .y_first = s->y_first };
     uint32_t matrices = glu ? 2 : 1, slot = matrices;
     size_t y_count = (size_t)(s->rows - 1) * args.y_stride + s->y_first + s->n;
     for (uint32_t i = 0; i < matrices; i++) {
@@ -135,8 +156,10 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool glu, 
     case_fill_f32(rng, x, x_count, 1.0f);
     bool in_place = false;
     if (!glu) {
-        /* switched off, the two optional bindings are bound to something small that must not be read */
-        float *bias = case_bind(out, (int)slot++, CASE_INPUT, s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
+        /* switched off, the two optional bindings are bound to something small that must not be
+         * read */
+        float *bias = case_bind(out, (int)slot++, CASE_INPUT,
+                                s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
         if (!bias) return false;
         if (s->epi & EPI_BIAS) case_fill_f32(rng, bias, s->y_first + s->n, 1.0f);
         in_place = (s->epi & EPI_RESIDUAL) && case_range(rng, 0, 1);
@@ -164,7 +187,9 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool glu, 
 
 /* ---- matvec, matvec_glu ---- */
 
-typedef struct vec_spec { uint32_t wg, rows, cols, group; } vec_spec;
+typedef struct vec_spec {
+    uint32_t wg, rows, cols, group;
+} vec_spec;
 
 /* Invocations that share a set of rows, as the planner sees it. */
 static uint32_t vec_lanes(const pum_caps *caps, int kernel, const vec_spec *v)
@@ -172,7 +197,8 @@ static uint32_t vec_lanes(const pum_caps *caps, int kernel, const vec_spec *v)
     return pum_kernels[kernel].tier == PUM_TIER_BASE ? v->group : PUM_MAX(caps->subgroup_size, 1u);
 }
 
-static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_spec *v, bool glu, kernel_case *out)
+static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_spec *v, bool glu,
+                    kernel_case *out)
 {
     bool fast = aligned(weight_of(kernel), s->k);
     uint32_t per_group = PUM_MAX(v->wg / vec_lanes(caps, kernel, v), 1u) * v->rows;
@@ -186,11 +212,13 @@ static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_
     out->grid[0] = (uint32_t)pum_ceil_div(s->n, per_group);
 }
 
-static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                     kernel_case *out)
 {
     /* what tuning chooses for the kinds of devices, and odd corners */
-    static const vec_spec specs[] = { { 64, 2, 1, 32 }, { 8, 8, 1, 1 }, { 128, 4, 2, 64 }, { 32, 1, 8, 8 },
-                                      { 4, 4, 4, 1 }, { 64, 3, 3, 1 }, { 256, 1, 1, 256 }, { 32, 4, 1, 32 } };
+    static const vec_spec specs[] = { { 64, 2, 1, 32 },   { 8, 8, 1, 1 },  { 128, 4, 2, 64 },
+                                      { 32, 1, 8, 8 },    { 4, 4, 4, 1 },  { 64, 3, 3, 1 },
+                                      { 256, 1, 1, 256 }, { 32, 4, 1, 32 } };
     pum_dtype type = weight_of(kernel);
     bool glu = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_GLU;
     vec_spec v = specs[variant % PUM_COUNT(specs)];
@@ -201,40 +229,52 @@ static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     set_vec(caps, kernel, &s, &v, glu, out);
     /* the answer must not depend on the grid: fewer workgroups than the planner asks for */
     if (variant % 5 == 4) out->grid[0] = PUM_MAX(out->grid[0] / 3, 1u);
-    snprintf(more, sizeof more, " wg %u rows %u cols %u group %u grid %u", v.wg, v.rows, v.cols, v.group, out->grid[0]);
+    snprintf(more, sizeof more, " wg %u rows %u cols %u group %u grid %u", v.wg, v.rows, v.cols,
+             v.group, out->grid[0]);
     shape_name(out, &s, more);
     return true;
 }
 
-static bool bench_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool bench_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                      kernel_case *out)
 {
-    static const vec_spec specs[] = { { 8, 2, 1, 1 }, { 8, 4, 1, 1 }, { 8, 8, 1, 1 }, { 16, 4, 1, 8 }, { 32, 4, 1, 32 },
-                                      { 64, 1, 1, 32 }, { 64, 2, 1, 32 }, { 64, 4, 1, 64 }, { 128, 1, 1, 128 },
-                                      { 8, 4, 4, 1 }, { 64, 2, 4, 32 } };
+    static const vec_spec specs[] = { { 8, 2, 1, 1 },   { 8, 4, 1, 1 },   { 8, 8, 1, 1 },
+                                      { 16, 4, 1, 8 },  { 32, 4, 1, 32 }, { 64, 1, 1, 32 },
+                                      { 64, 2, 1, 32 }, { 64, 4, 1, 64 }, { 128, 1, 1, 128 },
+                                      { 8, 4, 4, 1 },   { 64, 2, 4, 32 } };
     vec_spec v = specs[variant];
     shape s = { .k = 2048, .n = 2048, .rows = v.cols };
     bool glu = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_GLU;
-    if (v.wg > caps->max_workgroup_invocations || !bind_shape(rng, weight_of(kernel), &s, glu, true, out)) return false;
+    if (v.wg > caps->max_workgroup_invocations ||
+        !bind_shape(rng, weight_of(kernel), &s, glu, true, out))
+        return false;
     set_vec(caps, kernel, &s, &v, glu, out);
-    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u rows %u group %u", s.n, s.k, s.rows, v.wg, v.rows, v.group);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u rows %u group %u", s.n, s.k, s.rows,
+             v.wg, v.rows, v.group);
     return true;
 }
 
 /* ---- matmul ---- */
 
-typedef struct tile_spec { uint32_t wg, bm, bn, bk, tm, tn; } tile_spec;
-static const tile_spec tiles[] = { { 128, 64, 64, 16, 8, 4 }, { 64, 32, 32, 16, 4, 4 }, { 16, 16, 16, 32, 4, 4 },
-                                   { 64, 64, 64, 16, 8, 8 }, { 32, 16, 32, 8, 4, 4 }, { 128, 32, 64, 32, 4, 4 } };
+typedef struct tile_spec {
+    uint32_t wg, bm, bn, bk, tm, tn;
+} tile_spec;
+static const tile_spec tiles[] = { { 128, 64, 64, 16, 8, 4 }, { 64, 32, 32, 16, 4, 4 },
+                                   { 16, 16, 16, 32, 4, 4 },  { 64, 64, 64, 16, 8, 8 },
+                                   { 32, 16, 32, 8, 4, 4 },   { 128, 32, 64, 32, 4, 4 } };
 
 static void set_tile(const shape *s, pum_dtype type, const tile_spec *t, kernel_case *out)
 {
-    const uint32_t spec[] = { t->wg, t->bm, t->bn, t->bk, t->tm, t->tn, s->epi, s->act, aligned(type, s->k) };
+    const uint32_t spec[] = { t->wg,  t->bm,  t->bn,
+                              t->bk,  t->tm,  t->tn,
+                              s->epi, s->act, aligned(type, s->k) };
     memcpy(out->spec, spec, sizeof spec);
     out->grid[0] = (uint32_t)pum_ceil_div(s->n, t->bn);
     out->grid[1] = (uint32_t)pum_ceil_div(s->rows, t->bm);
 }
 
-static bool make_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool make_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                      kernel_case *out)
 {
     pum_dtype type = weight_of(kernel);
     tile_spec t = tiles[variant % PUM_COUNT(tiles)];
@@ -244,20 +284,22 @@ static bool make_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     if (s.k > 512) s.k = fit_cols(type, 257); /* time */
     if (!bind_shape(rng, type, &s, false, false, out)) return false;
     set_tile(&s, type, &t, out);
-    snprintf(more, sizeof more, " wg %u tile %ux%ux%u by %ux%u", t.wg, t.bm, t.bn, t.bk, t.tm, t.tn);
+    snprintf(more, sizeof more, " wg %u tile %ux%ux%u by %ux%u", t.wg, t.bm, t.bn, t.bk, t.tm,
+             t.tn);
     shape_name(out, &s, more);
     return true;
 }
 
-static bool bench_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool bench_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                       kernel_case *out)
 {
     tile_spec t = tiles[variant];
     shape s = { .k = 1024, .n = 1024, .rows = 128 };
     if (t.wg > caps->max_workgroup_invocations) return false;
     if (!bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
     set_tile(&s, weight_of(kernel), &t, out);
-    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u tile %ux%ux%u by %ux%u", s.n, s.k, s.rows, t.wg, t.bm, t.bn,
-             t.bk, t.tm, t.tn);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u tile %ux%ux%u by %ux%u", s.n, s.k,
+             s.rows, t.wg, t.bm, t.bn, t.bk, t.tm, t.tn);
     return true;
 }
 
@@ -269,7 +311,8 @@ static void set_reg(const shape *s, pum_dtype type, uint32_t wg, kernel_case *ou
     out->grid[1] = (uint32_t)pum_ceil_div(s->rows, 8);
 }
 
-static bool make_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool make_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                     kernel_case *out)
 {
     static const uint32_t wgs[] = { 8, 4, 64, 16 };
     pum_dtype type = weight_of(kernel);
@@ -283,7 +326,8 @@ static bool make_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     return true;
 }
 
-static bool bench_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+static bool bench_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                      kernel_case *out)
 {
     static const uint32_t wgs[] = { 8, 4, 16 };
     shape s = { .k = 1024, .n = 1024, .rows = 128 };

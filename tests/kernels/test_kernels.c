@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Runs every kernel of the generated table on a device and through the reference, and compares: outputs poisoned
- * before, guard bands around every binding, bounds from the kernel's row. Fails for a family without cases.
+ * Runs every kernel of the generated table on a device and through the reference, and compares:
+ * outputs poisoned before, guard bands around every binding, bounds from the kernel's row. Fails
+ * for a family without cases.
  *
- *   test_kernels [--seed N] [--disable LIST] [--no-validation] [--bench [--ms N]] [--verbose] [NAME...]
+ *   test_kernels [--seed N] [--disable LIST] [--no-validation] [--bench [--ms N]] [--verbose]
+ * [NAME...]
  *
- * NAME: only kernels whose name contains one of them. Exit 0 = all right, 1 = something is wrong, 77 = no device. */
+ * NAME: only kernels whose name contains one of them. Exit 0 = all right, 1 = something is wrong,
+ * 77 = no device. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +17,8 @@
 #include "kernel_case.h"
 #include "vk.h"
 
-/* As f32 a NaN, as f16 a NaN and a small number: reads outside of a range show up in the results. */
+/* As f32 a NaN, as f16 a NaN and a small number: reads outside of a range show up in the results.
+ */
 #define POISON 0x7fe5a5a5u
 #define GUARD_BYTES 256u
 
@@ -32,7 +36,7 @@ typedef struct tester {
     char *const *names;
     int n_names;
     unsigned cases, failures;
-    double worst;          /* largest error as a part of the bound, of the kernel under test */
+    double worst; /* largest error as a part of the bound, of the kernel under test */
 } tester;
 
 /* Where the bindings of a case lie in the device's memory. */
@@ -56,10 +60,7 @@ static bool ok(pumice_status status, const pumice_error *err)
     return status == PUMICE_OK;
 }
 
-static int bindings_of(const kernel_case *c)
-{
-    return pum_kernels[c->kernel].n_bindings;
-}
+static int bindings_of(const kernel_case *c) { return pum_kernels[c->kernel].n_bindings; }
 
 static layout lay_out(const tester *t, const kernel_case *c)
 {
@@ -88,20 +89,26 @@ static bool make_room(tester *t, uint64_t bytes)
 
 /* ---- one dispatch, `repeats` times with a barrier between ---- */
 
-static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l, const pum_vk_pipeline *p)
+static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l,
+                                const pum_vk_pipeline *p)
 {
     VkDescriptorSet set = VK_NULL_HANDLE;
     VkDescriptorBufferInfo info[PUM_MAX_BINDINGS];
     VkWriteDescriptorSet write[PUM_MAX_BINDINGS];
     VkDescriptorSetAllocateInfo alloc = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-                                          .descriptorPool = t->descriptors, .descriptorSetCount = 1,
+                                          .descriptorPool = t->descriptors,
+                                          .descriptorSetCount = 1,
                                           .pSetLayouts = &p->set_layout };
     t->t->vkResetDescriptorPool(pum_vk_handle(t->vk), t->descriptors, 0);
-    if (!vk_ok(t, t->t->vkAllocateDescriptorSets(pum_vk_handle(t->vk), &alloc, &set), "descriptor set")) return set;
+    if (!vk_ok(t, t->t->vkAllocateDescriptorSets(pum_vk_handle(t->vk), &alloc, &set),
+               "descriptor set"))
+        return set;
     for (int i = 0; i < bindings_of(c); i++) {
         info[i] = (VkDescriptorBufferInfo){ t->memory.buffer, l->offset[i], c->bind[i].bytes };
-        write[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET, .dstSet = set,
-                                           .dstBinding = (uint32_t)i, .descriptorCount = 1,
+        write[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                           .dstSet = set,
+                                           .dstBinding = (uint32_t)i,
+                                           .descriptorCount = 1,
                                            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                            .pBufferInfo = &info[i] };
     }
@@ -109,37 +116,46 @@ static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l
     return set;
 }
 
-static void record(tester *t, const kernel_case *c, const pum_vk_pipeline *p, VkDescriptorSet set, uint32_t repeats,
-                   VkCommandBuffer cb)
+static void record(tester *t, const kernel_case *c, const pum_vk_pipeline *p, VkDescriptorSet set,
+                   uint32_t repeats, VkCommandBuffer cb)
 {
-    VkMemoryBarrier between = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                                .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT };
-    VkMemoryBarrier to_host = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
-                                .dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT };
+    VkMemoryBarrier between = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                                .dstAccessMask =
+                                    VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT };
+    VkMemoryBarrier to_host = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                                .dstAccessMask =
+                                    VK_ACCESS_HOST_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT };
     t->t->vkCmdBindPipeline(cb, VK_PIPELINE_BIND_POINT_COMPUTE, p->pipeline);
-    t->t->vkCmdBindDescriptorSets(cb, VK_PIPELINE_BIND_POINT_COMPUTE, p->layout, 0, 1, &set, 0, NULL);
-    t->t->vkCmdPushConstants(cb, p->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, pum_kernels[c->kernel].args_bytes, c->args);
+    t->t->vkCmdBindDescriptorSets(cb, VK_PIPELINE_BIND_POINT_COMPUTE, p->layout, 0, 1, &set, 0,
+                                  NULL);
+    t->t->vkCmdPushConstants(cb, p->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                             pum_kernels[c->kernel].args_bytes, c->args);
     for (uint32_t i = 0; i < repeats; i++) {
         if (i) {
             t->t->vkCmdPipelineBarrier(cb, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                                       VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &between, 0, NULL, 0, NULL);
+                                       VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &between, 0,
+                                       NULL, 0, NULL);
         }
         t->t->vkCmdDispatch(cb, c->grid[0], c->grid[1], c->grid[2]);
     }
     t->t->vkCmdPipelineBarrier(cb, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
-                               VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &to_host, 0, NULL, 0,
-                               NULL);
+                               VK_PIPELINE_STAGE_HOST_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1,
+                               &to_host, 0, NULL, 0, NULL);
 }
 
 /* Runs it and gives the time from submit to done. */
-static bool dispatch(tester *t, const kernel_case *c, const layout *l, uint32_t repeats, uint64_t *out_ns)
+static bool dispatch(tester *t, const kernel_case *c, const layout *l, uint32_t repeats,
+                     uint64_t *out_ns)
 {
     pum_vk_pipeline_key key = { .kernel = (uint32_t)c->kernel };
     pum_vk_pipeline p;
     pumice_error err = { 0 };
     VkCommandBuffer cb = VK_NULL_HANDLE;
     VkCommandBufferAllocateInfo alloc = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                          .commandPool = t->commands, .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                          .commandPool = t->commands,
+                                          .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                           .commandBufferCount = 1 };
     VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO };
     uint64_t ticket, start;
@@ -147,12 +163,15 @@ static bool dispatch(tester *t, const kernel_case *c, const layout *l, uint32_t 
     if (!ok(pum_vk_pipeline_get(t->vk, &key, &p, &err), &err)) return false;
     VkDescriptorSet set = bind_set(t, c, l, &p);
     if (!set) return false;
-    if (!vk_ok(t, t->t->vkAllocateCommandBuffers(pum_vk_handle(t->vk), &alloc, &cb), "command buffer")) return false;
+    if (!vk_ok(t, t->t->vkAllocateCommandBuffers(pum_vk_handle(t->vk), &alloc, &cb),
+               "command buffer"))
+        return false;
     bool fine = vk_ok(t, t->t->vkBeginCommandBuffer(cb, &begin), "begin");
     if (fine) record(t, c, &p, set, repeats, cb);
     fine = fine && vk_ok(t, t->t->vkEndCommandBuffer(cb), "end");
     start = pum_now_ns();
-    fine = fine && ok(pum_vk_submit(t->vk, &cb, 1, &ticket, &err), &err) && ok(pum_vk_wait(t->vk, ticket, &err), &err);
+    fine = fine && ok(pum_vk_submit(t->vk, &cb, 1, &ticket, &err), &err) &&
+           ok(pum_vk_wait(t->vk, ticket, &err), &err);
     *out_ns = pum_now_ns() - start;
     t->t->vkFreeCommandBuffers(pum_vk_handle(t->vk), t->commands, 1, &cb);
     return fine;
@@ -164,15 +183,16 @@ typedef struct comparison {
     const kernel_case *c;
     int slot;
     const uint32_t *want, *got;
-    const double *scale;   /* per f32, or NULL */
+    const double *scale; /* per f32, or NULL */
     bool poisoned;
 } comparison;
 
-static void complain(const comparison *m, size_t item, const char *what, double want, double got, double bound)
+static void complain(const comparison *m, size_t item, const char *what, double want, double got,
+                     double bound)
 {
     const kernel_case *c = m->c;
-    printf("FAIL %s [%s] %s[%zu]: %s: want %.9g got %.9g bound %.3g\n", pum_kernels[c->kernel].name, c->name,
-           pum_kernels[c->kernel].binding[m->slot], item, what, want, got, bound);
+    printf("FAIL %s [%s] %s[%zu]: %s: want %.9g got %.9g bound %.3g\n", pum_kernels[c->kernel].name,
+           c->name, pum_kernels[c->kernel].binding[m->slot], item, what, want, got, bound);
 }
 
 static bool close_enough(tester *t, double want, double got, double bound)
@@ -206,7 +226,8 @@ static bool compare_f32(tester *t, const comparison *m, size_t i, double tol)
 static bool compare_f16(tester *t, const comparison *m, size_t i, double tol)
 {
     for (uint32_t half = 0; half < 2; half++) {
-        uint16_t bits[2] = { (uint16_t)(m->want[i] >> (16 * half)), (uint16_t)(m->got[i] >> (16 * half)) };
+        uint16_t bits[2] = { (uint16_t)(m->want[i] >> (16 * half)),
+                             (uint16_t)(m->got[i] >> (16 * half)) };
         if (bits[0] == bits[1]) continue;
         double want = pum_ref_f16_to_f32(bits[0]), got = pum_ref_f16_to_f32(bits[1]);
         double bound = (tol + 0x1p-10) * fmax(fabs(want), m->c->bind[m->slot].floor) + 0x1p-24;
@@ -224,7 +245,8 @@ static bool compare_binding(tester *t, const comparison *m)
     for (size_t i = 0; i < b->bytes / 4; i++) {
         bool fine = true;
         if (b->compare == CASE_INPUT) fine = same_word(m, i, "an input was written");
-        else if (m->poisoned && m->want[i] == POISON) fine = same_word(m, i, "written, but should not be");
+        else if (m->poisoned && m->want[i] == POISON)
+            fine = same_word(m, i, "written, but should not be");
         else if (b->compare == CASE_F32) fine = compare_f32(t, m, i, tol);
         else if (b->compare == CASE_F16) fine = compare_f16(t, m, i, tol);
         else fine = same_word(m, i, "differs");
@@ -243,8 +265,8 @@ static bool guards_intact(const kernel_case *c, const layout *l, const uint8_t *
             uint32_t word;
             memcpy(&word, got + at, 4);
             if (word == POISON) continue;
-            printf("FAIL %s [%s]: wrote %" PRIu64 " bytes before binding %d\n", pum_kernels[c->kernel].name, c->name,
-                   end - at, i);
+            printf("FAIL %s [%s]: wrote %" PRIu64 " bytes before binding %d\n",
+                   pum_kernels[c->kernel].name, c->name, end - at, i);
             return false;
         }
         if (i < bindings_of(c)) at = end + c->bind[i].bytes;
@@ -263,14 +285,17 @@ static void poison(void *data, size_t bytes)
 static bool run_reference(const kernel_case *c, double **out_scale, int *out_y)
 {
     const pum_kernel_info *k = &pum_kernels[c->kernel];
-    pum_ref_step step = { .family = k->family, .weight = (pum_dtype)k->weight, .spec = c->spec, .args = c->args };
+    pum_ref_step step = {
+        .family = k->family, .weight = (pum_dtype)k->weight, .spec = c->spec, .args = c->args
+    };
     *out_y = -1;
     for (int i = 0; i < k->n_bindings; i++) {
         const case_binding *b = &c->bind[i];
         step.bind[i] = (pum_ref_binding){ b->data ? b->data : c->bind[b->same_as].data, b->bytes };
         if (strcmp(k->binding[i], "y") == 0) *out_y = b->data ? i : b->same_as;
     }
-    if (*out_y >= 0) step.scale = *out_scale = pum_alloc_array(c->bind[*out_y].bytes / 4, sizeof(double));
+    if (*out_y >= 0)
+        step.scale = *out_scale = pum_alloc_array(c->bind[*out_y].bytes / 4, sizeof(double));
     return pum_ref_run(&step);
 }
 
@@ -291,8 +316,9 @@ static bool run_case(tester *t, kernel_case *c)
         if (b->data && b->compare != CASE_INPUT && !b->keep) poison(b->data, b->bytes);
         if (b->data) memcpy(image + l.offset[i], b->data, b->bytes);
     }
-    fine = ok(pum_vk_buffer_write(t->vk, &t->memory, 0, image, l.bytes, &err), &err) && dispatch(t, c, &l, 1, &ns)
-        && ok(pum_vk_buffer_read(t->vk, &t->memory, 0, image, l.bytes, &err), &err);
+    fine = ok(pum_vk_buffer_write(t->vk, &t->memory, 0, image, l.bytes, &err), &err) &&
+           dispatch(t, c, &l, 1, &ns) &&
+           ok(pum_vk_buffer_read(t->vk, &t->memory, 0, image, l.bytes, &err), &err);
     if (!fine) {
         printf("FAIL %s [%s]: did not run\n", k->name, c->name);
         goto done;
@@ -306,7 +332,9 @@ static bool run_case(tester *t, kernel_case *c)
     for (int i = 0; i < k->n_bindings; i++) {
         const case_binding *b = &c->bind[i];
         if (!b->data) continue;
-        comparison m = { c, i, b->data, (const uint32_t *)(image + l.offset[i]), i == y ? scale : NULL, !b->keep };
+        comparison m = {
+            c, i, b->data, (const uint32_t *)(image + l.offset[i]), i == y ? scale : NULL, !b->keep
+        };
         if (!compare_binding(t, &m)) fine = false;
     }
 done:
@@ -328,10 +356,12 @@ static const case_family *find_family(uint32_t family)
     return NULL;
 }
 
-/* The same cases whatever else is run: the seed depends on the kernel's name and the number alone. */
+/* The same cases whatever else is run: the seed depends on the kernel's name and the number alone.
+ */
 static bool make_case(tester *t, case_make_fn make, int kernel, uint32_t variant, kernel_case *out)
 {
-    case_rng rng = { pum_hash(t->seed + variant, pum_kernels[kernel].name, strlen(pum_kernels[kernel].name)) };
+    case_rng rng = { pum_hash(t->seed + variant, pum_kernels[kernel].name,
+                              strlen(pum_kernels[kernel].name)) };
     *out = (kernel_case){ .kernel = kernel };
     if (make(&rng, t->caps, kernel, variant, out) && !out->failed) return true;
     if (out->failed) printf("out of memory\n");
@@ -347,7 +377,8 @@ static void test_kernel(tester *t, int kernel, const case_family *family)
         kernel_case c;
         if (!make_case(t, family->make, kernel, v, &c)) continue;
         bool fine = run_case(t, &c);
-        if (t->verbose) printf("%s %s #%u [%s]\n", fine ? "ok  " : "FAIL", pum_kernels[kernel].name, v, c.name);
+        if (t->verbose)
+            printf("%s %s #%u [%s]\n", fine ? "ok  " : "FAIL", pum_kernels[kernel].name, v, c.name);
         run++;
         failed += !fine;
         case_free(&c);
@@ -356,8 +387,8 @@ static void test_kernel(tester *t, int kernel, const case_family *family)
         printf("FAIL %s: no case runs on this device\n", pum_kernels[kernel].name);
         failed++;
     }
-    printf("%-24s %3u cases, %u failed, worst error %.3f of the bound\n", pum_kernels[kernel].name, run, failed,
-           t->worst);
+    printf("%-24s %3u cases, %u failed, worst error %.3f of the bound\n", pum_kernels[kernel].name,
+           run, failed, t->worst);
     t->cases += run;
     t->failures += failed;
 }
@@ -373,15 +404,21 @@ static void bench_kernel(tester *t, int kernel, const case_family *family)
         bool fine = make_room(t, l.bytes);
         for (int i = 0; fine && i < bindings_of(&c); i++) {
             const case_binding *b = &c.bind[i];
-            if (b->data) fine = ok(pum_vk_buffer_write(t->vk, &t->memory, l.offset[i], b->data, b->bytes, &err), &err);
+            if (b->data)
+                fine =
+                    ok(pum_vk_buffer_write(t->vk, &t->memory, l.offset[i], b->data, b->bytes, &err),
+                       &err);
         }
-        fine = fine && dispatch(t, &c, &l, 1, &first) && dispatch(t, &c, &l, 1, &ns); /* the first one compiles */
-        uint32_t repeats = (uint32_t)PUM_MAX(1.0, PUM_MIN(t->bench_ms * 1e6 / (double)PUM_MAX(ns, 1), 10000.0));
+        fine = fine && dispatch(t, &c, &l, 1, &first) &&
+               dispatch(t, &c, &l, 1, &ns); /* the first one compiles */
+        uint32_t repeats =
+            (uint32_t)PUM_MAX(1.0, PUM_MIN(t->bench_ms * 1e6 / (double)PUM_MAX(ns, 1), 10000.0));
         fine = fine && dispatch(t, &c, &l, repeats, &ns);
         double each = (double)ns / repeats;
         if (fine) {
-            printf("%-22s %-44s %9.1f us %8.2f GB/s %8.2f GFLOP/s  first %.0f ms\n", pum_kernels[kernel].name, c.name,
-                   each / 1e3, c.bytes / each, c.flops / each, (double)first / 1e6);
+            printf("%-22s %-44s %9.1f us %8.2f GB/s %8.2f GFLOP/s  first %.0f ms\n",
+                   pum_kernels[kernel].name, c.name, each / 1e3, c.bytes / each, c.flops / each,
+                   (double)first / 1e6);
         } else {
             t->failures++;
         }
@@ -422,7 +459,8 @@ static void run_all(tester *t)
 static void print_log(void *user, pumice_log_level level, const char *text)
 {
     (void)user;
-    if (level <= PUMICE_LOG_WARNING) printf("[%s] %s\n", level == PUMICE_LOG_ERROR ? "error" : "warning", text);
+    if (level <= PUMICE_LOG_WARNING)
+        printf("[%s] %s\n", level == PUMICE_LOG_ERROR ? "error" : "warning", text);
 }
 
 static bool open_pools(tester *t)
@@ -430,11 +468,14 @@ static bool open_pools(tester *t)
     VkCommandPoolCreateInfo pool = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                      .queueFamilyIndex = pum_vk_queue_family(t->vk) };
     VkDescriptorPoolSize size = { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, PUM_MAX_BINDINGS };
-    VkDescriptorPoolCreateInfo sets = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = 1,
-                                        .poolSizeCount = 1, .pPoolSizes = &size };
+    VkDescriptorPoolCreateInfo sets = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+                                        .maxSets = 1,
+                                        .poolSizeCount = 1,
+                                        .pPoolSizes = &size };
     VkDevice device = pum_vk_handle(t->vk);
-    return vk_ok(t, t->t->vkCreateCommandPool(device, &pool, NULL, &t->commands), "command pool")
-        && vk_ok(t, t->t->vkCreateDescriptorPool(device, &sets, NULL, &t->descriptors), "descriptor pool");
+    return vk_ok(t, t->t->vkCreateCommandPool(device, &pool, NULL, &t->commands), "command pool") &&
+           vk_ok(t, t->t->vkCreateDescriptorPool(device, &sets, NULL, &t->descriptors),
+                 "descriptor pool");
 }
 
 static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
@@ -471,7 +512,8 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
 int main(int argc, char **argv)
 {
     tester t = { .seed = 1 };
-    pum_vk_params params = { .validation = !getenv("PUMICE_TEST_NO_VALIDATION"), .log.fn = print_log };
+    pum_vk_params params = { .validation = !getenv("PUMICE_TEST_NO_VALIDATION"),
+                             .log.fn = print_log };
     pumice_error err = { 0 };
     if (!parse(argc, argv, &t, &params)) return 1;
     pumice_status status = pum_vk_device_create(&params, &t.vk, &err);
@@ -481,7 +523,8 @@ int main(int argc, char **argv)
     }
     t.caps = pum_vk_device_caps(t.vk);
     t.t = pum_vk_table(t.vk);
-    printf("%s, subgroups of %u, seed %llu\n", t.caps->name, t.caps->subgroup_size, (unsigned long long)t.seed);
+    printf("%s, subgroups of %u, seed %llu\n", t.caps->name, t.caps->subgroup_size,
+           (unsigned long long)t.seed);
     if (open_pools(&t)) {
         run_all(&t);
     } else {
@@ -491,7 +534,8 @@ int main(int argc, char **argv)
     t.t->vkDestroyCommandPool(pum_vk_handle(t.vk), t.commands, NULL);
     pum_vk_buffer_destroy(t.vk, &t.memory);
     if (pum_vk_validation_count(t.vk)) {
-        printf("FAIL: %llu validation messages\n", (unsigned long long)pum_vk_validation_count(t.vk));
+        printf("FAIL: %llu validation messages\n",
+               (unsigned long long)pum_vk_validation_count(t.vk));
         t.failures++;
     }
     pum_vk_device_destroy(&t.vk);
