@@ -80,8 +80,8 @@ INTRO = ("[Once upon a time, there was a~ {h.adj} {h.kind} named {h}. "
          "[{h.he} loved to {h.hobby}.|{h.he} had many friends.|]"
          "|This is a story about a~ {h.adj} {h.kind} named {h}. {h.he} lived {h.home}."
          "|A~ {h.adj} {h.kind} named {h} lived {h.home}. [{h.he} loved to {h.hobby}.|]"
-         "|[Long ago|Far away|Not long ago], there lived a~ {h.adj} {h.kind}. {h.his} name was {h}, "
-         "and {h.he} loved to {h.hobby}."
+         "|[Long ago|Far away|Not long ago], there lived a~ {h.adj} {h.kind}. {h.his} name was "
+         "{h}, and {h.he} loved to {h.hobby}."
          "|In the {h.land}, there was a~ {h.adj} {h.kind} named {h}.]")
 ONE_DAY = ("[One [{weather} |]{time}|One day|One {weather} {time}|Early one morning"
            "|On a {weather} {time}]")

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "family.h"
 #include "ref_sample.h"
 
 static uint32_t wg_of(const pum_caps *caps, uint32_t variant)
@@ -358,6 +359,8 @@ static bool make_choice(case_rng *rng, const pum_caps *caps, int kernel, uint32_
     uint32_t cols = sizes[variant % PUM_COUNT(sizes)], slots = case_range(rng, 1, 3),
              wg = wg_of(caps, variant);
     uint32_t rows = case_range(rng, 1, 4), kind = variant / 2 % 7;
+    /* lavapipe ends the loops of an invocation after 65,535 rounds in all: long rows need many */
+    if (caps->family == PUM_GPU_LAVAPIPE && cols > 4096) wg = 256;
     pum_args_sample args = { .cols = cols,
                              .slots = slots,
                              .x_stride = cols + coin(rng) * case_range(rng, 0, 5),
