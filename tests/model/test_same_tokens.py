@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Random models of every weight format, with tied and untied heads and every rotary scaling, must give the same greedy
+tokens on every driver, tier and fusion setting.
+
+usage: test_same_tokens.py PUMICE ICD.json...   (exit code 77 = numpy is missing)
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "make_model.py"
+PROMPT = "1,7,20,33,90,120,44,5,6,7,8,9,300,2,310,77,65"
+MODELS = [
+    ("f32", ["--type", "f32"]),
+    ("f16", ["--type", "f16", "--untied", "--rope-scaling", "linear"]),
+    ("bf16", ["--type", "bf16", "--kv-heads", "1"]),
+    ("q8_0", ["--type", "q8_0", "--untied", "--rope-scaling", "yarn"]),
+    ("q4_0", ["--type", "q4_0", "--rope-scaling", "llama3"]),
+]
+SETTINGS = [[], ["--no-fusion"], ["--disable", "sub"], ["--disable", "unified,timeline"], ["-b", "5"],
+            ["--disable", "sub", "--no-fusion", "-b", "1"]]
+
+
+def tokens(pumice, icd, model, setting):
+    env = dict(os.environ, VK_ICD_FILENAMES=icd, VK_DRIVER_FILES=icd)
+    run = subprocess.run([pumice, "run", model, "--tokens", PROMPT, "-n", "24", "--temp", "0", "--ignore-eos", "--json",
+                          "-q", "-ctk", "f32", "-ctv", "f32", *setting], env=env, capture_output=True, text=True)
+    if run.returncode:
+        return f"exit {run.returncode}: {run.stderr.strip()}"
+    return json.loads(run.stdout)["tokens"]
+
+
+def main():
+    pumice, *icds = sys.argv[1:]
+    try:
+        import numpy  # noqa: F401 (make_model.py needs it)
+    except ImportError:
+        print("skipped: python3-numpy is not installed")
+        return 77
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in MODELS:
+            model = f"{folder}/{name}.gguf"
+            subprocess.run([sys.executable, str(TOOL), "--out", model, "--layers", "2", "--embd", "64", "--heads", "4",
+                            "--kv-heads", "2", "--ffn", "160", "--vocab", "400", "--ctx", "256", "--seed", "5", *options],
+                           check=True, capture_output=True)
+            want = None
+            for icd in icds:
+                for setting in SETTINGS:
+                    got = tokens(pumice, icd, model, setting)
+                    want = want or got
+                    if got != want or not isinstance(got, list) or len(got) != 24:
+                        bad += 1
+                        print(f"{name}, {pathlib.Path(icd).name}, {' '.join(setting)}: {got}, not {want}")
+            print(f"{name}: {want}")
+    print(f"{len(MODELS)} models, {len(icds)} drivers, {len(SETTINGS)} settings: {bad} differ")
+    return 1 if bad else 0
+
+
+sys.exit(main())
