@@ -45,9 +45,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, options in MODELS:
             model = f"{folder}/{name}.gguf"
-            subprocess.run([sys.executable, str(TOOL), "--out", model, "--layers", "2", "--embd", "64", "--heads", "4",
-                            "--kv-heads", "2", "--ffn", "160", "--vocab", "400", "--ctx", "256", "--seed", "5", *options],
-                           check=True, capture_output=True)
+            shape = ["--layers", "2", "--embd", "64", "--heads", "4", "--kv-heads", "2", "--ffn", "160"]
+            subprocess.run([sys.executable, str(TOOL), "--out", model, *shape, "--vocab", "400", "--ctx", "256",
+                            "--seed", "5", *options], check=True, capture_output=True)
             want = None
             for icd in icds:
                 for setting in SETTINGS:
