@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Greedy choice: the largest logit of every slot, then the slot and its row advance. grid (slots).
 #extension GL_GOOGLE_include_directive : require
+#ifdef PUM_SUB
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
 #include "args.h"
 
 layout(local_size_x_id = 0) in;

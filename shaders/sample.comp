@@ -8,6 +8,10 @@
 // row; if at most LIST tokens survive, they are collected in index order and the rest happens on that list, else
 // top_p is a bisection over the row. Sums run in a fixed order, so a seed gives the same token each time.
 #extension GL_GOOGLE_include_directive : require
+#ifdef PUM_SUB
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
 #include "args.h"
 
 layout(local_size_x_id = 0) in;

@@ -21,10 +21,24 @@ uint argmax(uint at, uint cols)
             best = i;
         }
     }
+    uint parts = WG;
+#ifdef PUM_SUB
+    // one entry a subgroup: its largest logit, and the lowest index that has it
+    float all_top = subgroupMax(top);
+    best = subgroupMin(top == all_top ? best : 0xffffffffu);
+    top = all_top;
+    // lavapipe (Mesa 22.3) rounds gl_NumSubgroups down; elsewhere gl_SubgroupSize may be larger than the size in use
+    parts = max(gl_NumSubgroups, (WG + gl_SubgroupSize - 1u) / gl_SubgroupSize);
+    if (gl_SubgroupInvocationID == 0u) {
+        argmax_values[gl_SubgroupID] = top;
+        argmax_ids[gl_SubgroupID] = best;
+    }
+#else
     argmax_values[me] = top;
     argmax_ids[me] = best;
+#endif
     barrier();
-    for (uint n = WG; n > 1u; n = (n + 1u) / 2u) {
+    for (uint n = parts; n > 1u; n = (n + 1u) / 2u) {
         uint far = me + (n + 1u) / 2u;
         if (far < n) {
             float v = argmax_values[far];
