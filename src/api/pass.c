@@ -4,9 +4,6 @@
  */
 #include "session.h"
 
-#include <stdio.h>
-#include <string.h>
-
 pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size,
                             const pum_caps *caps, const pum_tuning *tuning,
                             const pum_placement *weights, const pum_placement *kv,

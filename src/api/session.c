@@ -172,16 +172,16 @@ static pumice_status check_tokens(pumice_session *s, const int32_t *tokens, size
 
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
-/* Evaluates tokens [n_cached, end) of a sequence in chunks; with `head`, the last chunk leaves the
- * logits of token end-1 in row 0. */
-static pumice_status evaluate(pumice_session *s, uint32_t seq, size_t end, bool head)
+/* Evaluates the tokens of a sequence that are not cached, in chunks; the last chunk leaves the logits
+ * of the last token in row 0. */
+static pumice_status evaluate(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
+    size_t end = q->tokens.count;
     while (q->n_cached < end) {
         uint32_t at = q->n_cached, n = (uint32_t)PUM_MIN(end - at, s->size.n_batch);
-        bool last = at + n == end;
         pum_pass_key key = { .rows = n, .one_sequence = true };
-        if (head && last) {
+        if (at + n == end) {
             key.head = PUM_HEAD_SLOTS;
             key.n_slots = 1;
         }
@@ -210,7 +210,7 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
     if (s->logits_seq == (int64_t)seq && q->n_cached == q->tokens.count) return PUMICE_OK;
     /* the last token's K and V may be there already: computing them again gives the same */
     q->n_cached = (uint32_t)PUM_MIN((size_t)q->n_cached, q->tokens.count - 1);
-    return evaluate(s, seq, q->tokens.count, true);
+    return evaluate(s, seq);
 }
 
 pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const int32_t *tokens,
