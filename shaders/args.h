@@ -28,7 +28,7 @@
  * The host writes it between submits; sampling kernels write tokens and advance rows. */
 #define STEP_HEADER 64u
 #define STEP_ROWS_AT 64u
-#define STEP_ROW_WORDS 8u
+#define STEP_ROW_WORDS 16u
 #define ROW_TOKEN 0u   /* token id */
 #define ROW_POS 1u     /* position for rotary / learned embeddings */
 #define ROW_SEQ 2u     /* sequence index (selects the block table); ROW_INACTIVE = do nothing */
@@ -37,6 +37,9 @@
 #define ROW_HI 5u      /* one past the last visible cell */
 #define ROW_POS2 6u    /* second position (2-D rotary), else 0 */
 #define ROW_FLAGS 7u
+#define ROW_SEQ2 8u    /* what attention over a second set of cells (an encoder's) reads: their sequence, */
+#define ROW_LO2 9u     /* the first visible cell and */
+#define ROW_HI2 10u    /* one past the last; the device leaves these three as the host wrote them */
 #define ROW_INACTIVE 0xffffffffu
 
 #define STEP_SLOT_WORDS 96u
@@ -125,6 +128,9 @@ PUM_ARGS(pum_args_attn) {
     PUM_UINT window;
     PUM_UINT table_at, table_stride;
     float alibi_max;
+    PUM_UINT row_seq, row_lo, row_hi; /* which words of a batch row tell the sequence and the range: ROW_SEQ, ROW_LO,
+                                         ROW_HI or ROW_SEQ2, ROW_LO2, ROW_HI2. Rows whose ROW_SEQ is ROW_INACTIVE see
+                                         nothing either way. */
 };
 
 /* y = act(x) or act(gate) * up, element by element: see the specialisation constant ACT. */

@@ -47,7 +47,7 @@ void score_block(uint c0, uint n, uint seq, uint kv_head, float slope)
 void main()
 {
     uint head = gl_WorkGroupID.x, r = gl_WorkGroupID.y, me = gl_LocalInvocationID.x;
-    uint seq = step_row(r, ROW_SEQ), lo = visible_from(r), hi = visible_to(r);
+    uint seq = step_row(r, a.row_seq), lo = visible_from(r), hi = visible_to(r);
     uint kv_head = head / (a.heads / a.kv_heads);
     float slope = alibi_slope(head);
     for (uint g = me; g < GROUPS; g += WG) {

@@ -47,8 +47,8 @@ void load_rows(uint head, uint t0)
     if (gl_LocalInvocationID.x == 0u) { /* rows may be inactive: any active one knows the sequence */
         tile_seq = 0u;
         for (uint i = 0u; i < BR && t0 + i < a.rows; i++) {
-            uint seq = step_row(t0 + i, ROW_SEQ);
-            if (seq != ROW_INACTIVE) tile_seq = seq;
+            uint seq = step_row(t0 + i, a.row_seq);
+            if (step_row(t0 + i, ROW_SEQ) != ROW_INACTIVE && seq != ROW_INACTIVE) tile_seq = seq;
         }
     }
     for (uint i = gl_LocalInvocationID.x; i < BR; i += WG) {

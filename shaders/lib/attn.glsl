@@ -22,13 +22,13 @@ KV_LOAD(v_load, VT, vc)
 // First visible cell of a row under the sliding window
 uint visible_from(uint r)
 {
-    uint lo = step_row(r, ROW_LO), cell = step_row(r, ROW_CELL);
+    uint lo = step_row(r, a.row_lo), cell = step_row(r, ROW_CELL);
     return a.window != 0u && cell + 1u > a.window ? max(lo, cell + 1u - a.window) : lo;
 }
 
 uint visible_to(uint r)
 {
-    return step_row(r, ROW_SEQ) == ROW_INACTIVE ? 0u : step_row(r, ROW_HI);
+    return step_row(r, ROW_SEQ) == ROW_INACTIVE || step_row(r, a.row_seq) == ROW_INACTIVE ? 0u : step_row(r, a.row_hi);
 }
 
 // ALiBi (Press et al., 2022): slopes 2^(-max (h+1) / n) for the n heads up to a power of two, then the odd

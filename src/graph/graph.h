@@ -79,6 +79,7 @@ typedef struct pum_params {
     uint32_t act;          /* ACT_* */
     uint32_t window;       /* attention: 0 = none */
     uint32_t one_sequence; /* attention: all rows belong to one sequence, in order (prefill) */
+    uint32_t cross;        /* attention: over the cells of ROW_SEQ2, ROW_LO2, ROW_HI2 (an encoder's) */
     float eps, w_add;      /* norm */
     float scale;           /* embed, rope, attention scores, softmax, add */
     float softcap, alibi_max;

@@ -176,6 +176,7 @@ pumice_status pum_op_attention_check(const pum_graph *graph, const pum_node *nod
     const pum_params *p = &node->params;
     uint64_t width = (uint64_t)p->heads * p->head_dim;
     if (!heads_ok(p) || p->kv_heads == 0 || p->heads % p->kv_heads != 0 || p->head_dim > 256 ||
+        (p->cross && (p->window || p->alibi_max != 0.0f)) || /* positions of another sequence */
         !pum_value_is(graph, node->in[PUM_IN_ATTN_Q], graph->rows, width) ||
         !pum_value_is(graph, node->out, graph->rows, width) ||
         !is_cache(graph, node->in[PUM_IN_ATTN_KC], p) ||
@@ -231,6 +232,9 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
                            .window = p->window,
                            .table_at = s->graph->step.table_at,
                            .table_stride = s->graph->step.table_stride,
-                           .alibi_max = p->alibi_max };
+                           .alibi_max = p->alibi_max,
+                           .row_seq = p->cross ? ROW_SEQ2 : ROW_SEQ,
+                           .row_lo = p->cross ? ROW_LO2 : ROW_LO,
+                           .row_hi = p->cross ? ROW_HI2 : ROW_HI };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

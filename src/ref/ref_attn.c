@@ -55,13 +55,18 @@ static double score(const attn *t, const float *q, uint64_t k_at, double slope, 
     return sum + slope * cell;
 }
 
+static bool is_active(const pum_args_attn *a, const uint32_t *row)
+{
+    return row[ROW_SEQ] != ROW_INACTIVE && row[a->row_seq] != ROW_INACTIVE;
+}
+
 /* One head of one row into y and scale (may be NULL); work holds three numbers a cell */
 static bool one(const attn *t, uint32_t head, uint64_t r, double *work, float *y, double *scale)
 {
     const pum_args_attn *a = t->a;
     const uint32_t *row = (const uint32_t *)t->step->bind[3].data + STEP_ROWS_AT + r * STEP_ROW_WORDS;
     const float *q = (const float *)t->step->bind[0].data + r * a->q_stride + a->q_first + (uint64_t)head * a->head_dim;
-    uint64_t lo = row[ROW_LO], hi = row[ROW_SEQ] == ROW_INACTIVE ? 0 : row[ROW_HI];
+    uint64_t lo = row[a->row_lo], hi = is_active(a, row) ? row[a->row_hi] : 0;
     double slope = slope_of(a, head), top = -INFINITY, sum = 0.0, spread = 0.0;
     if (a->window && (uint64_t)row[ROW_CELL] + 1 > a->window) lo = PUM_MAX(lo, (uint64_t)row[ROW_CELL] + 1 - a->window);
     for (uint32_t d = 0; d < a->head_dim; d++) {
@@ -71,7 +76,7 @@ static bool one(const attn *t, uint32_t head, uint64_t r, double *work, float *y
     if (lo >= hi) return true;
     for (uint64_t c = lo; c < hi; c++) {
         uint64_t at;
-        if (!locate(t, row[ROW_SEQ], (uint32_t)c, head / (a->heads / a->kv_heads), &at)) return false;
+        if (!locate(t, row[a->row_seq], (uint32_t)c, head / (a->heads / a->kv_heads), &at)) return false;
         work[3 * (c - lo)] = score(t, q, at, slope, (uint32_t)c, &work[3 * (c - lo) + 1]);
         work[3 * (c - lo) + 2] = (double)at;
         top = fmax(top, work[3 * (c - lo)]);
@@ -100,7 +105,8 @@ static bool attention(const pum_ref_step *step, uint32_t head_dim, uint32_t kt, 
     const pum_args_attn *a = t.a;
     float *y = step->bind[4].data;
     uint64_t width = (uint64_t)a->heads * a->head_dim;
-    if (a->head_dim != head_dim || a->kv_heads == 0 || a->heads % a->kv_heads != 0
+    if (a->head_dim != head_dim || a->kv_heads == 0 || a->row_seq >= STEP_ROW_WORDS || a->row_lo >= STEP_ROW_WORDS
+        || a->row_hi >= STEP_ROW_WORDS || a->heads % a->kv_heads != 0
         || !ref_holds(&step->bind[0], a->rows, a->q_stride, a->q_first, width)
         || !ref_holds(&step->bind[3], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
         || !ref_holds(&step->bind[4], a->rows, a->y_stride, 0, width)) return false;
@@ -109,7 +115,7 @@ static bool attention(const pum_ref_step *step, uint32_t head_dim, uint32_t kt, 
     bool ok = work != NULL;
     for (uint64_t r = 0; r < a->rows && ok; r++) {
         const uint32_t *row = (const uint32_t *)step->bind[3].data + STEP_ROWS_AT + r * STEP_ROW_WORDS;
-        ok = row[ROW_SEQ] == ROW_INACTIVE || row[ROW_LO] >= row[ROW_HI] || row[ROW_HI] <= cells;
+        ok = !is_active(a, row) || row[a->row_lo] >= row[a->row_hi] || row[a->row_hi] <= cells;
         for (uint32_t h = 0; h < a->heads && ok; h++) {
             uint64_t at = r * a->y_stride + (uint64_t)h * a->head_dim;
             ok = one(&t, h, r, work, y + at, step->scale ? step->scale + at : NULL);

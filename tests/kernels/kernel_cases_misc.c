@@ -610,16 +610,17 @@ static bool make_rope_kv(case_rng *rng, const pum_caps *caps, int kernel, uint32
 /* ---- attention ---- */
 
 /* Makes the cells that rows may see valid. */
-static void fill_visible(case_rng *rng, const world *w, uint32_t window, void *kc, void *vc)
+static void fill_visible(case_rng *rng, const world *w, const pum_args_attn *a, void *kc, void *vc)
 {
     for (uint32_t r = 0; r < w->rows; r++) {
         const uint32_t *row = row_of(w, r);
-        uint32_t lo = row[ROW_LO];
-        if (row[ROW_SEQ] == ROW_INACTIVE) continue;
-        if (window && row[ROW_CELL] + 1 > window) lo = PUM_MAX(lo, row[ROW_CELL] + 1 - window);
-        for (uint32_t c = lo; c < row[ROW_HI]; c++) {
-            fill_cell(rng, w, kc, w->kt, row[ROW_SEQ], c);
-            fill_cell(rng, w, vc, w->vt, row[ROW_SEQ], c);
+        uint32_t lo = row[a->row_lo], seq = row[a->row_seq];
+        if (row[ROW_SEQ] == ROW_INACTIVE || seq == ROW_INACTIVE) continue;
+        if (a->window && row[ROW_CELL] + 1 > a->window)
+            lo = PUM_MAX(lo, row[ROW_CELL] + 1 - a->window);
+        for (uint32_t c = lo; c < row[a->row_hi]; c++) {
+            fill_cell(rng, w, kc, w->kt, seq, c);
+            fill_cell(rng, w, vc, w->vt, seq, c);
         }
     }
 }
@@ -642,7 +643,14 @@ static void make_rows(case_rng *rng, const world *w, bool prefill, uint32_t vari
             row[ROW_LO] = row[ROW_HI] - 1; /* a gap to the rows before */
         if (variant % 11 == 7 && prefill && r % 8 < 4) row[ROW_HI] = PUM_MIN(row[ROW_HI], 3 + r);
         if (case_range(rng, 0, 15) == 0) row[ROW_HI] = row[ROW_LO];
-        if (case_range(rng, 0, variant % 3 == 0 ? 3 : 15) == 0) row[ROW_SEQ] = ROW_INACTIVE;
+        if (variant % 9 == 5) { /* a second set of cells: the first one's words mislead */
+            row[ROW_SEQ2] = row[ROW_SEQ];
+            row[ROW_LO2] = row[ROW_LO];
+            row[ROW_HI2] = row[ROW_HI];
+            row[ROW_SEQ] = row[ROW_LO] = row[ROW_HI] = 1;
+        }
+        if (case_range(rng, 0, variant % 3 == 0 ? 3 : 15) == 0)
+            row[variant % 9 == 5 && coin(rng) ? ROW_SEQ2 : ROW_SEQ] = ROW_INACTIVE;
     }
 }
 
@@ -674,7 +682,10 @@ static bool make_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                            .scale = 1.0f / sqrtf((float)dim),
                            .softcap = variant % 6 == 3 ? 5.0f : 0.0f,
                            .window = variant % 3 == 1 ? case_range(rng, 1, 70) : 0,
-                           .alibi_max = variant % 7 == 4 ? 8.0f : 0.0f };
+                           .alibi_max = variant % 7 == 4 ? 8.0f : 0.0f,
+                           .row_seq = variant % 9 == 5 ? ROW_SEQ2 : ROW_SEQ,
+                           .row_lo = variant % 9 == 5 ? ROW_LO2 : ROW_LO,
+                           .row_hi = variant % 9 == 5 ? ROW_HI2 : ROW_HI };
     args.q_stride = args.q_first + heads[0] * dim + coin(rng) * 2;
     if (w.rows > w.pages * KV_PAGE || !make_world(rng, &w, out, 3)) return false;
     args.table_at = w.table_at;
@@ -686,7 +697,7 @@ static bool make_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     if (!q || !kc || !vc ||
         !case_bind(out, 4, CASE_F32, words(w.rows, args.y_stride, 0, heads[0] * dim)))
         return false;
-    fill_visible(rng, &w, args.window, kc, vc);
+    fill_visible(rng, &w, &args, kc, vc);
     case_fill_f32(rng, q, out->bind[0].bytes / 4, variant % 2 ? 3.0f : 0.5f);
     const uint32_t spec[] = { wg, dim, w.kt, w.vt, br };
     memcpy(out->spec, spec, sizeof spec);
@@ -723,7 +734,10 @@ static bool bench_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
                            .y_stride = 512,
                            .scale = 0.125f,
                            .table_at = w.table_at,
-                           .table_stride = w.table_stride };
+                           .table_stride = w.table_stride,
+                           .row_seq = ROW_SEQ,
+                           .row_lo = ROW_LO,
+                           .row_hi = ROW_HI };
     double seen = 0.0;
     for (uint32_t r = 0; r < w.rows; r++) {
         uint32_t *row = row_of(&w, r);
@@ -736,7 +750,7 @@ static bool bench_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     float *q = case_bind(out, 0, CASE_INPUT, 4 * (size_t)w.rows * 512);
     void *kc = make_cache(&w, type, out, 1), *vc = make_cache(&w, type, out, 2);
     if (!q || !kc || !vc || !case_bind(out, 4, CASE_F32, 4 * (size_t)w.rows * 512)) return false;
-    fill_visible(rng, &w, 0, kc, vc);
+    fill_visible(rng, &w, &args, kc, vc);
     case_fill_f32(rng, q, out->bind[0].bytes / 4, 1.0f);
     const uint32_t spec[] = { wg, 64, type, type, 8 };
     memcpy(out->spec, spec, sizeof spec);
