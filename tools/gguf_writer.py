@@ -194,11 +194,14 @@ class GGUFWriter:
             offset += len(padding(offset))
         return b"".join(parts)
 
-    def write(self, path):
-        """Writes the file and returns its size in bytes."""
+    def write(self, path, hollow=False):
+        """Writes the file and returns its size in bytes; in a hollow one the data is a hole that reads as zeros."""
         with open(path, "wb") as file:
             header = self.header()
             file.write(header + padding(len(header)))
+            if hollow:
+                sizes = [tensor_bytes(shape, kind) for shape, kind, _ in self.tensors.values()]
+                return file.truncate(file.tell() + sum(size + len(padding(size)) for size in sizes))
             for name, (shape, tensor_type, data) in self.tensors.items():
                 values = data() if callable(data) else data
                 if values.shape != shape:

@@ -22,6 +22,7 @@ PRESETS = {
     "110m": dict(layers=12, embd=768, heads=12, kv_heads=12, ffn=2048, vocab=32000, ctx=1024),
     "tinyllama-4l": dict(layers=4, embd=2048, heads=32, kv_heads=4, ffn=5632, vocab=32000,
                          ctx=2048),
+    "7b": dict(layers=32, embd=4096, heads=32, kv_heads=8, ffn=14336, vocab=32000, ctx=4096),
 }
 DEFAULTS = dict(layers=2, embd=64, heads=4, kv_heads=None, ffn=None, vocab=512, ctx=256)
 
@@ -182,7 +183,7 @@ def make_model(args):
     add_rope_scaling(writer, args.rope_scaling, head_size, args.ctx)
     add_tokenizer(writer, args.tokenizer, args.vocab)
     add_weights(writer, args)
-    return writer.write(args.out)
+    return writer.write(args.out, args.hollow)
 
 
 def parse_arguments():
@@ -202,6 +203,8 @@ def parse_arguments():
     parser.add_argument("--untied", action="store_true", help="give the output its own matrix")
     parser.add_argument("--rope-scaling", choices=["none", "linear", "yarn", "llama3"],
                         default="none")
+    parser.add_argument("--hollow", action="store_true",
+                        help="no weights, a hole in their place: enough for `pumice plan`, takes no disk")
     parser.add_argument("--tokenizer", choices=["llama", "gpt2"], default="llama")
     args = parser.parse_args()
     for name, value in PRESETS.get(args.preset, DEFAULTS).items():

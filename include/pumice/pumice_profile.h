@@ -37,6 +37,9 @@ PUMICE_API pumice_status pumice_plan(const pumice_plan_params *params, pumice_te
 
 /* Name of the i-th built-in device profile, NULL past the end. */
 PUMICE_API const char *pumice_profile_name(size_t index);
+/* The name of the built-in profile that `name` means, in any case or by another name it goes by
+ * ("rx-7900-xtx" is navi31); NULL if there is none. */
+PUMICE_API const char *pumice_profile_find(const char *name);
 
 /* One dispatch of one pass of a session created with params.profile = 1. Strings are valid during
  * the call. */

@@ -95,3 +95,8 @@ fail:
 }
 
 const char *pumice_profile_name(size_t index) { return pum_caps_profile_name(index); }
+
+const char *pumice_profile_find(const char *name)
+{
+    return name ? pum_caps_profile_find(name) : NULL;
+}

@@ -12,15 +12,6 @@ static int on_text(void *user, const char *text, size_t bytes)
     return fwrite(text, 1, bytes, stdout) != bytes;
 }
 
-static const char *find_profile(const char *name)
-{
-    const char *profile;
-    for (size_t i = 0; (profile = pumice_profile_name(i)); i++) {
-        if (name && strcmp(profile, name) == 0) return profile;
-    }
-    return NULL;
-}
-
 static int print_profiles(const cli_options *options)
 {
     json_t *array = json_array();
@@ -42,7 +33,7 @@ static int work(cli_run *run)
     const cli_options *o = run->options;
     pumice_plan_params params = { .struct_size = sizeof params,
                                   .path = o->models[0],
-                                  .profile = find_profile(o->device),
+                                  .profile = pumice_profile_find(o->device),
                                   .n_rows = o->n_rows,
                                   .n_ctx_tokens = o->n_ctx,
                                   .kv_type_k = (pumice_kv_type)o->kv_type_k,
@@ -70,7 +61,7 @@ static int run_plan(const cli_options *options)
 
 static const cli_option plan_options[] = {
     CLI_ROW_TEXT("dev", "device", device, "D",
-                 "a device as in `pumice run`, or a profile's name such as navi31 (auto)"),
+                 "a device as in `pumice run`, or a profile's name such as rtx-4090 (auto)"),
     CLI_ROW_U32(NULL, "rows", n_rows, "N", 0, "tokens of the pass: 1 = decode (1)"),
     CLI_ROW_U32("c", "ctx-size", n_ctx, "CTX", 0, "context in tokens (the model's, at most 4096)"),
     CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16",

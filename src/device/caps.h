@@ -62,6 +62,8 @@ const char *pum_tier_name(pum_tier tier);
 /* A built-in device profile by name ("lavapipe", "swiftshader", "navi31", ...); false if unknown.
  */
 bool pum_caps_profile(const char *name, pum_caps *out_caps);
+/* The name of the profile that `name` or one of its other names ("arc-a770") means; NULL if unknown. */
+const char *pum_caps_profile_find(const char *name);
 /* The i-th profile's name, NULL past the end. */
 const char *pum_caps_profile_name(size_t index);
 

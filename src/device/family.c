@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One table from ids and names to GPU families. First match wins, so names (which drivers print exactly) come before
  * ranges of device ids, and ranges before the vendor's last resort. Ranges are those of the vendors' public tables
- * (pci.ids, Mesa's include/pci_ids, NVIDIA's supported-GPU lists); a card newer than the table lands on its vendor's
- * last row. Adding a generation = one row of PUM_GPU_ROWS and a few here. */
+ * (pci.ids, Mesa's include/pci_ids, NVIDIA's supported-GPU lists); a card newer than the table lands on a row
+ * of its vendor that goes by the smallest subgroup, or on its vendor's last row. Adding a generation = one row of
+ * PUM_GPU_ROWS and a few here. */
 #include "family.h"
 
 #include <string.h>
@@ -24,19 +25,22 @@ typedef struct family_row {
     pum_driver driver;         /* UNKNOWN = any */
     const char *name;          /* part of the device's name, any case; NULL = any */
     uint32_t first, last;      /* device ids; 0, 0 = any */
+    uint32_t subgroup_min;     /* smallest subgroup; 0 = any */
     pum_family_id family;
 } family_row;
 
-#define NAME(vendor, name, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, name, 0, 0, PUM_GPU_##family }
-#define IDS(vendor, first, last, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, NULL, first, last, PUM_GPU_##family }
-#define VENDOR(vendor, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, NULL, 0, 0, PUM_GPU_##family }
+#define NAME(vendor, name, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, name, 0, 0, 0, PUM_GPU_##family }
+#define IDS(vendor, first, last, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, NULL, first, last, 0, PUM_GPU_##family }
+#define SUBGROUP(vendor, least, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, NULL, 0, 0, least, PUM_GPU_##family }
+#define VENDOR(vendor, family) { VENDOR_##vendor, PUM_DRIVER_UNKNOWN, NULL, 0, 0, 0, PUM_GPU_##family }
+#define DRIVER(driver, family) { 0, PUM_DRIVER_##driver, NULL, 0, 0, 0, PUM_GPU_##family }
 
 static const family_row rows[] = {
     /* software */
-    { 0, PUM_DRIVER_LAVAPIPE, NULL, 0, 0, PUM_GPU_LAVAPIPE },
-    { 0, PUM_DRIVER_SWIFTSHADER, NULL, 0, 0, PUM_GPU_SWIFTSHADER },
+    DRIVER(LAVAPIPE, LAVAPIPE),
+    DRIVER(SWIFTSHADER, SWIFTSHADER),
     NAME(MESA, "llvmpipe", LAVAPIPE),
-    { 0, PUM_DRIVER_UNKNOWN, "SwiftShader", 0, 0, PUM_GPU_SWIFTSHADER },
+    { 0, PUM_DRIVER_UNKNOWN, "SwiftShader", 0, 0, 0, PUM_GPU_SWIFTSHADER },
 
     /* AMD: RADV prints the chip */
     NAME(AMD, "NAVI44", AMD_RDNA4),
@@ -60,14 +64,27 @@ static const family_row rows[] = {
     NAME(AMD, "MI100", AMD_CDNA),
     NAME(AMD, "MI200", AMD_CDNA),
     NAME(AMD, "GFX940", AMD_CDNA),
-    NAME(AMD, "VEGA", AMD_GCN),
-    NAME(AMD, "RAVEN", AMD_GCN),
-    NAME(AMD, "RENOIR", AMD_GCN),
+    NAME(AMD, "RADV VEGAM", AMD_GCN), /* Polaris beside an Intel processor */
+    NAME(AMD, "RADV VEGA", AMD_GCN5),
+    NAME(AMD, "RADV RAVEN", AMD_GCN5),
+    NAME(AMD, "RADV RENOIR", AMD_GCN5),
     NAME(AMD, "POLARIS", AMD_GCN),
+    NAME(AMD, "FIJI", AMD_GCN),
+    NAME(AMD, "TONGA", AMD_GCN),
+    NAME(AMD, "ICELAND", AMD_GCN),
+    NAME(AMD, "CARRIZO", AMD_GCN),
+    NAME(AMD, "STONEY", AMD_GCN),
     /* other drivers print the card: device ids */
     IDS(AMD, 0x7388, 0x738e, AMD_CDNA),
     IDS(AMD, 0x7408, 0x7410, AMD_CDNA),
     IDS(AMD, 0x74a0, 0x74bf, AMD_CDNA),
+    IDS(AMD, 0x15d8, 0x15dd, AMD_GCN5), /* Raven, Picasso */
+    IDS(AMD, 0x15e7, 0x15e7, AMD_GCN5), /* Barcelo */
+    IDS(AMD, 0x1636, 0x1638, AMD_GCN5), /* Renoir, Cezanne */
+    IDS(AMD, 0x164c, 0x164c, AMD_GCN5), /* Lucienne */
+    IDS(AMD, 0x66a0, 0x66af, AMD_GCN5), /* Vega 20 */
+    IDS(AMD, 0x6860, 0x687f, AMD_GCN5), /* Vega 10 */
+    IDS(AMD, 0x69a0, 0x69af, AMD_GCN5), /* Vega 12 */
     IDS(AMD, 0x7310, 0x731f, AMD_RDNA1),
     IDS(AMD, 0x7340, 0x734f, AMD_RDNA1),
     IDS(AMD, 0x7360, 0x7362, AMD_RDNA1),
@@ -86,6 +103,8 @@ static const family_row rows[] = {
     IDS(AMD, 0x1900, 0x1901, AMD_RDNA3),
     IDS(AMD, 0x7550, 0x75ff, AMD_RDNA4),
     IDS(AMD, 0x7600, 0xffff, AMD_RDNA4), /* newer than this table */
+    /* not in the table: a subgroup of 32 is RDNA, and what is left knows only 64 */
+    SUBGROUP(AMD, 32, AMD_RDNA2),
     VENDOR(AMD, AMD_GCN),
 
     /* Intel */
@@ -108,10 +127,16 @@ static const family_row rows[] = {
     IDS(INTEL, 0x6400, 0x64ff, INTEL_XE2),    /* Lunar Lake */
     IDS(INTEL, 0xb080, 0xb0ff, INTEL_XE2),    /* Panther Lake */
     IDS(INTEL, 0xe200, 0xe2ff, INTEL_XE2),    /* Arc B */
+    SUBGROUP(INTEL, 16, INTEL_XE2), /* every generation before has subgroups of 8 */
     NAME(INTEL, "Arc", INTEL_XE_HPG),
     VENDOR(INTEL, INTEL_XE_LP),
 
-    /* NVIDIA */
+    /* NVIDIA; Tegra has ids of its own */
+    NAME(NVIDIA, "Tegra X1", NVIDIA_MAXWELL),
+    NAME(NVIDIA, "Tegra X2", NVIDIA_PASCAL),
+    NAME(NVIDIA, "Xavier", NVIDIA_VOLTA),
+    NAME(NVIDIA, "Orin", NVIDIA_AMPERE),
+    NAME(NVIDIA, "Thor", NVIDIA_BLACKWELL),
     IDS(NVIDIA, 0x0f00, 0x12ff, NVIDIA_MAXWELL), /* Kepler, the oldest with Vulkan 1.1 */
     IDS(NVIDIA, 0x1340, 0x143f, NVIDIA_MAXWELL),
     IDS(NVIDIA, 0x15f0, 0x15ff, NVIDIA_PASCAL),  /* GP100 */
@@ -129,14 +154,14 @@ static const family_row rows[] = {
 
     /* the rest: one family a vendor */
     VENDOR(APPLE, APPLE),
-    { 0, PUM_DRIVER_HONEYKRISP, NULL, 0, 0, PUM_GPU_APPLE },
+    DRIVER(HONEYKRISP, APPLE),
     NAME(QUALCOMM, "Adreno", ADRENO),
     VENDOR(QUALCOMM, ADRENO),
-    { 0, PUM_DRIVER_TURNIP, NULL, 0, 0, PUM_GPU_ADRENO },
+    DRIVER(TURNIP, ADRENO),
     VENDOR(ARM, MALI),
     VENDOR(IMAGINATION, POWERVR),
     VENDOR(BROADCOM, VIDEOCORE),
-    { 0, PUM_DRIVER_V3DV, NULL, 0, 0, PUM_GPU_VIDEOCORE },
+    DRIVER(V3DV, VIDEOCORE),
 };
 
 static const char *const family_names[PUM_GPU_COUNT] = {
@@ -185,6 +210,7 @@ pum_family_id pum_family_find(const pum_caps *caps)
         if (r->vendor && r->vendor != caps->vendor_id) continue;
         if (r->driver != PUM_DRIVER_UNKNOWN && r->driver != driver) continue;
         if (r->last && (caps->device_id < r->first || caps->device_id > r->last)) continue;
+        if (r->subgroup_min && r->subgroup_min != caps->subgroup_min) continue;
         if (r->name && !contains(caps->name, r->name)) continue;
         return r->family;
     }

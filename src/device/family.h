@@ -6,10 +6,13 @@
 
 #include "caps.h"
 
-/* GPU families, by how they compute: X(id, name). Called GPU_ because PUM_FAMILY_* are families of kernels. */
+/* GPU families, by how they compute: X(id, name). Called GPU_ because PUM_FAMILY_* are families of
+ * kernels. AMD_GCN is the 3rd and 4th generation (Tonga, Fiji, Polaris), AMD_GCN5 is Vega with its packed 16-bit math;
+ * Kepler counts as Maxwell, Ice Lake as Gen9. */
 #define PUM_GPU_ROWS(X)                 \
     X(UNKNOWN, "unknown")               \
     X(AMD_GCN, "amd-gcn")               \
+    X(AMD_GCN5, "amd-gcn5")             \
     X(AMD_RDNA1, "amd-rdna1")           \
     X(AMD_RDNA2, "amd-rdna2")           \
     X(AMD_RDNA3, "amd-rdna3")           \
@@ -74,7 +77,7 @@ typedef enum pum_driver {
     PUM_DRIVER_COUNT
 } pum_driver;
 
-/* From caps' ids and name; UNKNOWN when no row matches. */
+/* From caps' ids, driver, name and smallest subgroup; UNKNOWN when no row matches. */
 pum_family_id pum_family_find(const pum_caps *caps);
 pum_driver pum_driver_of(const pum_caps *caps);
 /* "amd-rdna3"; "unknown" for what is out of range. */

@@ -85,13 +85,23 @@ static void test_families(void **state)
         { 0x1002, 0x73ff, 1, "AMD Radeon RX 6600", "amd-rdna2" },
         { 0x1002, 0x1435, 3, "AMD Custom GPU 0932 (RADV VANGOGH)", "amd-rdna2" },
         { 0x1002, 0x731f, 3, "AMD Radeon RX 5700 XT (RADV NAVI10)", "amd-rdna1" },
-        { 0x1002, 0x66af, 3, "AMD Radeon VII (RADV VEGA20)", "amd-gcn" },
+        { 0x1002, 0x66af, 3, "AMD Radeon VII (RADV VEGA20)", "amd-gcn5" },
+        { 0x1002, 0x687f, 1, "Radeon RX Vega", "amd-gcn5" },
+        { 0x1002, 0x1638, 3, "AMD Radeon Graphics (RADV RENOIR)", "amd-gcn5" },
+        { 0x1002, 0x15dd, 1, "AMD Radeon(TM) Vega 8 Graphics", "amd-gcn5" },
+        { 0x1002, 0x694c, 3, "AMD Radeon RX Vega M GH Graphics (RADV VEGAM)", "amd-gcn" },
+        { 0x1002, 0x7300, 3, "AMD Radeon R9 Fury Series (RADV FIJI)", "amd-gcn" },
+        { 0x1002, 0x6939, 3, "AMD Radeon R9 380 Series (RADV TONGA)", "amd-gcn" },
+        { 0x1002, 0x740f, 3, "AMD Instinct MI210 (RADV ALDEBARAN)", "amd-cdna" },
         { 0x1002, 0x67df, 3, "AMD Radeon RX 580 Series (RADV POLARIS10)", "amd-gcn" },
         { 0x1002, 0x738c, 3, "AMD Instinct MI100 (RADV ARCTURUS)", "amd-cdna" },
         { 0x1002, 0x74a1, 1, "AMD Radeon Graphics", "amd-cdna" },
         { 0x8086, 0x5916, 6, "Intel(R) HD Graphics 620 (KBL GT2)", "intel-gen9" },
         { 0x8086, 0x9a49, 6, "Intel(R) Xe Graphics (TGL GT2)", "intel-xe-lp" },
         { 0x8086, 0xa7a0, 5, "Intel(R) Iris(R) Xe Graphics", "intel-xe-lp" },
+        { 0x8086, 0x3e92, 6, "Intel(R) UHD Graphics 630 (CFL GT2)", "intel-gen9" },
+        { 0x8086, 0x8a52, 6, "Intel(R) Iris(R) Plus Graphics (ICL GT2)", "intel-gen9" },
+        { 0x8086, 0xb0a0, 5, "Intel(R) Arc(TM) B390 GPU", "intel-xe2" },
         { 0x8086, 0x56a0, 6, "Intel(R) Arc(tm) A770 Graphics (DG2)", "intel-xe-hpg" },
         { 0x8086, 0x7d55, 6, "Intel(R) Arc(tm) Graphics (MTL)", "intel-xe-hpg" },
         { 0x8086, 0xe20b, 6, "Intel(R) Arc(tm) B580 Graphics (BMG G21)", "intel-xe2" },
@@ -107,6 +117,8 @@ static void test_families(void **state)
         { 0x10de, 0x2684, 4, "NVIDIA GeForce RTX 4090", "nvidia-ada" },
         { 0x10de, 0x2335, 4, "NVIDIA H200", "nvidia-hopper" },
         { 0x10de, 0x2b85, 4, "NVIDIA GeForce RTX 5090", "nvidia-blackwell" },
+        { 0x10de, 0x97ba03d7, 4, "NVIDIA Tegra Orin (nvgpu)", "nvidia-ampere" },
+        { 0x10de, 0xa5ba03d7, 4, "NVIDIA Tegra Xavier (nvgpu)", "nvidia-volta" },
         { 0x106b, 0, 14, "Apple M2", "apple" },
         { 0x10005, 0, 26, "Apple M1 (G13G B1)", "apple" },
         { 0x5143, 0x43050a01, 8, "Adreno (TM) 730", "adreno" },
@@ -122,6 +134,16 @@ static void test_families(void **state)
                        .driver_id = rows[i].driver };
         snprintf(c.name, sizeof c.name, "%s", rows[i].name);
         assert_string_equal(pum_family_name(pum_family_find(&c)), rows[i].family);
+    }
+    /* ids that no table has yet go by the smallest subgroup */
+    static const struct {
+        uint32_t vendor, subgroup_min;
+        const char *family;
+    } later[] = { { 0x1002, 32, "amd-rdna2" },  { 0x1002, 64, "amd-gcn" }, { 0x8086, 8, "intel-xe-lp" },
+                  { 0x8086, 16, "intel-xe2" }, { 0x10de, 32, "nvidia-turing" } };
+    for (size_t i = 0; i < PUM_COUNT(later); i++) {
+        pum_caps c = { .vendor_id = later[i].vendor, .device_id = 1, .subgroup_min = later[i].subgroup_min };
+        assert_string_equal(pum_family_name(pum_family_find(&c)), later[i].family);
     }
     for (uint32_t i = 0; i < PUM_GPU_COUNT; i++) {
         assert_non_null(pum_family_name(i));
@@ -158,15 +180,56 @@ static void test_quirks(void **state)
 static void test_profiles(void **state)
 {
     (void)state;
-    static const char *const required[] = { "lavapipe", "swiftshader", "navi31", "navi21",
-                                            "arc-a770", "rtx-4090",    "minimal" };
-    static const char *const families[] = { "lavapipe",     "swiftshader", "amd-rdna3", "amd-rdna2",
-                                            "intel-xe-hpg", "nvidia-ada",  "unknown" };
+    static const struct {
+        const char *name, *family, *tiers;
+        uint64_t heap_gib;
+    } expected[] = {
+        { "lavapipe", "lavapipe", "base sub f16", 2 },
+        { "swiftshader", "swiftshader", "base sub", 2 },
+        { "rx-580", "amd-gcn", "base sub", 8 },
+        { "vega-64", "amd-gcn5", "base sub f16", 8 },
+        { "radeon-vii", "amd-gcn5", "base sub f16 dot8", 16 },
+        { "rx-5700-xt", "amd-rdna1", "base sub f16", 8 },
+        { "navi21", "amd-rdna2", "base sub f16 dot8", 16 },
+        { "navi31", "amd-rdna3", "base sub f16 dot8 coop", 24 },
+        { "rx-9070-xt", "amd-rdna4", "base sub f16 dot8 coop", 16 },
+        { "mi210", "amd-cdna", "base sub f16 dot8", 64 },
+        { "uhd-630", "intel-gen9", "base sub f16", 12 },
+        { "iris-xe", "intel-xe-lp", "base sub f16 dot8", 12 },
+        { "intel-a770", "intel-xe-hpg", "base sub f16 dot8 coop", 16 },
+        { "intel-b580", "intel-xe2", "base sub f16 dot8 coop", 12 },
+        { "lunar-lake", "intel-xe2", "base sub f16 dot8 coop", 16 },
+        { "gtx-970", "nvidia-maxwell", "base sub", 4 },
+        { "gtx-1080", "nvidia-pascal", "base sub dot8", 8 },
+        { "titan-v", "nvidia-volta", "base sub f16 dot8", 12 },
+        { "rtx-2080", "nvidia-turing", "base sub f16 dot8 coop", 8 },
+        { "rtx-3090", "nvidia-ampere", "base sub f16 dot8 coop", 24 },
+        { "rtx-4090", "nvidia-ada", "base sub f16 dot8 coop", 23 },
+        { "rtx-5090", "nvidia-blackwell", "base sub f16 dot8 coop", 32 },
+        { "h100", "nvidia-hopper", "base sub f16 dot8 coop", 80 },
+        { "apple-m2", "apple", "base sub f16", 11 },
+        { "adreno-730", "adreno", "base sub f16", 8 },
+        { "adreno-740", "adreno", "base sub f16 dot8", 10 },
+        { "mali-g715", "mali", "base sub f16 dot8", 10 },
+        { "raspberry-pi-5", "videocore", "base", 4 },
+        { "minimal", "unknown", "base", 1 },
+    };
     pum_caps c;
-    for (size_t i = 0; i < PUM_COUNT(required); i++) {
-        assert_true(pum_caps_profile(required[i], &c));
-        assert_string_equal(pum_family_name(c.family), families[i]);
+    char tiers[64];
+    for (size_t i = 0; i < PUM_COUNT(expected); i++) {
+        assert_string_equal(pum_caps_profile_name(i), expected[i].name);
+        assert_true(pum_caps_profile(expected[i].name, &c));
+        assert_string_equal(pum_family_name(c.family), expected[i].family);
+        pum_caps_tiers_text(c.bits, tiers, sizeof tiers);
+        assert_string_equal(tiers, expected[i].tiers);
+        assert_int_equal(c.local_heap_bytes >> 30, expected[i].heap_gib);
     }
+    assert_null(pum_caps_profile_name(PUM_COUNT(expected)));
+    assert_string_equal(pum_caps_profile_find("RX 7900 XTX"), "navi31");
+    assert_string_equal(pum_caps_profile_find("arc-a770"), "intel-a770");
+    assert_string_equal(pum_caps_profile_find("RTX_4090"), "rtx-4090");
+    assert_null(pum_caps_profile_find("rtx"));
+    assert_null(pum_caps_profile_find(""));
     assert_false(pum_caps_profile("voodoo", &c));
     assert_int_equal(c.max_push_bytes, 0);
     const char *name;
