@@ -253,6 +253,21 @@ PUMICE_API void pumice_session_cancel(pumice_session *session);
 PUMICE_API pumice_status pumice_session_sync(pumice_session *session, uint32_t seq,
                                              const int32_t *tokens, size_t count);
 
+/* Makes the first n_tokens tokens of `seq` a prefix: they see each other in both directions, every
+ * later token sees them and what came before it, as ever. With 0 (or 1) the sequence is causal.
+ * PUMICE_PREFIX_MODEL, which is how every sequence begins, is what the model was trained with: 0 but
+ * for ChatGLM-6B, whose prefix is what stands before its <sop> token. Any decoder-only model can be
+ * given a prefix; what it makes of one it was not trained with is another question.
+ *
+ * The prefix stays until it is set again; pumice_session_clear leaves it. Setting another one than
+ * before drops what the sequence holds. A prefix is computed in one pass, however small the batch,
+ * since its tokens need each other's K and V: activations and step buffer grow to it, once, or the
+ * call that needs it fails with DEVICE_MEMORY. It must be complete when it is evaluated: sync and
+ * eval_logits fail with INVALID if they are given fewer tokens. */
+enum { PUMICE_PREFIX_MODEL = -1 };
+PUMICE_API pumice_status pumice_session_set_prefix(pumice_session *session, uint32_t seq,
+                                                   int32_t n_tokens);
+
 /* Number of tokens whose KV is cached in `seq`. */
 PUMICE_API uint32_t pumice_session_length(const pumice_session *session, uint32_t seq);
 

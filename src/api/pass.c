@@ -4,6 +4,8 @@
  */
 #include "session.h"
 
+#include <string.h>
+
 pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size,
                             const pum_caps *caps, const pum_tuning *tuning,
                             const pum_placement *weights, const pum_placement *kv,
@@ -82,6 +84,27 @@ static pumice_status grow_arena(pumice_session *s, uint64_t bytes)
     pum_pass_clear(s); /* their descriptors name the old arena */
     pum_vk_buffer_destroy(s->vk, &s->arena);
     return pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, bytes, "activations", &s->arena, &s->err);
+}
+
+pumice_status pum_pass_grow(pumice_session *s, uint32_t rows)
+{
+    const pum_step_layout *old = &s->size.step;
+    if (rows <= old->rows) return PUMICE_OK;
+    pum_step_layout layout =
+        pum_step_layout_make(rows, old->slots, old->sequences, s->size.n_ctx);
+    pum_vk_buffer step = { 0 };
+    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)layout.words * 4, "step buffer",
+                                 &step, &s->err));
+    uint32_t *words = step.mapped;
+    memset(words, 0, (size_t)layout.words * 4);
+    memcpy(words + layout.table_at, s->words + old->table_at,
+           (size_t)old->sequences * old->table_stride * 4);
+    pum_pass_clear(s); /* their descriptors name the old buffer, their arguments the old layout */
+    pum_vk_buffer_destroy(s->vk, &s->step);
+    s->step = step;
+    s->words = words;
+    s->size.step = layout;
+    return PUMICE_OK;
 }
 
 pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass)

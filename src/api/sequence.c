@@ -33,9 +33,18 @@ pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count
     return PUMICE_OK;
 }
 
+pum_sequence_layout pum_sequence_layout_of(const pumice_session *s, uint32_t seq,
+                                           const int32_t *tokens, size_t count)
+{
+    int32_t prefix = s->sequences[seq].prefix;
+    (void)tokens, (void)count;
+    return (pum_sequence_layout){ .prefix = prefix > 1 ? (uint32_t)prefix : 0 };
+}
+
 void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count)
 {
     pum_sequence *q = &s->sequences[seq];
+    if (count < q->layout.prefix) count = 0; /* its first tokens have seen what is dropped */
     if (count < q->tokens.count) {
         q->tokens.count = count;
         if (s->logits_seq == (int64_t)seq) s->logits_seq = -1;
@@ -58,12 +67,13 @@ pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token
 void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index)
 {
     uint32_t *w = s->words + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
-    w[ROW_TOKEN] = (uint32_t)s->sequences[seq].tokens.data[index];
+    const pum_sequence *q = &s->sequences[seq];
+    w[ROW_TOKEN] = (uint32_t)q->tokens.data[index];
     w[ROW_POS] = index;
     w[ROW_SEQ] = seq;
     w[ROW_CELL] = index;
     w[ROW_LO] = 0;
-    w[ROW_HI] = index + 1;
+    w[ROW_HI] = PUM_MAX(index + 1, q->layout.prefix);
     w[ROW_POS2] = 0;
     w[ROW_FLAGS] = 0;
 }

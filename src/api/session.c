@@ -69,6 +69,7 @@ static pumice_status create_sequences(pumice_session *s)
     }
     for (uint64_t i = s->size.pages; i-- > 0;)
         s->free_pages.data[s->free_pages.count++] = (uint32_t)i;
+    for (uint32_t i = 0; i < s->size.n_sequences; i++) s->sequences[i].prefix = PUMICE_PREFIX_MODEL;
     return PUMICE_OK;
 }
 
@@ -172,29 +173,47 @@ static pumice_status check_tokens(pumice_session *s, const int32_t *tokens, size
 
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
-/* Evaluates the tokens of a sequence that are not cached, in chunks; the last chunk leaves the logits
- * of the last token in row 0. */
+/* The pass for `key`, with room for its rows: more than a batch only where a prefix needs it. */
+static pumice_status prefill_pass(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass)
+{
+    pumice_status status = pum_pass_grow(s, key->rows);
+    if (status == PUMICE_OK) status = pum_pass_get(s, key, out_pass);
+    if (status != PUMICE_ERROR_DEVICE_MEMORY || key->rows <= s->size.n_batch) return status;
+    return pum_fail(&s->err, status,
+                    "a prefix of %u tokens is computed at once, for which there is not enough "
+                    "device memory: make it shorter or the context smaller",
+                    key->rows);
+}
+
+/* Evaluates `n` tokens of a sequence from `at` in one pass. */
+static pumice_status evaluate_rows(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
+                                   pum_head head)
+{
+    pum_sequence *q = &s->sequences[seq];
+    pum_pass_key key = { .rows = n, .one_sequence = true, .head = head,
+                         .n_slots = head == PUM_HEAD_SLOTS };
+    pum_pass *pass;
+    PUM_TRY(prefill_pass(s, &key, &pass));
+    for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, at + r);
+    if (key.n_slots) pum_slot_write(s, 0, seq, n - 1, ROW_INACTIVE, &greedy);
+    if (head != PUM_HEAD_NONE) s->logits_seq = -1;
+    PUM_TRY(pum_pass_run(s, pass));
+    q->n_cached = PUM_MAX(q->n_cached, at + n);
+    return PUMICE_OK;
+}
+
+/* Evaluates the tokens of a sequence that are not cached, in chunks, a prefix in one; the last chunk
+ * leaves the logits of the last token in row 0. */
 static pumice_status evaluate(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
     size_t end = q->tokens.count;
     while (q->n_cached < end) {
         uint32_t at = q->n_cached, n = (uint32_t)PUM_MIN(end - at, s->size.n_batch);
-        pum_pass_key key = { .rows = n, .one_sequence = true };
-        if (at + n == end) {
-            key.head = PUM_HEAD_SLOTS;
-            key.n_slots = 1;
-        }
-        pum_pass *pass;
-        PUM_TRY(pum_pass_get(s, &key, &pass));
-        for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, at + r);
-        if (key.n_slots) {
-            pum_slot_write(s, 0, seq, n - 1, ROW_INACTIVE, &greedy);
-            s->logits_seq = -1;
-        }
-        PUM_TRY(pum_pass_run(s, pass));
-        q->n_cached = at + n;
-        if (key.n_slots) s->logits_seq = seq;
+        if (at == 0) n = PUM_MAX(n, q->layout.prefix);
+        bool last = at + n == end;
+        PUM_TRY(evaluate_rows(s, seq, at, n, last ? PUM_HEAD_SLOTS : PUM_HEAD_NONE));
+        if (last) s->logits_seq = seq;
     }
     return PUMICE_OK;
 }
@@ -213,6 +232,51 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
     return evaluate(s, seq);
 }
 
+/* Makes a sequence consist of these tokens, keeping what is cached of a common beginning. */
+static pumice_status replace_tokens(pumice_session *s, uint32_t seq, const int32_t *tokens,
+                                    size_t count)
+{
+    pum_sequence *q = &s->sequences[seq];
+    pum_sequence_layout layout = pum_sequence_layout_of(s, seq, tokens, count);
+    if (layout.prefix > count) {
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                        "sequence %u has a prefix of %u tokens, but only %zu were given", seq,
+                        layout.prefix, count);
+    }
+    size_t same = 0;
+    while (same < count && same < q->tokens.count && q->tokens.data[same] == tokens[same]) same++;
+    if (memcmp(&layout, &q->layout, sizeof layout) != 0) same = 0;
+    pum_sequence_truncate(s, seq, same);
+    q->layout = layout;
+    same = q->tokens.count;
+    PUM_TRY(pum_sequence_reserve(s, seq, count));
+    if (!pum_array_reserve(&q->tokens, count - same)) {
+        return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for the tokens");
+    }
+    memcpy(q->tokens.data + same, tokens + same, (count - same) * sizeof *tokens);
+    q->tokens.count = count;
+    return PUMICE_OK;
+}
+
+pumice_status pumice_session_set_prefix(pumice_session *session, uint32_t seq, int32_t n_tokens)
+{
+    pumice_session *s = session;
+    if (!s) return PUMICE_ERROR_INVALID;
+    pum_error_clear(&s->err);
+    PUM_TRY(check_seq(s, seq));
+    if (n_tokens < PUMICE_PREFIX_MODEL || n_tokens > (int64_t)s->size.n_ctx) {
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                        "a prefix of %d tokens is not possible in a context of %u", (int)n_tokens,
+                        s->size.n_ctx);
+    }
+    pum_sequence *q = &s->sequences[seq];
+    q->prefix = n_tokens;
+    pum_sequence_layout layout =
+        pum_sequence_layout_of(s, seq, q->tokens.data, q->tokens.count);
+    if (memcmp(&layout, &q->layout, sizeof layout) != 0) pum_sequence_truncate(s, seq, 0);
+    return PUMICE_OK;
+}
+
 pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const int32_t *tokens,
                                   size_t count)
 {
@@ -222,15 +286,7 @@ pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const i
     PUM_TRY(check_seq(s, seq));
     PUM_TRY(check_tokens(s, tokens, count));
     pum_sequence *q = &s->sequences[seq];
-    size_t same = 0;
-    while (same < count && same < q->tokens.count && q->tokens.data[same] == tokens[same]) same++;
-    pum_sequence_truncate(s, seq, same);
-    PUM_TRY(pum_sequence_reserve(s, seq, count));
-    if (!pum_array_reserve(&q->tokens, count - same)) {
-        return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for the tokens");
-    }
-    memcpy(q->tokens.data + same, tokens + same, (count - same) * sizeof *tokens);
-    q->tokens.count = count;
+    PUM_TRY(replace_tokens(s, seq, tokens, count));
     uint64_t t0 = pum_now_ns();
     uint32_t before = q->n_cached;
     pumice_status status = need_logits(s, seq);
@@ -268,6 +324,21 @@ pumice_status pumice_session_logits(pumice_session *session, uint32_t seq, float
                               (uint64_t)s->model->def.hp.n_vocab * 4, &s->err);
 }
 
+/* Reads n rows of logits, those of the positions from `at`, and hands them over. */
+static pumice_status hand_out_rows(pumice_session *s, size_t at, uint32_t n, float *logits,
+                                   pumice_logits_fn row, void *user)
+{
+    uint32_t n_vocab = s->model->def.hp.n_vocab;
+    for (uint32_t r = 0; r < n; r++) {
+        PUM_TRY(pum_vk_buffer_read(s->vk, &s->logits, (uint64_t)r * n_vocab * 4, logits,
+                                   (uint64_t)n_vocab * 4, &s->err));
+        if (row(user, at + r, logits, n_vocab)) {
+            return pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "the logits callback asked to stop");
+        }
+    }
+    return PUMICE_OK;
+}
+
 pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
                                          const int32_t *tokens, size_t count, pumice_logits_fn row,
                                          void *user)
@@ -278,36 +349,23 @@ pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
     PUM_TRY(check_seq(s, seq));
     PUM_TRY(check_tokens(s, tokens, count));
     pum_sequence *q = &s->sequences[seq];
-    uint32_t n_vocab = s->model->def.hp.n_vocab;
     pum_sequence_truncate(s, seq, 0);
-    PUM_TRY(pum_sequence_reserve(s, seq, count));
-    float *logits = pum_alloc_array(n_vocab, sizeof *logits);
-    if (!logits || !pum_array_reserve(&q->tokens, count)) {
-        pum_free(logits);
+    PUM_TRY(replace_tokens(s, seq, tokens, count));
+    float *logits = pum_alloc_array(s->model->def.hp.n_vocab, sizeof *logits);
+    if (!logits) {
+        pum_sequence_truncate(s, seq, 0);
         return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for the logits");
     }
-    memcpy(q->tokens.data, tokens, count * sizeof *tokens);
-    q->tokens.count = count;
-    s->logits_seq = -1;
-    pumice_status status = PUMICE_OK;
     uint32_t chunk = PUM_MIN(s->size.n_batch, s->size.logits_rows);
+    pumice_status status = PUMICE_OK;
+    /* Once a prefix's K and V are there, its logits can be had in chunks. */
+    if (q->layout.prefix > chunk) {
+        PUM_GOTO(evaluate_rows(s, seq, 0, q->layout.prefix, PUM_HEAD_NONE));
+    }
     for (size_t at = 0; at < count && status == PUMICE_OK; at += chunk) {
         uint32_t n = (uint32_t)PUM_MIN(count - at, chunk);
-        pum_pass_key key = { .rows = n, .one_sequence = true, .head = PUM_HEAD_ALL };
-        pum_pass *pass;
-        PUM_GOTO(pum_pass_get(s, &key, &pass));
-        for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, (uint32_t)at + r);
-        PUM_GOTO(pum_pass_run(s, pass));
-        q->n_cached = (uint32_t)at + n;
-        for (uint32_t r = 0; r < n; r++) {
-            PUM_GOTO(pum_vk_buffer_read(s->vk, &s->logits, (uint64_t)r * n_vocab * 4, logits,
-                                        (uint64_t)n_vocab * 4, &s->err));
-            if (row(user, at + r, logits, n_vocab)) {
-                status =
-                    pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "the logits callback asked to stop");
-                goto fail;
-            }
-        }
+        PUM_GOTO(evaluate_rows(s, seq, (uint32_t)at, n, PUM_HEAD_ALL));
+        status = hand_out_rows(s, at, n, logits, row, user);
     }
 fail:
     pum_free(logits);

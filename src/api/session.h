@@ -23,10 +23,19 @@ typedef struct pum_pass {
 
 enum { PUM_PASS_CACHE = 12 };
 
+/* What follows from a sequence's tokens for masks and positions. Another layout makes other K and V,
+ * so nothing cached outlives a change of it. */
+typedef struct pum_sequence_layout {
+    uint32_t prefix; /* the first tokens, which see each other; 0 = causal */
+} pum_sequence_layout;
+
 typedef struct pum_sequence {
     pum_tokens tokens; /* what the sequence consists of */
-    uint32_t n_cached; /* of them, how many have K and V in the cache: all, or all but the last */
+    uint32_t n_cached; /* of them, how many have K and V in the cache: all, or all but the last;
+                        * none at all unless the prefix is complete */
     PUM_ARRAY(uint32_t) pages; /* physical pages in logical order */
+    int32_t prefix;            /* as asked: PUMICE_PREFIX_MODEL or a number of tokens */
+    pum_sequence_layout layout;
 } pum_sequence;
 
 struct pumice_session {
@@ -58,10 +67,13 @@ struct pumice_session {
 /* ---- sequence.c ---- */
 /* Makes the sequence able to hold `count` tokens; writes new pages to its block table. */
 pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count);
-/* Drops all tokens beyond `count` and gives unneeded pages back. */
+/* Drops all tokens beyond `count`, or all if that cuts the prefix, and gives unneeded pages back. */
 void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count);
 /* Appends a token that was chosen; fails when the context is full. */
 pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token);
+/* The layout that these tokens have in a sequence. */
+pum_sequence_layout pum_sequence_layout_of(const pumice_session *s, uint32_t seq,
+                                           const int32_t *tokens, size_t count);
 /* Fills batch row r with token `index` of a sequence. */
 void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index);
 /* Fills a slot: logits of batch row src_row, sampled with these settings, written to batch row
@@ -75,6 +87,9 @@ int32_t pum_slot_token(const pumice_session *s, uint32_t slot, uint32_t counter)
 /* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the
  * next call. */
 pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass);
+/* Makes the step buffer hold at least so many batch rows. Block tables are kept, rows and slots are
+ * not; recorded passes are dropped. */
+pumice_status pum_pass_grow(pumice_session *s, uint32_t rows);
 /* Runs one pass and waits; reports its dispatches when profiling. */
 pumice_status pum_pass_run(pumice_session *s, pum_pass *pass);
 void pum_pass_report(pumice_session *s, pum_pass *pass);

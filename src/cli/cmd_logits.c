@@ -28,10 +28,15 @@ static int on_row(void *user, size_t position, const float *logits, uint32_t n_v
 static int write_rows(cli_run *run, cli_output *output)
 {
     const cli_list *ids = &run->options->tokens;
+    int32_t prefix;
+    int code = cli_prefix_read(run->options, ids->count, &prefix);
+    if (code != CLI_OK) return code;
     sink s = { .file = output->file, .row = malloc((size_t)run->model_info.n_vocab * 4 + 1) };
     if (!s.row) return cli_no_memory();
-    pumice_status status =
-        pumice_session_eval_logits(run->session, 0, ids->data, ids->count, on_row, &s);
+    pumice_status status = pumice_session_set_prefix(run->session, 0, prefix);
+    if (status == PUMICE_OK) {
+        status = pumice_session_eval_logits(run->session, 0, ids->data, ids->count, on_row, &s);
+    }
     free(s.row);
     if (status == PUMICE_ERROR_CANCELLED && !cli_interrupted()) {
         return cli_fail("'%s' cannot be written", run->options->output);
@@ -82,6 +87,7 @@ static int run_logits(const cli_options *options)
 static const cli_option logits_options[] = {
     CLI_ROW_LIST(NULL, "tokens", tokens, "IDS", INT32_MIN,
                  "token ids, such as 1,2,3; BOS is not added"),
+    CLI_ROW_PREFIX,
     CLI_ROW_TEXT("o", "output", output, "FILE",
                  "where the rows go: float32 little-endian, tokens x vocabulary"),
     CLI_ROW_END

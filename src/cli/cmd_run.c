@@ -14,6 +14,7 @@ enum { DEFAULT_PREDICT = 256 };
 typedef struct generation {
     const cli_options *options;
     cli_prompt prompt;
+    int32_t prefix;
     cli_list tokens; /* generated */
     char *text;      /* generated, for JSON */
     size_t bytes, capacity;
@@ -155,8 +156,11 @@ static int generate(cli_run *run, generation *g)
                                          .top_p = o->top_p,
                                          .min_p = o->min_p,
                                          .seed = g->seed };
-    pumice_status status =
-        pumice_session_sync(run->session, 0, g->prompt.tokens.data, g->prompt.tokens.count);
+    pumice_status status = pumice_session_set_prefix(run->session, 0, g->prefix);
+    if (status == PUMICE_OK) {
+        status =
+            pumice_session_sync(run->session, 0, g->prompt.tokens.data, g->prompt.tokens.count);
+    }
     if (status == PUMICE_OK && !cli_interrupted()) {
         if (!o->json && !o->no_echo) show(g, g->prompt.text, g->prompt.bytes);
         uint32_t count;
@@ -178,6 +182,7 @@ static int work(cli_run *run, generation *g)
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
     if (code == CLI_OK) code = cli_prompt_tokens(run, &g->prompt);
     if (code == CLI_OK) code = cli_check_context(run, g->prompt.tokens.count);
+    if (code == CLI_OK) code = cli_prefix_read(o, g->prompt.tokens.count, &g->prefix);
     if (code == CLI_OK) code = cli_open_session(run, 0, false);
     if (code != CLI_OK) return code;
     g->eos = run->model_info.token_eos;
@@ -206,6 +211,7 @@ static const cli_option run_options[] = {
                  "choose among the likeliest that hold P together; 1 = all (0.95)"),
     CLI_ROW_REAL(NULL, "min-p", min_p, "P", 1,
                  "choose among those with P times the best's probability (0.05)"),
+    CLI_ROW_PREFIX,
     CLI_ROW_SEED("seed of the choice (random; --timings tells it)"),
     CLI_ROW_FLAG(NULL, "ignore-eos", ignore_eos, "go on after the end-of-text token"),
     CLI_ROW_FLAG(NULL, "no-echo", no_echo, "do not print the prompt before its continuation"),

@@ -94,6 +94,8 @@ typedef struct cli_prompt {
 int cli_prompt_read(const cli_options *options, cli_prompt *out_prompt);
 int cli_prompt_tokens(const cli_run *run, cli_prompt *prompt);
 void cli_prompt_free(cli_prompt *prompt);
+/* Reads --prefix for a prompt of `count` tokens; PUMICE_PREFIX_MODEL if it is not given. */
+int cli_prefix_read(const cli_options *options, size_t count, int32_t *out_prefix);
 
 /* ---- files ---- */
 

@@ -39,6 +39,7 @@ typedef struct cli_options {
     /* prompt */
     const char *prompt, *prompt_file;
     cli_list tokens;
+    const char *prefix; /* "all" or a number; NULL = the model's own */
     /* generation */
     uint32_t n_predict;
     float temperature, top_p, min_p;
@@ -93,6 +94,9 @@ typedef struct cli_option {
 #define CLI_ROW_CHOICE(s, l, field, value, choices, help) \
     { s, l, CLI_CHOICE, CLI_AT(field), value, help, 0, 0, choices }
 #define CLI_ROW_SEED(help) { "s", "seed", CLI_SEED, CLI_AT(seed), "S", help, 0, 0, NULL }
+#define CLI_ROW_PREFIX \
+    CLI_ROW_TEXT(NULL, "prefix", prefix, "N", \
+                 "the first N tokens, or `all`, see each other in both directions (the model's own)")
 #define CLI_ROW_MODEL(help) { "m", "model", CLI_MODEL, 0, "MODEL", help, 0, 0, NULL }
 #define CLI_ROW_END { NULL, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL }
 /* clang-format on */

@@ -46,6 +46,29 @@ int cli_prompt_tokens(const cli_run *run, cli_prompt *prompt)
     return cli_list_add(&prompt->tokens, run->model_info.token_bos) ? CLI_OK : cli_no_memory();
 }
 
+int cli_prefix_read(const cli_options *options, size_t count, int32_t *out_prefix)
+{
+    const char *text = options->prefix;
+    char *end = NULL;
+    *out_prefix = PUMICE_PREFIX_MODEL;
+    if (!text) return CLI_OK;
+    if (strcmp(text, "all") == 0) {
+        *out_prefix = (int32_t)count;
+        return CLI_OK;
+    }
+    bool digits = text[0] >= '0' && text[0] <= '9';
+    unsigned long value = digits ? strtoul(text, &end, 10) : 0;
+    if (!digits || *end || value > INT32_MAX) {
+        return cli_usage("--prefix needs a number of tokens or `all`, not '%.60s'", text);
+    }
+    if (value > count) {
+        return cli_usage("--prefix %lu is more than the %zu token%s that are given", value, count,
+                         count == 1 ? "" : "s");
+    }
+    *out_prefix = (int32_t)value;
+    return CLI_OK;
+}
+
 void cli_prompt_free(cli_prompt *prompt)
 {
     free(prompt->owned);
