@@ -53,10 +53,13 @@
 #define SLOT_SEED_HI 7u
 #define SLOT_COUNTER 8u   /* tokens chosen so far: the generator's counter and the ring's index */
 #define SLOT_SEQ 9u       /* sequence, next cell and next position: what DST_ROW gets with the token; */
-#define SLOT_CELL 10u     /* cell and position then advance by one */
+#define SLOT_CELL 10u     /* the cell then advances by one, the positions by their steps */
 #define SLOT_POS 11u
 #define SLOT_LO 12u       /* first visible cell, copied to the row */
 #define SLOT_TOKEN 13u    /* the last token chosen */
+#define SLOT_POS2 14u     /* the row's second position, */
+#define SLOT_POS_STEP 15u /* and what is added to both with every token */
+#define SLOT_POS2_STEP 16u
 #define SLOT_RING 32u
 #define STEP_RING 64u
 
@@ -96,7 +99,8 @@ PUM_ARGS(pum_args_matmul) {
 };
 
 /* Rotates `heads` heads of head_dim within x[r, x_first ...] into y[r, y_first ...]; dims beyond rot_dim are copied.
- * Pair i's angle is position * freq[i] turns, freq a 64-bit fraction of a turn (uvec2: low, high word). */
+ * Pair i's angle is position * freq[i] turns, freq a 64-bit fraction of a turn (uvec2: low, high word). With the
+ * pairing ROPE_2D two blocks of rot_dim dims are rotated by the same frequencies, the second by ROW_POS2. */
 PUM_ARGS(pum_args_rope) {
     PUM_UINT heads, head_dim, rot_dim, rows;
     PUM_UINT x_stride, x_first, y_stride, y_first;
@@ -180,6 +184,7 @@ PUM_ARGS(pum_args_sample) {
 /* Rotary pairings (specialisation constant PAIRING) */
 #define ROPE_INTERLEAVED 0u /* pair (2i, 2i+1): GGUF "llama", GPT-J */
 #define ROPE_HALVES 1u      /* pair (i, i + rot_dim/2): GPT-NeoX, Hugging Face LLaMA */
+#define ROPE_2D 2u          /* two blocks of rot_dim dims, each as ROPE_HALVES: by ROW_POS and by ROW_POS2 (ChatGLM) */
 
 /* Epilogue bits of matmul kernels (specialisation constant EPI) */
 #define EPI_BIAS 1u

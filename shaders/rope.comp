@@ -21,11 +21,12 @@ void main()
     uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, pairs = a.head_dim / 2u;
     if (i >= a.heads * pairs || r >= a.rows) return;
     uint head = i / pairs, p = i % pairs, base = head * a.head_dim;
-    bool rotated = 2u * p < a.rot_dim;
+    bool rotated = 2u * p < rope_width(PAIRING, a.rot_dim);
     uvec2 d = base + (rotated ? rope_dims(PAIRING, p, a.rot_dim) : uvec2(2u * p, 2u * p + 1u));
     uint from = r * a.x_stride + a.x_first, to = r * a.y_stride + a.y_first;
     vec2 v = vec2(x[from + d.x], x[from + d.y]);
-    if (rotated) v = rope_rotate(v, step_row(r, ROW_POS), freq[p], a.scale);
+    uvec2 positions = uvec2(step_row(r, ROW_POS), step_row(r, ROW_POS2));
+    if (rotated) v = rope_rotate_pair(v, p, positions, a.rot_dim, a.scale);
     y[to + d.x] = v.x;
     y[to + d.y] = v.y;
 }

@@ -27,22 +27,22 @@ layout(set = 0, binding = 7) writeonly buffer vc_words { uint vc[]; };
 #include "lib/rope.glsl"
 
 // One dim of the rotated k head that begins at `from`
-float rotated_k(uint from, uint d, uint position)
+float rotated_k(uint from, uint d, uvec2 positions)
 {
-    if (d >= a.rot_dim) return k[from + d];
-    uint p = PAIRING == ROPE_INTERLEAVED ? d / 2u : d % (a.rot_dim / 2u);
+    if (d >= rope_width(PAIRING, a.rot_dim)) return k[from + d];
+    uint p = rope_pair(PAIRING, d, a.rot_dim);
     uvec2 dims = rope_dims(PAIRING, p, a.rot_dim);
-    vec2 r = rope_rotate(vec2(k[from + dims.x], k[from + dims.y]), position, freq[p], a.scale);
+    vec2 r = rope_rotate_pair(vec2(k[from + dims.x], k[from + dims.y]), p, positions, a.rot_dim, a.scale);
     return d == dims.x ? r.x : r.y;
 }
 
-void rotate_q(uint head, uint p, uint r, uint position)
+void rotate_q(uint head, uint p, uint r, uvec2 positions)
 {
     uint base = head * a.head_dim, from = r * a.q_stride + a.q_first + base, to = r * a.y_stride + base;
-    bool rotated = 2u * p < a.rot_dim;
+    bool rotated = 2u * p < rope_width(PAIRING, a.rot_dim);
     uvec2 d = rotated ? rope_dims(PAIRING, p, a.rot_dim) : uvec2(2u * p, 2u * p + 1u);
     vec2 w = vec2(q[from + d.x], q[from + d.y]);
-    if (rotated) w = rope_rotate(w, position, freq[p], a.scale);
+    if (rotated) w = rope_rotate_pair(w, p, positions, a.rot_dim, a.scale);
     y[to + d.x] = w.x;
     y[to + d.y] = w.y;
 }
@@ -52,10 +52,11 @@ void main()
     uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, pairs = a.head_dim / 2u;
     uint head = i / pairs, p = i % pairs;
     if (head >= a.heads + 2u * a.kv_heads || r >= a.rows) return;
-    uint position = step_row(r, ROW_POS), seq = step_row(r, ROW_SEQ);
+    uint seq = step_row(r, ROW_SEQ);
     if (seq == ROW_INACTIVE) return;
+    uvec2 positions = uvec2(step_row(r, ROW_POS), step_row(r, ROW_POS2));
     if (head < a.heads) {
-        rotate_q(head, p, r, position);
+        rotate_q(head, p, r, positions);
         return;
     }
     head -= a.heads;
@@ -74,7 +75,7 @@ void main()
         return;
     }
     uint from = r * a.k_stride + a.k_first + head * a.head_dim;
-    vec2 w = vec2(rotated_k(from, d, position), rotated_k(from, d + 1u, position));
+    vec2 w = vec2(rotated_k(from, d, positions), rotated_k(from, d + 1u, positions));
     if (KT == KV_F16) kc[to >> 1] = packHalf2x16(w);
     else {
         kc[to] = floatBitsToUint(w.x);

@@ -26,14 +26,33 @@ vec2 rope_cos_sin(uint turn)
     return vec2(c, s);
 }
 
+// How many dims of a head are rotated: the first ones
+uint rope_width(uint pairing, uint rot_dim)
+{
+    return pairing == ROPE_2D ? 2u * rot_dim : rot_dim;
+}
+
 // Pair i of a head -> the two dims it rotates
 uvec2 rope_dims(uint pairing, uint i, uint rot_dim)
 {
-    return pairing == ROPE_INTERLEAVED ? uvec2(2u * i, 2u * i + 1u) : uvec2(i, i + rot_dim / 2u);
+    if (pairing == ROPE_INTERLEAVED) return uvec2(2u * i, 2u * i + 1u);
+    uint half_dim = rot_dim / 2u, first = i + i / half_dim * half_dim; /* the second block begins at rot_dim */
+    return uvec2(first, first + half_dim);
 }
 
-vec2 rope_rotate(vec2 v, uint position, uvec2 freq, float scale)
+// The pair that dim d belongs to
+uint rope_pair(uint pairing, uint d, uint rot_dim)
 {
-    vec2 cs = rope_cos_sin(rope_turn(position, freq)) * scale;
+    uint half_dim = rot_dim / 2u;
+    return pairing == ROPE_INTERLEAVED ? d / 2u : d / rot_dim * half_dim + d % half_dim;
+}
+
+// Rotates the dims of pair i; positions: ROW_POS and ROW_POS2. Needs freq
+vec2 rope_rotate_pair(vec2 v, uint i, uvec2 positions, uint rot_dim, float scale)
+{
+    uint half_dim = rot_dim / 2u;
+    bool second = i >= half_dim;
+    uvec2 f = freq[second ? i - half_dim : i];
+    vec2 cs = rope_cos_sin(rope_turn(second ? positions.y : positions.x, f)) * scale;
     return vec2(v.x * cs.x - v.y * cs.y, v.x * cs.y + v.y * cs.x);
 }

@@ -103,6 +103,8 @@ void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src
     w[SLOT_SEQ] = seq;
     w[SLOT_CELL] = next;
     w[SLOT_POS] = next;
+    w[SLOT_POS_STEP] = 1;
+    w[SLOT_POS2] = w[SLOT_POS2_STEP] = 0;
     w[SLOT_LO] = 0;
 }
 

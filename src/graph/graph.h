@@ -74,7 +74,7 @@ enum {
 /* Parameters: one flat struct; each op reads its own fields. */
 typedef struct pum_params {
     uint32_t heads, kv_heads, head_dim, rot_dim;
-    uint32_t pairing;      /* ROPE_INTERLEAVED or ROPE_HALVES (args.h) */
+    uint32_t pairing;      /* ROPE_* (args.h) */
     uint32_t norm;         /* NORM_RMS or NORM_LAYER */
     uint32_t act;          /* ACT_* */
     uint32_t window;       /* attention: 0 = none */

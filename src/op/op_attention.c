@@ -22,8 +22,9 @@ static bool is_freq(const pum_graph *g, pum_value_id id, const pum_params *p)
 
 static bool heads_ok(const pum_params *p)
 {
-    return p->heads > 0 && p->head_dim > 0 && p->head_dim % 2 == 0 && p->rot_dim <= p->head_dim &&
-           p->rot_dim % 2 == 0;
+    uint32_t blocks = p->pairing == ROPE_2D ? 2 : 1;
+    return p->heads > 0 && p->head_dim > 0 && p->head_dim % 2 == 0 && p->rot_dim % 2 == 0 &&
+           (uint64_t)blocks * p->rot_dim <= p->head_dim;
 }
 
 pumice_status pum_op_rope_check(const pum_graph *graph, const pum_node *node, pumice_error *err)

@@ -41,15 +41,10 @@ typedef struct rotation {
     double scale;
 } rotation;
 
-/* The head `in`, rotated for a position, into out[head_dim]; the sums of the terms' absolute values
- * into scale. */
-static void rotate(const rotation *rot, const float *in, uint32_t position, double *out,
-                   double *out_scale)
+/* The first rot_dim dims of `in` into `out`. */
+static void rotate_block(const rotation *rot, const float *in, uint32_t position, double *out,
+                         double *out_scale)
 {
-    for (uint32_t d = rot->rot_dim; d < rot->head_dim; d++) {
-        out[d] = in[d];
-        out_scale[d] = fabs((double)in[d]);
-    }
     for (uint32_t i = 0; i < rot->rot_dim / 2; i++) {
         uint64_t freq = (uint64_t)rot->freq[2 * i + 1] << 32 | rot->freq[2 * i];
         double angle =
@@ -63,6 +58,27 @@ static void rotate(const rotation *rot, const float *in, uint32_t position, doub
     }
 }
 
+/* The head `in`, rotated for a row, into out[head_dim]; the sums of the terms' absolute values into
+ * scale. */
+static void rotate(const rotation *rot, const float *in, const uint32_t *row, double *out,
+                   double *out_scale)
+{
+    uint32_t n = rot->rot_dim, width = rot->pairing == ROPE_2D ? 2 * n : n;
+    rotate_block(rot, in, row[ROW_POS], out, out_scale);
+    if (width > n) rotate_block(rot, in + n, row[ROW_POS2], out + n, out_scale + n);
+    for (uint32_t d = width; d < rot->head_dim; d++) {
+        out[d] = in[d];
+        out_scale[d] = fabs((double)in[d]);
+    }
+}
+
+/* Do the rotated dims fit a head? */
+static bool rotation_fits(const rotation *rot)
+{
+    uint64_t blocks = rot->pairing == ROPE_2D ? 2 : 1;
+    return rot->head_dim > 0 && blocks * rot->rot_dim <= rot->head_dim;
+}
+
 bool pum_ref_rope(const pum_ref_step *step)
 {
     const pum_args_rope *a = step->args;
@@ -74,7 +90,7 @@ bool pum_ref_rope(const pum_ref_step *step)
                      .rot_dim = a->rot_dim,
                      .head_dim = a->head_dim,
                      .scale = a->scale };
-    if (a->head_dim == 0 || a->rot_dim > a->head_dim ||
+    if (!rotation_fits(&rot) ||
         !ref_holds(&step->bind[0], a->rows, a->x_stride, a->x_first, width) ||
         !ref_holds(&step->bind[1], 1, 0, 0, a->rot_dim) ||
         !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS) ||
@@ -86,7 +102,7 @@ bool pum_ref_rope(const pum_ref_step *step)
         for (uint32_t h = 0; h < a->heads; h++) {
             uint64_t from = r * a->x_stride + a->x_first + (uint64_t)h * a->head_dim;
             uint64_t to = r * a->y_stride + a->y_first + (uint64_t)h * a->head_dim;
-            rotate(&rot, x + from, row_of(&step->bind[2], r)[ROW_POS], out, scale);
+            rotate(&rot, x + from, row_of(&step->bind[2], r), out, scale);
             for (uint32_t d = 0; d < a->head_dim; d++) {
                 y[to + d] = (float)out[d];
                 if (step->scale) step->scale[to + d] = scale[d];
@@ -154,7 +170,7 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
                      .scale = a->scale };
     uint64_t width = (uint64_t)a->heads * a->head_dim,
              kv_width = (uint64_t)a->kv_heads * a->head_dim;
-    if (a->head_dim == 0 || a->rot_dim > a->head_dim ||
+    if (!rotation_fits(&rot) ||
         !ref_holds(&step->bind[0], a->rows, a->q_stride, a->q_first, width) ||
         !ref_holds(&step->bind[1], a->rows, a->k_stride, a->k_first, kv_width) ||
         !ref_holds(&step->bind[2], a->rows, a->v_stride, a->v_first, kv_width) ||
@@ -170,7 +186,7 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
         if (row[ROW_SEQ] == ROW_INACTIVE) continue;
         for (uint32_t h = 0; h < a->heads; h++) {
             uint64_t in = (uint64_t)h * a->head_dim, to = r * a->y_stride + in;
-            rotate(&rot, q + r * a->q_stride + a->q_first + in, row[ROW_POS], out, scale);
+            rotate(&rot, q + r * a->q_stride + a->q_first + in, row, out, scale);
             for (uint32_t d = 0; d < a->head_dim; d++) {
                 y[to + d] = (float)out[d];
                 if (step->scale) step->scale[to + d] = scale[d];
@@ -180,7 +196,7 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
             uint64_t ke, ve, in = (uint64_t)h * a->head_dim;
             ok = locate(&kp, row, h, &ke) && locate(&vp, row, h, &ve);
             if (!ok) break;
-            rotate(&rot, k + r * a->k_stride + a->k_first + in, row[ROW_POS], out, scale);
+            rotate(&rot, k + r * a->k_stride + a->k_first + in, row, out, scale);
             for (uint32_t d = 0; d < a->head_dim; d++) {
                 put(&kp, ke + d, out[d]);
                 put(&vp, ve + d, v[r * a->v_stride + a->v_first + in + d]);

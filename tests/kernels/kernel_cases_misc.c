@@ -129,14 +129,20 @@ static bool make_softmax(case_rng *rng, const pum_caps *caps, int kernel, uint32
 
 /* ---- rope ---- */
 
+/* Dims of a head that one rotation takes: often all there are */
+static uint32_t rot_of(case_rng *rng, uint32_t head_dim, uint32_t pairing)
+{
+    uint32_t most = pairing == ROPE_2D ? head_dim / 4 * 2 : head_dim;
+    return case_range(rng, 0, 2) ? most : case_range(rng, 0, most / 2) * 2;
+}
+
 static bool make_rope(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                       kernel_case *out)
 {
     static const uint32_t dims[] = { 64, 8, 80, 128, 2, 24, 256, 10, 96 };
     uint32_t dim = dims[variant % PUM_COUNT(dims)], heads = case_range(rng, 1, 7),
              rows = case_range(rng, 1, 9);
-    uint32_t rot = case_range(rng, 0, 2) ? dim : case_range(rng, 0, dim / 2) * 2,
-             wg = wg_of(caps, variant);
+    uint32_t pairing = variant / 9 % 3, rot = rot_of(rng, dim, pairing), wg = wg_of(caps, variant);
     bool in_place = variant % 3 == 2;
     pum_args_rope args = { .heads = heads,
                            .head_dim = dim,
@@ -160,6 +166,7 @@ static bool make_rope(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t *row = step + STEP_ROWS_AT + r * STEP_ROW_WORDS;
         row[ROW_POS] = case_range(rng, 0, 9) ? case_range(rng, 0, 131072) : 0xffffffffu;
+        row[ROW_POS2] = case_range(rng, 0, 4096);
         if (coin(rng)) row[ROW_SEQ] = ROW_INACTIVE; /* of no concern to rope */
     }
     if (in_place) {
@@ -170,11 +177,11 @@ static bool make_rope(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
         return false;
     }
     out->spec[PUM_SPEC_ROPE_WG] = wg;
-    out->spec[PUM_SPEC_ROPE_PAIRING] = variant % 2;
+    out->spec[PUM_SPEC_ROPE_PAIRING] = pairing;
     memcpy(out->args, &args, sizeof args);
     grid(out, pum_ceil_div((uint64_t)heads * dim / 2, wg), rows);
     snprintf(out->name, sizeof out->name, "heads %u x %u rot %u rows %u pairing %u%s wg %u", heads,
-             dim, rot, rows, variant % 2, in_place ? " in place" : "", wg);
+             dim, rot, rows, pairing, in_place ? " in place" : "", wg);
     return true;
 }
 
@@ -511,6 +518,7 @@ static bool make_writer(case_rng *rng, world *w, uint32_t variant, kernel_case *
         row[ROW_CELL] = (r / w->seqs * 5 + variant) %
                         (w->pages * KV_PAGE); /* 5 is prime to the number of cells */
         row[ROW_POS] = case_range(rng, 0, 40000);
+        row[ROW_POS2] = case_range(rng, 0, 40000);
         if (case_range(rng, 0, 4) == 0) row[ROW_SEQ] = ROW_INACTIVE;
     }
     return true;
@@ -559,13 +567,13 @@ static bool make_rope_kv(case_rng *rng, const pum_caps *caps, int kernel, uint32
                          kernel_case *out)
 {
     world w;
-    uint32_t wg = wg_of(caps, variant / 2), pairing = variant / 4 % 2;
+    uint32_t wg = wg_of(caps, variant / 2), pairing = variant / 4 % 3;
     bool in_place = variant % 3 == 1;
     (void)kernel;
     if (!make_writer(rng, &w, variant, out, 4)) return false;
     uint32_t heads = w.kv_heads * case_range(rng, 1, 3), kv_width = w.kv_heads * w.head_dim,
              width = heads * w.head_dim;
-    uint32_t rot = case_range(rng, 0, 2) ? w.head_dim : case_range(rng, 0, w.head_dim / 2) * 2;
+    uint32_t rot = rot_of(rng, w.head_dim, pairing);
     pum_args_rope_kv args = { .heads = heads,
                               .kv_heads = w.kv_heads,
                               .head_dim = w.head_dim,
