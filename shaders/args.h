@@ -170,6 +170,16 @@ PUM_ARGS(pum_args_sample) {
     PUM_UINT slot_at;
 };
 
+/* Kernels that measure the device (roof_*): `rounds` of a loop; a round loads ROOF_LOADS vectors of four words, or
+ * does ROOF_STEPS of v = v * scale + shift on ROOF_CHAINS numbers. */
+#define ROOF_LOADS 8u
+#define ROOF_STEPS 8u
+#define ROOF_CHAINS 12u
+PUM_ARGS(pum_args_roof) {
+    PUM_UINT rounds;
+    float scale, shift;
+};
+
 /* Activations (specialisation constant ACT) */
 #define ACT_NONE 0u
 #define ACT_SILU 1u

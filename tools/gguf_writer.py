@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes GGUF version 3 files: metadata of every GGUF type, and tensors.
 
-Tensors may be stored as F32, F16, BF16, Q8_0 or Q4_0; quantizing is done here
-with numpy.  A tensor's data may be given as an array or as a function that
+Tensors may be stored as F32, F16, BF16, Q8_0, Q5_0, Q4_0, Q6_K or Q4_K;
+quantizing is done here with numpy, by rounding to the nearest value that the
+largest and smallest of a block allow.  A tensor's data may be given as an array or as a function that
 returns one, which is called only when that tensor is written, so that a file
 larger than memory can be made.  Shapes are given as numpy has them, outermost
 first; GGUF stores them innermost first.
@@ -16,6 +17,7 @@ MAGIC = b"GGUF"
 VERSION = 3
 ALIGNMENT = 32
 BLOCK = 32
+SUPER_BLOCK = 256
 
 
 class Value(enum.IntEnum):
@@ -42,7 +44,10 @@ class Tensor(enum.IntEnum):
     F32 = 0
     F16 = 1
     Q4_0 = 2
+    Q5_0 = 6
     Q8_0 = 8
+    Q4_K = 12
+    Q6_K = 14
     BF16 = 30
 
 
@@ -53,6 +58,9 @@ class FileType(enum.IntEnum):
     F16 = 1
     Q4_0 = 2
     Q8_0 = 7
+    Q5_0 = 8
+    Q4_K = 14
+    Q6_K = 18
     BF16 = 32
 
 
@@ -62,35 +70,93 @@ SCALAR_FORMATS = {
     Value.UINT64: "<Q", Value.INT64: "<q", Value.FLOAT64: "<d",
 }
 
-# Bytes that one block of BLOCK values takes.
-BLOCK_BYTES = {
-    Tensor.F32: 128, Tensor.F16: 64, Tensor.BF16: 64, Tensor.Q8_0: 34, Tensor.Q4_0: 18,
+# A block's values and the bytes they take.
+BLOCKS = {
+    Tensor.F32: (1, 4), Tensor.F16: (1, 2), Tensor.BF16: (1, 2),
+    Tensor.Q8_0: (BLOCK, 34), Tensor.Q5_0: (BLOCK, 22), Tensor.Q4_0: (BLOCK, 18),
+    Tensor.Q6_K: (SUPER_BLOCK, 210), Tensor.Q4_K: (SUPER_BLOCK, 144),
 }
-QUANTIZED = (Tensor.Q8_0, Tensor.Q4_0)
+
+
+def inverse_of(scale):
+    """1 / scale, and 0 where the scale is 0."""
+    return np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
+
+
+def halves(values):
+    """The bytes of one half-precision value per row."""
+    return values.astype("<f2").reshape(-1, 1).view(np.uint8)
 
 
 def quantize_q8_0(values):
     """Rows of blocks: a half-precision scale, then 32 signed bytes."""
     blocks = values.reshape(-1, BLOCK)
     scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
-    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
     out = np.empty((len(blocks), 2 + BLOCK), np.uint8)
     out[:, :2] = scale.astype("<f2").view(np.uint8)
-    out[:, 2:] = np.rint(blocks * inverse).astype(np.int8).view(np.uint8)
+    out[:, 2:] = np.rint(blocks * inverse_of(scale)).astype(np.int8).view(np.uint8)
     return out
+
+
+def signed_steps(blocks, steps):
+    """Scale and values 0 .. 2 steps - 1 of blocks whose zero is `steps`.
+
+    The value of largest size becomes -steps.
+    """
+    largest = np.abs(blocks).argmax(axis=1)[:, None]
+    scale = np.take_along_axis(blocks, largest, axis=1) / np.float32(-steps)
+    values = np.floor(blocks * inverse_of(scale) + np.float32(steps + 0.5))
+    return scale, np.clip(values, 0, 2 * steps - 1).astype(np.uint8)
 
 
 def quantize_q4_0(values):
     """Rows of blocks: a half-precision scale, then 16 bytes of two 4-bit values each."""
-    blocks = values.reshape(-1, BLOCK)
-    largest = np.abs(blocks).argmax(axis=1)[:, None]
-    scale = np.take_along_axis(blocks, largest, axis=1) / np.float32(-8)
-    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
-    nibbles = np.minimum(15, np.floor(blocks * inverse + np.float32(8.5))).astype(np.uint8)
-    out = np.empty((len(blocks), 2 + BLOCK // 2), np.uint8)
-    out[:, :2] = scale.astype("<f2").view(np.uint8)
-    out[:, 2:] = nibbles[:, :BLOCK // 2] | nibbles[:, BLOCK // 2:] << 4
-    return out
+    scale, nibbles = signed_steps(values.reshape(-1, BLOCK), 8)
+    pairs = nibbles[:, :BLOCK // 2] | nibbles[:, BLOCK // 2:] << 4
+    return np.concatenate([halves(scale), pairs], axis=1)
+
+
+def quantize_q5_0(values):
+    """As Q4_0, with the fifth bits of the values in 4 bytes between scale and values."""
+    scale, fives = signed_steps(values.reshape(-1, BLOCK), 16)
+    high = np.packbits(fives >> 4, axis=1, bitorder="little")
+    pairs = (fives[:, :BLOCK // 2] & 15) | (fives[:, BLOCK // 2:] & 15) << 4
+    return np.concatenate([halves(scale), high, pairs], axis=1)
+
+
+def quantize_q4_k(values):
+    """Blocks of 8 x 32: scale, scale of minima, 8 pairs of 6 bits, 4-bit values.
+
+    value = scale * pair[0] * quant - minimum * pair[1]
+    """
+    parts = values.reshape(-1, 8, BLOCK)
+    low = np.minimum(parts.min(axis=2), 0)
+    step = (parts.max(axis=2) - low) / np.float32(15)
+    scale = (step.max(axis=1, keepdims=True) / 63).astype(np.float16).astype(np.float32)
+    minimum = (-low.min(axis=1, keepdims=True) / 63).astype(np.float16).astype(np.float32)
+    factors = np.clip(np.rint(step * inverse_of(scale)), 0, 63).astype(np.uint8)
+    offsets = np.clip(np.rint(-low * inverse_of(minimum)), 0, 63).astype(np.uint8)
+    quants = (parts + (minimum * offsets)[:, :, None]) * inverse_of(scale * factors)[:, :, None]
+    quants = np.clip(np.rint(quants), 0, 15).astype(np.uint8)
+    packed = np.concatenate([factors[:, :4] | factors[:, 4:] >> 4 << 6,
+                             offsets[:, :4] | offsets[:, 4:] >> 4 << 6,
+                             (factors[:, 4:] & 15) | (offsets[:, 4:] & 15) << 4], axis=1)
+    pairs = (quants[:, 0::2] | quants[:, 1::2] << 4).reshape(-1, SUPER_BLOCK // 2)
+    return np.concatenate([halves(scale), halves(minimum), packed, pairs], axis=1)
+
+
+def quantize_q6_k(values):
+    """Blocks of 16 x 16: low 4 bits, high 2 bits, 16 signed bytes of scale, scale of these."""
+    parts = values.reshape(-1, 16, 16)
+    step = np.abs(parts).max(axis=2) / np.float32(32)
+    scale = (step.max(axis=1, keepdims=True) / 127).astype(np.float16).astype(np.float32)
+    factors = np.clip(np.rint(step * inverse_of(scale)), 0, 127).astype(np.int8)
+    quants = np.rint(parts * inverse_of(scale * factors)[:, :, None])
+    quants = (np.clip(quants, -32, 31) + 32).astype(np.uint8).reshape(-1, 2, 4, 32)
+    low = (quants[:, :, :2] & 15) | (quants[:, :, 2:] & 15) << 4
+    high = sum(quants[:, :, i] >> 4 << 2 * i for i in range(4))
+    return np.concatenate([low.reshape(-1, 128), high.reshape(-1, 64), factors.view(np.uint8),
+                           halves(scale)], axis=1)
 
 
 def to_bf16(values):
@@ -99,23 +165,29 @@ def to_bf16(values):
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
 
 
+ENCODERS = {
+    Tensor.F32: lambda values: values.astype("<f4"), Tensor.F16: lambda values: values.astype("<f2"),
+    Tensor.BF16: to_bf16, Tensor.Q8_0: quantize_q8_0, Tensor.Q5_0: quantize_q5_0,
+    Tensor.Q4_0: quantize_q4_0, Tensor.Q6_K: quantize_q6_k, Tensor.Q4_K: quantize_q4_k,
+}
+
+
 def encode_tensor(values, tensor_type):
     """The bytes of an array stored as the given type, as a numpy array."""
-    values = np.ascontiguousarray(values, np.float32)
-    if tensor_type == Tensor.F32:
-        return values.astype("<f4")
-    if tensor_type == Tensor.F16:
-        return values.astype("<f2")
-    if tensor_type == Tensor.BF16:
-        return to_bf16(values)
-    if tensor_type == Tensor.Q8_0:
-        return quantize_q8_0(values)
-    return quantize_q4_0(values)
+    return ENCODERS[tensor_type](np.ascontiguousarray(values, np.float32))
+
+
+def type_for(tensor_type, columns):
+    """The type itself, or for rows that hold no whole super-blocks what is used in its place."""
+    if columns % BLOCKS[tensor_type][0] == 0:
+        return tensor_type
+    return {Tensor.Q4_K: Tensor.Q5_0, Tensor.Q6_K: Tensor.Q8_0}.get(tensor_type, tensor_type)
 
 
 def tensor_bytes(shape, tensor_type):
     """How many bytes a tensor of this shape and type takes."""
-    return int(np.prod(shape)) * BLOCK_BYTES[tensor_type] // BLOCK
+    block, size = BLOCKS[tensor_type]
+    return int(np.prod(shape)) // block * size
 
 
 def pack_string(text):
@@ -175,9 +247,10 @@ class GGUFWriter:
         """Adds a tensor; data is an array of this shape or a function that returns one."""
         if name in self.tensors:
             raise ValueError(f"tensor '{name}' is added twice")
-        if tensor_type in QUANTIZED and shape[-1] % BLOCK:
+        block = BLOCKS[tensor_type][0]
+        if shape[-1] % block:
             raise ValueError(f"tensor '{name}': rows of {shape[-1]} values cannot be stored as "
-                             f"{tensor_type.name}, which needs a multiple of {BLOCK}")
+                             f"{tensor_type.name}, which needs a multiple of {block}")
         self.tensors[name] = (tuple(shape), tensor_type, data)
 
     def header(self):

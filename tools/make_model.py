@@ -3,8 +3,9 @@
 """Makes a GGUF model of LLaMA architecture with random weights, for tests and benches.
 
 The shape is free, or one of the presets, of which single values can be
-overridden.  Matrices are stored in the type asked for and the weights of norms
-as F32.  The vocabulary is a synthetic one: single characters (for llama also
+overridden.  Matrices are stored in the type asked for (Q4_K and Q6_K become
+Q5_0 and Q8_0 where rows are no multiple of 256) and the weights of norms as
+F32.  The vocabulary is a synthetic one: single characters (for llama also
 bytes), then joins of letters, short ones first.  The same options and seed give
 the same file.
 """
@@ -15,7 +16,7 @@ import sys
 
 import numpy as np
 
-from gguf_writer import FileType, GGUFWriter, Tensor, Value
+from gguf_writer import FileType, GGUFWriter, Tensor, Value, type_for
 
 PRESETS = {
     "15m": dict(layers=6, embd=288, heads=6, kv_heads=6, ffn=768, vocab=32000, ctx=1024),
@@ -139,7 +140,7 @@ def add_weights(writer, args):
         def make():
             values = rng.standard_normal((rows, columns), dtype=np.float32)
             return np.multiply(values, np.float32(columns ** -0.5), out=values)
-        writer.add_tensor(name, (rows, columns), matrix_type, make)
+        writer.add_tensor(name, (rows, columns), type_for(matrix_type, columns), make)
 
     def norm(name):
         def make():

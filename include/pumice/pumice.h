@@ -187,6 +187,9 @@ typedef struct pumice_model_info {
     uint32_t tied_head;                      /* 1 = the head is the embedding table */
     char tokenizer[32];                      /* "llama" or "gpt2" */
     char rope_scaling[16];                   /* "none", "linear", "yarn", "llama3" */
+    uint64_t decode_bytes; /* of weights that one decoded token reads: the limit of decoding */
+    uint64_t decode_flops; /* of matrices for one decoded token, a multiply-add is two */
+    uint64_t head_flops;   /* the output matrix's part: a prompt needs it once */
 } pumice_model_info;
 
 /* Loads a model. Blocks for the upload; progress may cancel it. The device must outlive nothing: it
@@ -325,8 +328,11 @@ typedef struct pumice_timings {
     uint32_t struct_size;
     uint32_t n_prompt_tokens, n_decode_tokens;
     uint64_t prompt_ns, decode_ns;
-    uint64_t plan_ns, pipeline_ns; /* planning + recording; pipeline creation */
-    uint64_t submit_cpu_ns;        /* host time spent in decode outside waiting, all tokens */
+    uint64_t plan_ns, pipeline_ns; /* planning and recording; creating pipelines */
+    uint64_t submit_cpu_ns; /* CPU time of the calling thread in decode, which sleeps while it
+                               waits; all tokens */
+    uint64_t model_open_ns, model_upload_ns; /* of the model: read and checked; put on the device */
+    uint64_t first_pass_ns;                  /* the first pass: some drivers compile only now */
 } pumice_timings;
 PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
                                                     pumice_timings *out_timings);

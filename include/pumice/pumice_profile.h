@@ -62,6 +62,23 @@ typedef void (*pumice_dispatch_fn)(void *user, const pumice_dispatch *dispatch);
 PUMICE_API pumice_status pumice_session_set_profile(pumice_session *session, pumice_dispatch_fn fn,
                                                     void *user);
 
+/* What a device can do at most, as measured. 0 = the device cannot do it at all. */
+typedef struct pumice_roof {
+    uint32_t struct_size;
+    uint64_t read_bytes;                      /* size of the range that was read */
+    double read_gbs;                          /* memory read, 10^9 bytes a second */
+    double f32_gflops, f16_gflops, dot8_gops; /* multiply-adds count as two */
+    double dispatch_us;                       /* one more dispatch that waits for nothing */
+    double barrier_us;                        /* what a barrier before it adds */
+    double submit_us,
+        submit_wait_us; /* a submit of one dispatch: many in flight; one and its wait */
+} pumice_roof;
+
+/* Measures a device with kernels that do nothing else; takes about a second and 150 MiB of device
+ * memory. out_roof->struct_size must be set. Nothing else should run on the device meanwhile. */
+PUMICE_API pumice_status pumice_device_measure(pumice_device *device, pumice_roof *out_roof,
+                                               pumice_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -30,6 +30,7 @@ struct pumice_model {
     pum_placement placement;
     pum_vk_buffer *buffers; /* one per placement buffer */
     bool vocab_only;
+    uint64_t open_ns, upload_ns; /* what loading took */
 };
 
 void pum_device_keep(pumice_device *device);

@@ -80,15 +80,19 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         pum_device_keep(device);
         m->device = device;
     }
+    uint64_t begin = pum_now_ns();
     PUM_GOTO(pum_gguf_open(p.path, &m->gguf, err));
-    /* Before the tokenizer: names the architecture if it is unknown. Without weights, what is there is shown. */
+    /* Before the tokenizer: names the architecture if it is unknown. Without weights, what is there
+     * is shown. */
     pumice_error ignored = { 0 };
     status = pum_model_def_load(m->gguf, &m->def, p.vocab_only ? &ignored : err);
     if (status != PUMICE_OK && !p.vocab_only) goto fail;
     PUM_GOTO(pum_tokenizer_create(m->gguf, &m->tokenizer, err));
+    m->open_ns = pum_now_ns() - begin;
     if (!p.vocab_only) {
         PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
         PUM_GOTO(upload(m, &p, err));
+        m->upload_ns = pum_now_ns() - begin - m->open_ns;
     }
     *out_model = m;
     return PUMICE_OK;
@@ -130,6 +134,19 @@ static void copy_text(const pum_gguf *gguf, const char *key, char *out, size_t c
         snprintf(out, capacity, "%.*s", (int)PUM_MIN(s.count, capacity), s.data);
 }
 
+/* What one decoded token reads and computes: every matrix but the embedding table, of which it
+ * takes one row. */
+static void count_decode(const pum_model_def *def, pumice_model_info *info)
+{
+    for (size_t i = 0; i < def->weights.count; i++) {
+        const pum_weight *w = &def->weights.data[i];
+        if ((int32_t)i == def->embed && def->head != def->embed) continue;
+        info->decode_bytes += w->rows * w->row_bytes;
+        if (w->rows > 1 && !w->is_constant) info->decode_flops += 2 * w->rows * w->cols;
+        if ((int32_t)i == def->head) info->head_flops = 2 * w->rows * w->cols;
+    }
+}
+
 pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info *info)
 {
     if (!model || !info || info->struct_size < sizeof(uint32_t) || info->struct_size > 65536) {
@@ -159,6 +176,7 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     snprintf(full.file_type, sizeof full.file_type, "%s", hp->file_type);
     snprintf(full.tokenizer, sizeof full.tokenizer, "%s", pum_tokenizer_kind(model->tokenizer));
     snprintf(full.rope_scaling, sizeof full.rope_scaling, "%s", rope_name(hp));
+    count_decode(&model->def, &full);
     memcpy(info, &full, PUM_MIN((size_t)size, sizeof full));
     return PUMICE_OK;
 }

@@ -130,7 +130,9 @@ pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass 
     made.last_use = ++s->clock;
     *oldest = made;
     *out_pass = oldest;
-    s->timings.plan_ns += pum_now_ns() - begin;
+    uint64_t pipeline_ns = pum_exec_pipeline_ns(made.exec);
+    s->timings.pipeline_ns += pipeline_ns;
+    s->timings.plan_ns += pum_now_ns() - begin - pipeline_ns;
     return PUMICE_OK;
 fail:
     pass_free(&made);
@@ -166,7 +168,9 @@ void pum_pass_report(pumice_session *s, pum_pass *pass)
 
 pumice_status pum_pass_run(pumice_session *s, pum_pass *pass)
 {
+    uint64_t begin = pum_now_ns();
     PUM_TRY(pum_exec_run(pass->exec, &s->cancel, &s->err));
+    if (s->n_passes == 0) s->timings.first_pass_ns = pum_now_ns() - begin;
     pum_pass_report(s, pass);
     return PUMICE_OK;
 }

@@ -460,7 +460,7 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
         out_tokens[i] = -1;
         PUM_TRY(pum_sequence_reserve(s, seqs[i], s->sequences[seqs[i]].tokens.count + 1));
     }
-    uint64_t t0 = pum_now_ns();
+    uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
     pum_pass_key key = step_key(s, seqs, count, sampler_for(&p));
     pum_pass *pass;
     PUM_TRY(pum_pass_get(s, &key, &pass));
@@ -475,6 +475,7 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
         out_tokens[i] = token;
     }
     s->timings.decode_ns += pum_now_ns() - t0;
+    s->timings.submit_cpu_ns += pum_thread_cpu_ns() - cpu;
     s->timings.n_decode_tokens += count;
     return PUMICE_OK;
 }
@@ -486,6 +487,8 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
     uint32_t size = out_timings->struct_size;
     pumice_timings full = session->timings;
     full.struct_size = size;
+    full.model_open_ns = session->model->open_ns;
+    full.model_upload_ns = session->model->upload_ns;
     memcpy(out_timings, &full, PUM_MIN((size_t)size, sizeof full));
     return PUMICE_OK;
 }
@@ -561,13 +564,11 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
     pumice_status status = PUMICE_OK;
     bool end = false;
     while (!end && done < max) {
-        uint64_t t0 = pum_now_ns();
         while (submitted < max && submitted - done < depth) {
             pum_pass *pass = submitted == 0 ? first : step;
             PUM_GOTO(pum_exec_submit(pass->exec, &s->cancel, &ticket[submitted % depth], &s->err));
             submitted++;
         }
-        s->timings.submit_cpu_ns += pum_now_ns() - t0;
         PUM_GOTO(pum_vk_wait(s->vk, ticket[done % depth], &s->err));
         if (depth == 1) pum_pass_report(s, done == 0 ? first : step);
         int32_t token = pum_slot_token(s, 0, start + done);
@@ -619,7 +620,7 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
     PUM_TRY(pum_pass_get(s, &key, &step));
     write_step(s, &seq, 1, &p.sampling);
     s->logits_seq = -1;
-    uint64_t t0 = pum_now_ns();
+    uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
     generation g = { .params = &p };
     /* after ordinary text the first token keeps its blank */
     pum_token_type last =
@@ -627,6 +628,7 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
     g.stream.started = last != PUM_TOKEN_CONTROL && last != PUM_TOKEN_UNKNOWN;
     pumice_status status = generate(s, seq, max, first, step, &g);
     s->timings.decode_ns += pum_now_ns() - t0;
+    s->timings.submit_cpu_ns += pum_thread_cpu_ns() - cpu;
     pum_sequence_truncate(s, seq, q->tokens.count); /* gives unused pages back */
     g.text.count = 0;
     if (pum_text_stream_finish(&g.stream, &g.text) == PUMICE_OK && g.text.count && p.token &&

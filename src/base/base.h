@@ -109,7 +109,8 @@ void pum_text_free(pum_text *text);
 uint64_t pum_hash(uint64_t hash, const void *bytes, size_t count);
 
 /* ---- clock ---- */
-uint64_t pum_now_ns(void); /* monotonic */
+uint64_t pum_now_ns(void);        /* monotonic */
+uint64_t pum_thread_cpu_ns(void); /* CPU time of the calling thread */
 
 /* ---- files ---- */
 /* A file mapped read-only. Zero-initialise; the address is stable until pum_file_unmap. */

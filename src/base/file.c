@@ -14,12 +14,16 @@
 #include <time.h>
 #include <unistd.h>
 
-uint64_t pum_now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+uint64_t pum_now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
+
+uint64_t pum_thread_cpu_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 static pumice_status open_regular(const char *path, int *out_fd, uint64_t *out_bytes,
                                   pumice_error *err)

@@ -2,23 +2,28 @@
  * pumice bench: tokens per second of prompt evaluation (ppN) and of generation (tgN), in
  * llama-bench's table and field names so that its readers and scripts can be used. Decides what is
  * timed: pp is one pumice_session_sync of N random tokens on an empty sequence; tg is N forward
- * passes with greedy sampling, by pumice_session_generate. */
+ * passes with greedy sampling, by pumice_session_generate. Beside the speed stands what a wrong
+ * fast path would change, a hash of greedy tokens, and with --roof the share of the device's limit.
+ */
 #include "common.h"
 
 #include <math.h>
+#include <pumice/pumice_profile.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum { DEFAULT_PROMPT = 512, DEFAULT_GEN = 128, DEFAULT_REPETITIONS = 5, LIBRARY_BATCH = 256 };
+enum { PROOF_TOKENS = 8 /* generated after a prompt, for its hash */ };
 
 typedef struct bench {
     cli_run run;
     const cli_options *options;
     const char *path;
     uint32_t repetitions;
-    uint64_t *samples_ns;
-    json_t *results; /* array, or NULL for the table */
+    uint64_t *samples_ns, *samples_cpu_ns;
+    pumice_roof roof; /* zero without --roof */
+    json_t *results;  /* array, or NULL for the table */
     bool head_printed;
 } bench;
 
@@ -26,28 +31,55 @@ typedef struct test {
     uint32_t n_prompt, n_gen; /* one of them is 0 */
     char time[32];            /* ISO 8601, when it began */
     double avg_ns, stddev_ns, avg_ts, stddev_ts;
+    double host_us; /* CPU time of the calling thread for a decoded token; 0 for prompts */
+    uint64_t hash;  /* of the tokens that were generated */
 } test;
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static bool is_json(const cli_options *o) { return o->json || o->output_format == 2; }
 
 /* ---- measuring ---- */
 
-static pumice_status generate(pumice_session *session, uint32_t count)
+/* FNV-1a over the tokens' bytes, low byte first. */
+static int hash_token(void *user, int32_t token, const char *text, size_t bytes)
+{
+    uint64_t *hash = user;
+    (void)text;
+    (void)bytes;
+    for (int i = 0; i < 4 && token >= 0; i++)
+        *hash = (*hash ^ ((uint32_t)token >> 8 * i & 255u)) * 0x100000001b3u;
+    return 0;
+}
+
+/* *out_hash may be NULL. */
+static pumice_status generate(pumice_session *session, uint32_t count, uint64_t *out_hash)
 {
     pumice_generate_params params = { .struct_size = sizeof params,
                                       .max_tokens = count,
                                       .ignore_eos = 1 };
     params.sampling.struct_size = sizeof params.sampling;
+    if (out_hash) {
+        *out_hash = 0xcbf29ce484222325u;
+        params.token = hash_token;
+        params.user = out_hash;
+    }
     uint32_t got;
     return pumice_session_generate(session, 0, &params, &got);
 }
 
-/* One repetition; *out_ns is the part that counts. */
-static pumice_status measure(pumice_session *session, const test *t, const cli_list *tokens,
-                             uint64_t *out_ns)
+/* One repetition; *out_ns and *out_cpu_ns are of the part that counts. */
+static pumice_status measure(pumice_session *session, test *t, const cli_list *tokens,
+                             uint64_t *out_ns, uint64_t *out_cpu_ns)
 {
+    pumice_timings before = { .struct_size = sizeof before }, after = before;
     pumice_status status = pumice_session_clear(session, 0);
-    uint64_t begin = cli_now_ns();
+    uint64_t begin = cli_now_ns(), cpu = cpu_ns();
     if (t->n_prompt) {
         if (status == PUMICE_OK)
             status = pumice_session_sync(session, 0, tokens->data, t->n_prompt);
@@ -55,21 +87,33 @@ static pumice_status measure(pumice_session *session, const test *t, const cli_l
         if (status == PUMICE_OK) status = pumice_session_sync(session, 0, tokens->data, 1);
         /* One token more, so that the next call begins with a forward pass and not with ready
          * logits: what is timed is then exactly n_gen forward passes. */
-        if (status == PUMICE_OK) status = generate(session, 1);
+        if (status == PUMICE_OK) status = generate(session, 1, NULL);
+        pumice_session_get_timings(session, &before);
         begin = cli_now_ns();
-        if (status == PUMICE_OK) status = generate(session, t->n_gen);
+        cpu = cpu_ns();
+        if (status == PUMICE_OK) status = generate(session, t->n_gen, &t->hash);
     }
     *out_ns = cli_now_ns() - begin;
+    *out_cpu_ns = cpu_ns() - cpu;
+    pumice_session_get_timings(session, &after);
+    if (t->n_gen)
+        t->host_us = (double)(after.submit_cpu_ns - before.submit_cpu_ns) / 1e3 / t->n_gen;
     return status;
+}
+
+/* What a prompt leads to; not timed. */
+static pumice_status prove(pumice_session *session, test *t)
+{
+    return t->n_prompt ? generate(session, PROOF_TOKENS, &t->hash) : PUMICE_OK;
 }
 
 /* The same passes as the test, so that plans, pipelines and clocks are ready. */
 static pumice_status warm_up(pumice_session *session, const test *t, const cli_list *tokens)
 {
     test shorter = *t;
-    uint64_t ignored;
+    uint64_t ignored, ignored_cpu;
     if (shorter.n_gen > 8) shorter.n_gen = 8;
-    return measure(session, &shorter, tokens, &ignored);
+    return measure(session, &shorter, tokens, &ignored, &ignored_cpu);
 }
 
 static void mean_and_deviation(const double *values, uint32_t count, double *out_mean,
@@ -106,10 +150,22 @@ static int run_repetitions(bench *b, test *t, const cli_list *tokens)
     pumice_status status = b->options->no_warmup ? PUMICE_OK : warm_up(session, t, tokens);
     for (uint32_t i = 0; i < b->repetitions && status == PUMICE_OK; i++) {
         if (cli_interrupted()) return CLI_INTERRUPTED;
-        status = measure(session, t, tokens, &b->samples_ns[i]);
+        status = measure(session, t, tokens, &b->samples_ns[i], &b->samples_cpu_ns[i]);
     }
+    if (status == PUMICE_OK && !cli_interrupted()) status = prove(session, t);
     if (status != PUMICE_OK) return cli_fail_session(status, session);
     return cli_interrupted() ? CLI_INTERRUPTED : summarise(b, t);
+}
+
+/* Which part of the device's limit a test reached: of decoding the memory, of a prompt the
+ * arithmetic. 0 when it was not measured. */
+static double share_of_limit(const bench *b, const test *t)
+{
+    const pumice_model_info *m = &b->run.model_info;
+    if (b->roof.read_gbs <= 0 || b->roof.f32_gflops <= 0) return 0;
+    if (t->n_gen) return t->avg_ts * (double)m->decode_bytes / (b->roof.read_gbs * 1e9);
+    double flops = (double)(m->decode_flops - m->head_flops) * t->n_prompt + (double)m->head_flops;
+    return t->avg_ts / t->n_prompt * flops / (b->roof.f32_gflops * 1e9);
 }
 
 /* ---- the table ---- */
@@ -141,12 +197,16 @@ static void print_head(const cli_options *o)
     if (o->n_batch) printf(" n_batch |");
     if (o->kv_type_k) printf(" type_k |");
     if (o->kv_type_v) printf(" type_v |");
-    printf("            test |                  t/s |\n");
+    printf("            test |                  t/s |");
+    if (o->roof) printf(" limit %% |");
+    printf(" host us/t |           output |\n");
     printf("| ------------------------------ | ---------: | ---------: | ---------- |");
     if (o->n_batch) printf(" ------: |");
     if (o->kv_type_k) printf(" -----: |");
     if (o->kv_type_v) printf(" -----: |");
-    printf(" --------------: | -------------------: |\n");
+    printf(" --------------: | -------------------: |");
+    if (o->roof) printf(" ------: |");
+    printf(" --------: | ---------------: |\n");
 }
 
 static int print_row(bench *b, const test *t)
@@ -167,7 +227,11 @@ static int print_row(bench *b, const test *t)
     if (o->n_batch) printf(" %7u |", o->n_batch);
     if (o->kv_type_k) printf(" %6s |", kv_name(o->kv_type_k));
     if (o->kv_type_v) printf(" %6s |", kv_name(o->kv_type_v));
-    printf(" %15s | %*s |\n", name, 21, ts); /* the sign has two bytes and one column */
+    printf(" %15s | %*s |", name, 21, ts); /* the sign has two bytes and one column */
+    if (o->roof) printf(" %7.1f |", 100 * share_of_limit(b, t));
+    if (t->n_gen) printf(" %9.1f |", t->host_us);
+    else printf(" %9s |", "");
+    printf(" %016llx |\n", (unsigned long long)t->hash);
     return cli_flush();
 }
 
@@ -189,18 +253,34 @@ static void cpu_name(char *out, size_t capacity)
     if (file) fclose(file);
 }
 
-static json_t *samples(const bench *b, const test *t, bool as_speed)
+static json_t *samples(const bench *b, const test *t, const uint64_t *ns, bool as_speed)
 {
     json_t *array = json_array();
     for (uint32_t i = 0; array && i < b->repetitions; i++) {
-        json_t *item = as_speed ? json_real(speed(t, b->samples_ns[i]))
-                                : json_integer((json_int_t)b->samples_ns[i]);
+        json_t *item = as_speed ? json_real(speed(t, ns[i])) : json_integer((json_int_t)ns[i]);
         if (json_array_append_new(array, item) != 0) {
             json_decref(array);
             array = NULL;
         }
     }
     return array;
+}
+
+static json_t *roof_json(const pumice_roof *r)
+{
+    /* clang-format off */
+    return json_pack(
+        "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+        "read_bytes", (json_int_t)r->read_bytes,
+        "read_gbs", r->read_gbs,
+        "f32_gflops", r->f32_gflops,
+        "f16_gflops", r->f16_gflops,
+        "dot8_gops", r->dot8_gops,
+        "dispatch_us", r->dispatch_us,
+        "barrier_us", r->barrier_us,
+        "submit_us", r->submit_us,
+        "submit_wait_us", r->submit_wait_us);
+    /* clang-format on */
 }
 
 static int add_result(bench *b, const test *t)
@@ -210,7 +290,8 @@ static int add_result(bench *b, const test *t)
     json_int_t batch = o->n_batch ? o->n_batch : LIBRARY_BATCH;
     int build_number =
         PUMICE_VERSION_MAJOR * 10000 + PUMICE_VERSION_MINOR * 100 + PUMICE_VERSION_PATCH;
-    char type[160], cpu[256];
+    char type[160], cpu[256], hash[20];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->hash);
     model_type(info, type, sizeof type);
     cpu_name(cpu, sizeof cpu);
     /* clang-format off */
@@ -227,7 +308,7 @@ static int add_result(bench *b, const test *t)
         "model_size", (json_int_t)info->weight_bytes,
         "model_n_params", (json_int_t)info->parameters);
     json_t *numbers = json_pack(
-        "{s:I, s:I, s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:o, s:o}",
+        "{s:I, s:I, s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:f, s:s}",
         "n_batch", batch,
         "n_ubatch", batch,
         "type_k", kv_name(o->kv_type_k),
@@ -240,11 +321,17 @@ static int add_result(bench *b, const test *t)
         "stddev_ns", (json_int_t)t->stddev_ns,
         "avg_ts", t->avg_ts,
         "stddev_ts", t->stddev_ts,
-        "samples_ns", samples(b, t, false),
-        "samples_ts", samples(b, t, true));
+        "samples_ns", samples(b, t, b->samples_ns, false),
+        "samples_ts", samples(b, t, b->samples_ns, true),
+        "samples_cpu_ns", samples(b, t, b->samples_cpu_ns, false),
+        "host_us_per_token", t->host_us,
+        "output_hash", hash);
     /* clang-format on */
-    bool good = about && numbers && json_object_update(about, numbers) == 0 &&
-                json_array_append(b->results, about) == 0;
+    bool good = about && numbers && json_object_update(about, numbers) == 0;
+    if (good && o->roof)
+        good = json_object_set_new(about, "roof", roof_json(&b->roof)) == 0 &&
+               json_object_set_new(about, "share_of_limit", json_real(share_of_limit(b, t))) == 0;
+    good = good && json_array_append(b->results, about) == 0;
     json_decref(about);
     json_decref(numbers);
     return good ? CLI_OK : cli_no_memory();
@@ -260,7 +347,8 @@ static int run_test(bench *b, uint32_t n_prompt, uint32_t n_gen)
     struct tm utc;
     gmtime_r(&now, &utc);
     strftime(t.time, sizeof t.time, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    uint32_t need = n_prompt ? n_prompt : n_gen + 2; /* one token before, one to begin with */
+    /* for tg one token before and one to begin with */
+    uint32_t need = n_prompt ? n_prompt + PROOF_TOKENS : n_gen + 2;
     int code = cli_random_tokens(&b->run, b->options->seed, n_prompt ? n_prompt : 1, &tokens);
     if (code == CLI_OK)
         code = cli_open_session(&b->run, b->options->n_ctx ? b->options->n_ctx : need, false);
@@ -303,6 +391,32 @@ static int run_argument(bench *b, const char *argument)
     return code;
 }
 
+/* Measures the device; the table of it is printed, in JSON it stands with every result, or alone
+ * when there is no model. */
+static int run_roof(bench *b)
+{
+    pumice_roof *r = &b->roof;
+    pumice_error err = { 0 };
+    r->struct_size = sizeof *r;
+    pumice_status status = pumice_device_measure(b->run.device, r, &err);
+    if (status != PUMICE_OK) return cli_fail_error(status, &err);
+    if (b->results) {
+        if (b->options->n_models) return CLI_OK;
+        return json_array_append_new(b->results, roof_json(r)) == 0 ? CLI_OK : cli_no_memory();
+    }
+    printf("| limit of the device  |      value |\n");
+    printf("| -------------------- | ---------: |\n");
+    printf("| memory read, GB/s    | %10.2f |\n", r->read_gbs);
+    printf("| f32, GFLOP/s         | %10.1f |\n", r->f32_gflops);
+    if (r->f16_gflops > 0) printf("| f16, GFLOP/s         | %10.1f |\n", r->f16_gflops);
+    if (r->dot8_gops > 0) printf("| 8-bit dot, Gop/s     | %10.1f |\n", r->dot8_gops);
+    printf("| dispatch, us         | %10.2f |\n", r->dispatch_us);
+    printf("| barrier, us          | %10.2f |\n", r->barrier_us);
+    printf("| submit, us           | %10.2f |\n", r->submit_us);
+    printf("| submit and wait, us  | %10.2f |\n\n", r->submit_wait_us);
+    return cli_flush();
+}
+
 static int run_bench(const cli_options *options)
 {
     bench b = { .options = options,
@@ -310,9 +424,11 @@ static int run_bench(const cli_options *options)
                 .repetitions =
                     options->repetitions ? options->repetitions : (uint32_t)DEFAULT_REPETITIONS };
     b.samples_ns = calloc(b.repetitions, sizeof *b.samples_ns);
+    b.samples_cpu_ns = calloc(b.repetitions, sizeof *b.samples_cpu_ns);
     if (is_json(options)) b.results = json_array();
-    int code = !b.samples_ns || (is_json(options) && !b.results) ? cli_no_memory()
-                                                                 : cli_open_device(&b.run);
+    bool good = b.samples_ns && b.samples_cpu_ns && (!is_json(options) || b.results);
+    int code = good ? cli_open_device(&b.run) : cli_no_memory();
+    if (code == CLI_OK && options->roof) code = run_roof(&b);
     for (size_t i = 0; i < options->n_models && code == CLI_OK; i++)
         code = run_argument(&b, options->models[i]);
     if (b.results && (code == CLI_OK ||
@@ -323,6 +439,7 @@ static int run_bench(const cli_options *options)
         json_decref(b.results);
     }
     free(b.samples_ns);
+    free(b.samples_cpu_ns);
     return cli_close(&b.run, code);
 }
 
@@ -333,6 +450,8 @@ static const cli_option bench_options[] = {
     CLI_ROW_U32("r", "repetitions", repetitions, "R", 1, "repetitions of each test (5)"),
     CLI_ROW_CHOICE("o", "output", output_format, "FORMAT", "md|json",
                    "md = a table, json = an array (md)"),
+    CLI_ROW_FLAG(NULL, "roof", roof,
+                 "measure the device's limits first, and show which share is reached"),
     CLI_ROW_FLAG(NULL, "no-warmup", no_warmup, "no run before the timed ones"),
     CLI_ROW_SEED("seed of the random prompts (0)"),
     CLI_ROW_MODEL("a model file, as the arguments; may be given several times"),

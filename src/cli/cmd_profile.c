@@ -129,7 +129,7 @@ static int collect(profile *p)
     uint32_t n_decode = o->n_gen.count ? (uint32_t)o->n_gen.data[0] : (uint32_t)DEFAULT_PREDICT;
     uint32_t n_warm_up = n_decode < WARM_UP_TOKENS ? n_decode : (uint32_t)WARM_UP_TOKENS;
     pumice_status status = pumice_session_set_profile(p->run.session, on_dispatch, p);
-    if (status == PUMICE_OK) status = run_phases(p, n_warm_up, false);
+    if (status == PUMICE_OK && !o->no_warmup) status = run_phases(p, n_warm_up, false);
     if (status == PUMICE_OK && !cli_interrupted()) status = run_phases(p, n_decode, true);
     if (p->no_memory) return cli_no_memory();
     if (status != PUMICE_OK) return cli_fail_session(status, p->run.session);
@@ -351,6 +351,8 @@ static const cli_option profile_options[] = {
     CLI_ROW_LIST("n", "predict", n_gen, "N", 0, "tokens to decode (16)"),
     CLI_ROW_TEXT(NULL, "trace", output, "FILE",
                  "write every dispatch as a Chrome trace, for ui.perfetto.dev"),
+    CLI_ROW_FLAG(NULL, "no-warmup", no_warmup,
+                 "show the first run, with what the driver does at first use"),
     CLI_ROW_SEED("seed of the random prompt (0)"), CLI_ROW_END
 };
 

@@ -21,6 +21,7 @@ typedef struct generation {
     bool no_memory, ended_on_newline, ended_by_eos;
     int32_t eos;
     uint64_t seed;
+    uint64_t begin_ns, first_token_ns; /* of the command; from there to the first token */
 } generation;
 
 /* Keeps text for JSON; false when out of memory. */
@@ -49,6 +50,7 @@ static void show(generation *g, const char *text, size_t bytes)
 static int on_token(void *user, int32_t token, const char *text, size_t bytes)
 {
     generation *g = user;
+    if (!g->first_token_ns) g->first_token_ns = cli_now_ns() - g->begin_ns;
     if (token >= 0) { /* -1: the last bytes of the text, no token */
         if (!cli_list_add(&g->tokens, token)) g->no_memory = true;
         g->ended_by_eos = token == g->eos && !g->options->ignore_eos;
@@ -92,7 +94,7 @@ static int print_json(const cli_run *run, const generation *g)
     pumice_session_get_memory(run->session, &m);
     /* clang-format off */
     json_t *timings = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
         "n_prompt_tokens", (json_int_t)t.n_prompt_tokens,
         "n_decode_tokens", (json_int_t)t.n_decode_tokens,
         "load_ns", (json_int_t)run->load_ns,
@@ -100,6 +102,11 @@ static int print_json(const cli_run *run, const generation *g)
         "decode_ns", (json_int_t)t.decode_ns,
         "plan_ns", (json_int_t)t.plan_ns,
         "pipeline_ns", (json_int_t)t.pipeline_ns,
+        "device_ns", (json_int_t)run->device_ns,
+        "model_open_ns", (json_int_t)t.model_open_ns,
+        "model_upload_ns", (json_int_t)t.model_upload_ns,
+        "first_pass_ns", (json_int_t)t.first_pass_ns,
+        "first_token_ns", (json_int_t)g->first_token_ns,
         "submit_cpu_ns", (json_int_t)t.submit_cpu_ns,
         "prompt_tokens_per_second", per_second(t.n_prompt_tokens, t.prompt_ns),
         "decode_tokens_per_second", per_second(t.n_decode_tokens, t.decode_ns));
@@ -129,15 +136,18 @@ static void print_timings(const cli_run *run, const generation *g)
     pumice_timings t = { .struct_size = sizeof t };
     if (pumice_session_get_timings(run->session, &t) != PUMICE_OK) return;
     fprintf(stderr, "seed: %llu\n", (unsigned long long)g->seed);
-    fprintf(stderr, "load:   %9.1f ms\n", (double)run->load_ns / 1e6);
+    fprintf(stderr,
+            "first token after %.1f ms: device %.1f, model %.1f, upload %.1f, plans %.1f, "
+            "pipelines %.1f, first pass %.1f\n",
+            (double)g->first_token_ns / 1e6, (double)run->device_ns / 1e6,
+            (double)t.model_open_ns / 1e6, (double)t.model_upload_ns / 1e6, (double)t.plan_ns / 1e6,
+            (double)t.pipeline_ns / 1e6, (double)t.first_pass_ns / 1e6);
     fprintf(stderr, "prompt: %9.1f ms, %6u tokens, %9.2f tokens/s\n", (double)t.prompt_ns / 1e6,
             t.n_prompt_tokens, per_second(t.n_prompt_tokens, t.prompt_ns));
     fprintf(stderr, "decode: %9.1f ms, %6u tokens, %9.2f tokens/s, host %.1f us/token\n",
             (double)t.decode_ns / 1e6, t.n_decode_tokens,
             per_second(t.n_decode_tokens, t.decode_ns),
             t.n_decode_tokens ? (double)t.submit_cpu_ns / 1e3 / t.n_decode_tokens : 0);
-    fprintf(stderr, "plans:  %9.1f ms, of these pipelines %.1f ms\n", (double)t.plan_ns / 1e6,
-            (double)t.pipeline_ns / 1e6);
 }
 
 /* Evaluates the prompt and generates. Ctrl-C is no failure here: what was said stays said. */
@@ -193,7 +203,7 @@ static int work(cli_run *run, generation *g)
 static int run_run(const cli_options *options)
 {
     cli_run run = { .options = options };
-    generation g = { .options = options };
+    generation g = { .options = options, .begin_ns = cli_now_ns() };
     int code = cli_close(&run, work(&run, &g));
     cli_prompt_free(&g.prompt);
     free(g.tokens.data);

@@ -168,7 +168,9 @@ int cli_open_device(cli_run *run)
     pumice_error err = { 0 };
     interrupt.working = 1;
     cli_device_params(run->options, &params);
+    uint64_t begin = cli_now_ns();
     pumice_status status = pumice_device_create(&params, &run->device, &err);
+    run->device_ns = cli_now_ns() - begin;
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
     run->device_info = (pumice_device_info){ .struct_size = sizeof run->device_info };
     status = pumice_device_get_info(run->device, &run->device_info);

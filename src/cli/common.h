@@ -49,8 +49,8 @@ typedef struct cli_run {
     pumice_session *session;
     pumice_device_info device_info;
     pumice_model_info model_info;
-    uint64_t load_ns;
-    bool announced; /* the device's line was printed */
+    uint64_t device_ns, load_ns; /* what opening them took */
+    bool announced;              /* the device's line was printed */
 } cli_run;
 
 /* Each returns CLI_OK, or an exit code after its sentence. Close in any case. */

@@ -286,7 +286,7 @@ int cli_options_parse(const cli_command *command, int argc, char **argv, cli_opt
         if (code != CLI_OK) return code;
         if (out_options->help) return CLI_OK; /* help wins over what is missing */
     }
-    if (out_options->profiles) return CLI_OK; /* needs no model */
+    if (out_options->profiles || out_options->roof) return CLI_OK; /* needs no model */
     if (out_options->n_models < command->min_models) {
         return cli_usage("%s needs a model file (see pumice %s --help)", command->name,
                          command->name);

@@ -51,7 +51,7 @@ typedef struct cli_options {
     uint32_t output_format;   /* bench: 0 or 1 = md, 2 = json */
     cli_list n_prompt, n_gen; /* bench */
     uint32_t repetitions;
-    bool no_warmup;
+    bool no_warmup, roof;
     bool special, bos, decode; /* tokenize */
     uint32_t n_rows;           /* plan */
     bool check, profiles;

@@ -26,6 +26,8 @@ typedef struct pum_exec pum_exec;
 pumice_status pum_exec_create(pum_vk_device *device, const pum_plan *plan,
                               const pum_exec_buffers *buffers, bool profile, pum_exec **out_exec,
                               pumice_error *err);
+/* Of its creation, what went into pipelines. */
+uint64_t pum_exec_pipeline_ns(const pum_exec *exec);
 /* Waits for the exec's last submit before freeing. */
 void pum_exec_destroy(pum_exec **exec);
 

@@ -16,6 +16,7 @@ struct pum_exec {
     uint32_t
         *query_of_step;   /* the timestamp after each step; the one before it is where it began */
     uint64_t last_ticket; /* of the last submit */
+    uint64_t pipeline_ns; /* creating pipelines */
     bool finished;        /* at least one whole pass was submitted */
 };
 

@@ -191,7 +191,9 @@ static pumice_status prepare_pipelines(pum_exec *x, const pum_plan *plan, pumice
             keys[i].spec[s] = step->spec[s];
         }
     }
+    uint64_t begin = pum_now_ns();
     status = pum_vk_pipelines_prepare(x->device, keys, x->n_steps, err);
+    x->pipeline_ns = pum_now_ns() - begin;
 fail:
     pum_free(keys);
     return status;

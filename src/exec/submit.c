@@ -41,6 +41,8 @@ fail:
     return status;
 }
 
+uint64_t pum_exec_pipeline_ns(const pum_exec *exec) { return exec->pipeline_ns; }
+
 void pum_exec_destroy(pum_exec **exec)
 {
     if (!exec || !*exec) return;

@@ -373,12 +373,13 @@ class Measure(Case):
         lines = out.decode().splitlines()
         self.assertEqual(len(lines), 5, lines)
         names = [cell.strip() for cell in lines[0].strip("|").split("|")]
-        self.assertEqual(names, ["model", "size", "params", "backend", "test", "t/s"])
+        self.assertEqual(names, ["model", "size", "params", "backend", "test", "t/s", "host us/t", "output"])
         self.assertRegex(lines[1], r"^(\| -+:? )+\|$")
         self.assertEqual([line.split("|")[5].strip() for line in lines[2:]], ["pp16", "pp8", "tg4"])
         for line in lines[2:]:
             self.assertRegex(line.split("|")[6].strip(), r"^\d+\.\d\d ± \d+\.\d\d$")
             self.assertEqual(len(line), len(lines[0]), "the columns stand below each other")
+            self.assertRegex(line.split("|")[8].strip(), r"^[0-9a-f]{16}$")
         head = self.ok("bench", MODEL, "-p", 4, "-n", 0, "-r", 1, "-ctk", "f32", "-b", 64)[0].decode().splitlines()[0]
         self.assertIn("type_k", head)
         self.assertIn("n_batch", head)
@@ -391,15 +392,30 @@ class Measure(Case):
                          "model_filename": str, "model_type": str, "model_size": int, "model_n_params": int,
                          "n_batch": int, "n_ubatch": int, "type_k": str, "type_v": str, "n_depth": int,
                          "test_time": str, "avg_ns": int, "stddev_ns": int, "avg_ts": float, "stddev_ts": float,
-                         "samples_ns": list, "samples_ts": list})
+                         "samples_ns": list, "samples_ts": list, "samples_cpu_ns": list,
+                         "host_us_per_token": float, "output_hash": str})
             self.assertEqual((t["backends"], len(t["samples_ns"]), len(t["samples_ts"])), ("Vulkan", 3, 3))
             self.assertRegex(t["test_time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
             mean = sum(t["samples_ns"]) / 3
             self.assertAlmostEqual(t["avg_ns"], mean, delta=1 + mean * 1e-6)
             for ns, ts in zip(t["samples_ns"], t["samples_ts"]):
                 self.assertAlmostEqual(ts, (t["n_prompt"] + t["n_gen"]) * 1e9 / ns, delta=ts * 1e-6)
+        self.assertEqual(tests[0]["output_hash"], tests[2]["output_hash"], "the same work gives the same tokens")
+        self.assertGreater(tests[1]["host_us_per_token"], 0)
         two = self.json("bench", f"{MODEL},{MODEL}", "-p", 4, "-n", 0, "-r", 1, "--json")
         self.assertEqual(len(two), 2)
+
+    def test_bench_roof(self):
+        limits = {"read_bytes": int, "read_gbs": float, "f32_gflops": float, "f16_gflops": float, "dot8_gops": float,
+                  "dispatch_us": float, "barrier_us": float, "submit_us": float, "submit_wait_us": float}
+        tests = self.json("bench", MODEL, "--roof", "-p", 4, "-n", 2, "-r", 1, "--json")
+        for t in tests:
+            self.has(t["roof"], limits)
+            self.assertGreater(min(t["roof"]["read_gbs"], t["roof"]["f32_gflops"], t["roof"]["submit_us"]), 0)
+            self.assertTrue(0 < t["share_of_limit"] < 1.5, t["share_of_limit"])
+        head, rule, first, *_ = self.ok("bench", "--roof")[0].decode().splitlines()
+        self.assertIn("limit of the device", head)
+        self.assertRegex(first, r"^\| memory read, GB/s +\| +\d+\.\d\d \|$")
 
     def test_profile(self):
         trace = TMP / "trace.json"

@@ -771,6 +771,48 @@ static bool bench_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     return true;
 }
 
+/* ---- roof: the output is as long as there are invocations ---- */
+
+static bool roof_case(const pum_caps *caps, int kernel, uint32_t wg, uint32_t groups,
+                      uint32_t rounds, kernel_case *out)
+{
+    bool read = pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ;
+    pum_args_roof args = { .rounds = rounds, .scale = 0.75f, .shift = 0.5f };
+    size_t count = (size_t)wg * groups;
+    if (wg > caps->max_workgroup_invocations) return false;
+    if (read && !case_bind(out, 0, CASE_INPUT, count * rounds * ROOF_LOADS * 16)) return false;
+    if (!case_bind(out, read ? 1 : 0, read ? CASE_WORDS : CASE_F32, count * 4)) return false;
+    out->spec[0] = wg;
+    memcpy(out->args, &args, sizeof args);
+    grid(out, groups, 1);
+    if (read) out->bytes = (double)out->bind[0].bytes;
+    else out->flops = 2.0 * (double)count * rounds * ROOF_STEPS * ROOF_CHAINS;
+    snprintf(out->name, sizeof out->name, "groups %u rounds %u wg %u", groups, rounds, wg);
+    return true;
+}
+
+static bool make_roof(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                      kernel_case *out)
+{
+    uint32_t wg = wg_of(caps, variant);
+    if (!roof_case(caps, kernel, wg, case_range(rng, 1, 5), case_range(rng, 1, 4), out))
+        return false;
+    if (pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ)
+        fill_words(rng, out->bind[0].data, out->bind[0].bytes);
+    return true;
+}
+
+static bool bench_roof(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                       kernel_case *out)
+{
+    static const uint32_t wgs[] = { 8, 64, 256 };
+    uint32_t wg = wgs[variant % PUM_COUNT(wgs)];
+    bool read = pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ;
+    (void)rng;
+    return roof_case(caps, kernel, wg, read ? (64u << 20) / (wg * 128 * 32) : 16384 / wg,
+                     read ? 32 : 256, out);
+}
+
 const case_family case_families_misc[] = {
     { PUM_FAMILY_NORM, 36, make_norm, 6, bench_norm },
     { PUM_FAMILY_SOFTMAX, 28, make_softmax, 0, NULL },
@@ -785,5 +827,8 @@ const case_family case_families_misc[] = {
     { PUM_FAMILY_GATHER_ROWS, 8, make_copy, 0, NULL },
     { PUM_FAMILY_ARGMAX, 40, make_choice, 4, bench_choice },
     { PUM_FAMILY_SAMPLE, 70, make_choice, 8, bench_choice },
+    { PUM_FAMILY_ROOF_READ, 6, make_roof, 3, bench_roof },
+    { PUM_FAMILY_ROOF_MATH, 6, make_roof, 3, bench_roof },
+    { PUM_FAMILY_ROOF_MATH16, 6, make_roof, 3, bench_roof },
 };
 const uint32_t case_families_misc_count = PUM_COUNT(case_families_misc);

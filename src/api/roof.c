@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a device can do at most: memory read, arithmetic of each kind, and what a dispatch, a
+ * barrier and a submit cost. Measured with small plans made by hand, which exec/ runs like any
+ * other. Decides how long is long enough to measure; knows nothing of models. */
+#include "api.h"
+
+#include <string.h>
+
+enum {
+    READ_MIB = 128,
+    READ_ROUNDS = 32,
+    MATH_INVOCATIONS = 16384,
+    MATH_ROUNDS = 512,
+    MANY = 256, /* dispatches of the plans that measure what one costs */
+    STEP_BYTES = 4096, /* between their outputs */
+    BEST_OF = 5,
+    MAX_RUNS = 4096
+};
+static const uint64_t LEAST_NS = 20000000; /* of one sample */
+
+typedef struct roof {
+    pum_vk_device *vk;
+    uint32_t wg;
+    pum_vk_buffer arena;
+    pum_exec_buffers buffers;
+    pumice_error *err;
+} roof;
+
+static pum_step make_step(const roof *r, uint32_t kernel, uint32_t groups, uint32_t rounds)
+{
+    const pum_kernel_info *k = &pum_kernels[kernel];
+    pum_args_roof args = { .rounds = rounds, .scale = 0.75f, .shift = 0.5f };
+    pum_step step = { .kernel = kernel, .spec = { r->wg }, .grid = { groups, 1, 1 } };
+    uint64_t out_bytes = (uint64_t)groups * r->wg * 4, at = pum_align_up(out_bytes, STEP_BYTES);
+    memcpy(step.args, &args, sizeof args);
+    memcpy(step.label, "roof", sizeof "roof");
+    for (uint32_t i = 0; i < k->n_bindings; i++) { /* the output first, what is read behind it */
+        bool out = k->access[i] == PUM_ACCESS_W;
+        uint64_t read_bytes = (uint64_t)groups * r->wg * rounds * ROOF_LOADS * 16;
+        step.bind[i] = (pum_binding){ .buffer = PUM_BUFFER_ARENA,
+                                      .access = k->access[i],
+                                      .offset_bytes = out ? 0 : at,
+                                      .size_bytes = out ? out_bytes : read_bytes };
+    }
+    return step;
+}
+
+/* Records `count` times the step, the later ones behind barriers or not. */
+static pumice_status record(const roof *r, const pum_step *step, uint32_t count, bool barriers,
+                            pum_exec **out_exec)
+{
+    pum_plan plan = { 0 };
+    pumice_status status = PUMICE_OK;
+    *out_exec = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        pum_step s = *step;
+        s.barrier = barriers && i > 0;
+        s.submit_end = i + 1 == count;
+        if (count > 1) s.bind[0].offset_bytes = i * STEP_BYTES;
+        if (!pum_array_push(&plan.steps, s)) {
+            PUM_GOTO(pum_fail(r->err, PUMICE_ERROR_HOST_MEMORY, "no memory to measure a device"));
+        }
+    }
+    status = pum_exec_create(r->vk, &plan, &r->buffers, false, out_exec, r->err);
+fail:
+    pum_plan_free(&plan);
+    return status;
+}
+
+/* The least time of one run among several samples of `in_flight` submits each, after one run that
+ * is not timed. */
+static pumice_status best_time(const roof *r, pum_exec *exec, bool in_flight, double *out_ns)
+{
+    uint32_t runs = 1;
+    uint64_t best = UINT64_MAX, ticket = 0;
+    PUM_TRY(pum_exec_run(exec, NULL, r->err));
+    for (int sample = 0; sample < BEST_OF;) {
+        uint64_t begin = pum_now_ns();
+        for (uint32_t i = 0; i < runs; i++) {
+            PUM_TRY(pum_exec_submit(exec, NULL, &ticket, r->err));
+            if (!in_flight) PUM_TRY(pum_vk_wait(r->vk, ticket, r->err));
+        }
+        PUM_TRY(pum_vk_wait(r->vk, ticket, r->err));
+        uint64_t ns = pum_now_ns() - begin;
+        if (ns < LEAST_NS && runs < MAX_RUNS) {
+            runs *= 2;
+            continue;
+        }
+        best = PUM_MIN(best, ns / runs);
+        sample++;
+    }
+    *out_ns = (double)PUM_MAX(best, 1);
+    return PUMICE_OK;
+}
+
+static pumice_status time_step(const roof *r, const pum_step *step, uint32_t count, bool barriers,
+                               bool in_flight, double *out_ns)
+{
+    pum_exec *exec;
+    *out_ns = 0;
+    PUM_TRY(record(r, step, count, barriers, &exec));
+    pumice_status status = best_time(r, exec, in_flight, out_ns);
+    pum_exec_destroy(&exec);
+    return status;
+}
+
+static pumice_status measure_read(roof *r, uint64_t bytes, pumice_roof *out)
+{
+    uint32_t groups = (uint32_t)(bytes / ((uint64_t)r->wg * READ_ROUNDS * ROOF_LOADS * 16));
+    pum_step step = make_step(r, PUM_KERNEL_roof_read_base, groups, READ_ROUNDS);
+    double ns;
+    PUM_TRY(time_step(r, &step, 1, false, false, &ns));
+    out->read_bytes = (uint64_t)groups * r->wg * READ_ROUNDS * ROOF_LOADS * 16;
+    out->read_gbs = (double)out->read_bytes / ns;
+    return PUMICE_OK;
+}
+
+/* Does nothing where the device lacks what the kernel needs. */
+static pumice_status measure_math(roof *r, uint32_t kernel, double *out_gflops)
+{
+    if (pum_kernels[kernel].needs & ~pum_vk_device_caps(r->vk)->bits) return PUMICE_OK;
+    uint32_t groups = MATH_INVOCATIONS / r->wg, rounds = MATH_ROUNDS;
+    pum_step step = make_step(r, kernel, groups, rounds);
+    double ns, flops = 2.0 * groups * r->wg * rounds * ROOF_STEPS * ROOF_CHAINS;
+    PUM_TRY(time_step(r, &step, 1, false, false, &ns));
+    *out_gflops = flops / ns;
+    return PUMICE_OK;
+}
+
+static pumice_status measure_costs(roof *r, pumice_roof *out)
+{
+    pum_step step = make_step(r, PUM_KERNEL_roof_math_base, 1, 1);
+    double one, many, ordered, queued;
+    PUM_TRY(time_step(r, &step, 1, false, false, &one));
+    PUM_TRY(time_step(r, &step, 1, false, true, &queued));
+    PUM_TRY(time_step(r, &step, MANY, false, false, &many));
+    PUM_TRY(time_step(r, &step, MANY, true, false, &ordered));
+    out->submit_wait_us = one / 1e3;
+    out->submit_us = queued / 1e3;
+    out->dispatch_us = PUM_MAX(many - one, 0) / (MANY - 1) / 1e3;
+    out->barrier_us = PUM_MAX(ordered - many, 0) / (MANY - 1) / 1e3;
+    return PUMICE_OK;
+}
+
+pumice_status pumice_device_measure(pumice_device *device, pumice_roof *out_roof, pumice_error *err)
+{
+    pum_error_clear(err);
+    if (!out_roof) return pum_fail(err, PUMICE_ERROR_INVALID, "out_roof must be given");
+    uint32_t size = out_roof->struct_size;
+    PUM_TRY(pum_params_check(size, sizeof(uint32_t), "pumice_roof", err));
+    memset(out_roof, 0, size);
+    out_roof->struct_size = size;
+    if (!device) return pum_fail(err, PUMICE_ERROR_INVALID, "a device must be given");
+    const pum_caps *caps = pum_vk_device_caps(device->vk);
+    roof r = { .vk = device->vk, .wg = device->tuning.matvec_wg, .err = err };
+    pumice_roof full = { .struct_size = size };
+    pumice_status status;
+    uint64_t bytes = PUM_MIN((uint64_t)READ_MIB << 20, caps->max_buffer_range_bytes / 2);
+    uint64_t whole = bytes + bytes / READ_ROUNDS + MANY * STEP_BYTES;
+    r.buffers.arena = &r.arena;
+    PUM_GOTO(pum_vk_buffer_create(r.vk, PUM_VK_DEVICE, whole, "measuring", &r.arena, err));
+    PUM_GOTO(pum_vk_buffer_fill(r.vk, &r.arena, 0, whole / 4 * 4, 0x3c003c00u, err));
+    PUM_GOTO(measure_read(&r, bytes, &full));
+    PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math_base, &full.f32_gflops));
+    PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math16_f16, &full.f16_gflops));
+    PUM_GOTO(measure_costs(&r, &full));
+    memcpy(out_roof, &full, PUM_MIN((size_t)size, sizeof full));
+fail:
+    pum_vk_buffer_destroy(r.vk, &r.arena);
+    return status;
+}
