@@ -11,7 +11,7 @@ enum {
     READ_ROUNDS = 32,
     MATH_INVOCATIONS = 16384,
     MATH_ROUNDS = 512,
-    MANY = 256, /* dispatches of the plans that measure what one costs */
+    MANY = 256,        /* dispatches of the plans that measure what one costs */
     STEP_BYTES = 4096, /* between their outputs */
     BEST_OF = 5,
     MAX_RUNS = 4096
@@ -45,22 +45,23 @@ static pum_step make_step(const roof *r, uint32_t kernel, uint32_t groups, uint3
     return step;
 }
 
-/* Records `count` times the step, the later ones behind barriers or not. */
-static pumice_status record(const roof *r, const pum_step *step, uint32_t count, bool barriers,
+/* Records the step `count` times; the copies write the same range, so that each waits for the one
+ * before, or ranges of their own. */
+static pumice_status record(const roof *r, const pum_step *step, uint32_t count, bool ordered,
                             pum_exec **out_exec)
 {
     pum_plan plan = { 0 };
     pumice_status status = PUMICE_OK;
     *out_exec = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        pum_step s = *step;
-        s.barrier = barriers && i > 0;
-        s.submit_end = i + 1 == count;
-        if (count > 1) s.bind[0].offset_bytes = i * STEP_BYTES;
-        if (!pum_array_push(&plan.steps, s)) {
+        pum_step copy = *step;
+        copy.submit_end = i + 1 == count;
+        if (count > 1) copy.bind[0].offset_bytes = ordered ? 0 : (uint64_t)i * STEP_BYTES;
+        if (!pum_array_push(&plan.steps, copy)) {
             PUM_GOTO(pum_fail(r->err, PUMICE_ERROR_HOST_MEMORY, "no memory to measure a device"));
         }
     }
+    PUM_GOTO(pum_plan_sync(&plan, r->err));
     status = pum_exec_create(r->vk, &plan, &r->buffers, false, out_exec, r->err);
 fail:
     pum_plan_free(&plan);
@@ -93,12 +94,12 @@ static pumice_status best_time(const roof *r, pum_exec *exec, bool in_flight, do
     return PUMICE_OK;
 }
 
-static pumice_status time_step(const roof *r, const pum_step *step, uint32_t count, bool barriers,
+static pumice_status time_step(const roof *r, const pum_step *step, uint32_t count, bool ordered,
                                bool in_flight, double *out_ns)
 {
     pum_exec *exec;
     *out_ns = 0;
-    PUM_TRY(record(r, step, count, barriers, &exec));
+    PUM_TRY(record(r, step, count, ordered, &exec));
     pumice_status status = best_time(r, exec, in_flight, out_ns);
     pum_exec_destroy(&exec);
     return status;
@@ -130,15 +131,15 @@ static pumice_status measure_math(roof *r, uint32_t kernel, double *out_gflops)
 static pumice_status measure_costs(roof *r, pumice_roof *out)
 {
     pum_step step = make_step(r, PUM_KERNEL_roof_math_base, 1, 1);
-    double one, many, ordered, queued;
+    double one, many, chained, queued;
     PUM_TRY(time_step(r, &step, 1, false, false, &one));
     PUM_TRY(time_step(r, &step, 1, false, true, &queued));
     PUM_TRY(time_step(r, &step, MANY, false, false, &many));
-    PUM_TRY(time_step(r, &step, MANY, true, false, &ordered));
+    PUM_TRY(time_step(r, &step, MANY, true, false, &chained));
     out->submit_wait_us = one / 1e3;
     out->submit_us = queued / 1e3;
     out->dispatch_us = PUM_MAX(many - one, 0) / (MANY - 1) / 1e3;
-    out->barrier_us = PUM_MAX(ordered - many, 0) / (MANY - 1) / 1e3;
+    out->barrier_us = PUM_MAX(chained - many, 0) / (MANY - 1) / 1e3;
     return PUMICE_OK;
 }
 
@@ -162,7 +163,7 @@ pumice_status pumice_device_measure(pumice_device *device, pumice_roof *out_roof
     PUM_GOTO(pum_vk_buffer_fill(r.vk, &r.arena, 0, whole / 4 * 4, 0x3c003c00u, err));
     PUM_GOTO(measure_read(&r, bytes, &full));
     PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math_base, &full.f32_gflops));
-    PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math16_f16, &full.f16_gflops));
+    PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math_f16, &full.f16_gflops));
     PUM_GOTO(measure_costs(&r, &full));
     memcpy(out_roof, &full, PUM_MIN((size_t)size, sizeof full));
 fail:

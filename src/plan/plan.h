@@ -100,6 +100,10 @@ pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const 
                             const pum_plan_options *options, pum_plan *out_plan, pumice_error *err);
 void pum_plan_free(pum_plan *plan);
 
+/* Sets step.barrier: the fewest barriers that cover all hazards between binding ranges. A pass of
+ * pum_plan_make, and for plans made by hand. */
+pumice_status pum_plan_sync(pum_plan *plan, pumice_error *err);
+
 /* Proves by another algorithm than the passes': live ranges of activations never overlap, every
  * RAW, WAR and WAW is covered by a barrier, bindings are aligned and within buffers and device
  * limits. */

@@ -20,9 +20,6 @@ pumice_status pum_plan_select(pum_select *s);
 pumice_status pum_plan_memory(const pum_select *s, const pum_placement *kv, bool no_reuse,
                               pum_plan *plan, pumice_error *err);
 
-/* Sets step.barrier: the fewest barriers that cover all hazards between binding ranges. */
-pumice_status pum_plan_sync(pum_plan *plan, pumice_error *err);
-
 /* Sets predicted_ns and submit_end. */
 void pum_plan_submit(pum_plan *plan, const pum_tuning *tuning, uint64_t max_submit_ns);
 

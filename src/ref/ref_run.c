@@ -23,7 +23,6 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_SAMPLE] = pum_ref_sample,
     [PUM_FAMILY_ROOF_READ] = pum_ref_roof_read,
     [PUM_FAMILY_ROOF_MATH] = pum_ref_roof_math,
-    [PUM_FAMILY_ROOF_MATH16] = pum_ref_roof_math,
 };
 
 bool pum_ref_run(const pum_ref_step *step)

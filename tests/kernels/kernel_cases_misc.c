@@ -829,6 +829,5 @@ const case_family case_families_misc[] = {
     { PUM_FAMILY_SAMPLE, 70, make_choice, 8, bench_choice },
     { PUM_FAMILY_ROOF_READ, 6, make_roof, 3, bench_roof },
     { PUM_FAMILY_ROOF_MATH, 6, make_roof, 3, bench_roof },
-    { PUM_FAMILY_ROOF_MATH16, 6, make_roof, 3, bench_roof },
 };
 const uint32_t case_families_misc_count = PUM_COUNT(case_families_misc);
