@@ -27,7 +27,10 @@ void main()
     uint row = token - a.first, at = r * a.y_stride + col;
     vec4 v = vec4(0.0);
     if (here) {
-        if (Q_BLOCKS != 0 || ALIGNED != 0u) {
+#if Q_BLOCKS
+        v = table_four(row, a.cols, col >> 2);
+#else
+        if (ALIGNED != 0u) {
             v = table_four(row, a.cols, col >> 2);
         } else {
             v.x = table_one(row, a.cols, col);
@@ -35,6 +38,7 @@ void main()
             if (col + 2u < a.cols) v.z = table_one(row, a.cols, col + 2u);
             if (col + 3u < a.cols) v.w = table_one(row, a.cols, col + 3u);
         }
+#endif
     }
     v *= a.scale;
     y[at] = v.x;

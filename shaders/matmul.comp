@@ -48,11 +48,15 @@ vec4 w_at(uint n, uint k)
 {
     if (n >= a.n || k >= a.k) return vec4(0.0);
     if (WHOLE) return w_four(n, a.k, k >> 2);
+#if Q_BLOCKS
+    return vec4(0.0);
+#else
     vec4 v = vec4(w_one(n, a.k, k), 0.0, 0.0, 0.0);
     if (k + 1u < a.k) v.y = w_one(n, a.k, k + 1u);
     if (k + 2u < a.k) v.z = w_one(n, a.k, k + 2u);
     if (k + 3u < a.k) v.w = w_one(n, a.k, k + 3u);
     return v;
+#endif
 }
 
 void main()

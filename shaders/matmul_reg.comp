@@ -32,13 +32,18 @@ void main()
     uint last_n = a.n - 1u, last_t = a.rows - 1u;
     float acc[TM * TN];
     [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
-    for (uint i = 0u; i < whole_chunks() * Q_VECS; i++) {
-        vec4 wv[TN];
-        [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = w_four(min(n0 + n, last_n), a.k, i);
-        [[unroll]] for (uint m = 0u; m < TM; m++) {
-            vec4 xv = x4[(min(t0 + m, last_t) * a.x_stride >> 2) + i];
-            [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]);
-        }
+    for (uint c = 0u; c < whole_chunks(); c++) {
+        q_raw raw[TN];
+        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(min(n0 + n, last_n), a.k, c);
+#define STEP(i) { \
+        uint at = q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS; \
+        vec4 wv[TN]; \
+        [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = q_weights(raw[n], i); \
+        [[unroll]] for (uint m = 0u; m < TM; m++) { \
+            vec4 xv = x4[(min(t0 + m, last_t) * a.x_stride >> 2) + at]; \
+            [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]); \
+        } }
+        Q_EACH(STEP)
     }
 #if !Q_BLOCKS
     for (uint i = 0u; i < slow_end(); i++) {

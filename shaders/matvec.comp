@@ -39,13 +39,9 @@ void rows_by_cols(uint n0, uint t0)
         [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(min(n0 + r, last_n), a.k, c);
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
             vec4 xv[Q_VECS];
-            x_chunk(min(t0 + t, last_t), c, xv);
-            [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-                float sum = 0.0;
-#define W_DOT(i) sum += dot(q_vec(raw[r], i), xv[i]);
-                Q_EACH(W_DOT)
-                acc[r * COLS + t] += q_scale(raw[r]) * sum;
-            }
+            float x_sum[Q_RUNS];
+            x_chunk(min(t0 + t, last_t), c, xv, x_sum);
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) acc[r * COLS + t] += q_dot(raw[r], xv, x_sum);
         }
     }
 #if !Q_BLOCKS

@@ -41,13 +41,11 @@ void rows_by_cols(uint n0, uint t0)
         }
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
             vec4 xv[Q_VECS];
-            x_chunk(min(t0 + t, last_t), c, xv);
+            float x_sum[Q_RUNS];
+            x_chunk(min(t0 + t, last_t), c, xv, x_sum);
             [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-                float gs = 0.0, us = 0.0;
-#define W_DOT(i) gs += dot(q_vec(g[r], i), xv[i]); us += dot(q_vec(u[r], i), xv[i]);
-                Q_EACH(W_DOT)
-                gate_sum[r * COLS + t] += q_scale(g[r]) * gs;
-                up_sum[r * COLS + t] += q_scale(u[r]) * us;
+                gate_sum[r * COLS + t] += q_dot(g[r], xv, x_sum);
+                up_sum[r * COLS + t] += q_dot(u[r], xv, x_sum);
             }
         }
     }

@@ -8,7 +8,7 @@
                                                  push constants, specialisation ids and capabilities must be the row's
   gen_kernels.py TABLE docs OUT.md SPV...        docs/kernels.md
 
-The table and shaders/args.h are the only inputs; nothing is known of a kernel here.
+The table, shaders/args.h and src/graph/dtype.def are the only inputs; nothing is known of a kernel here.
 """
 import pathlib
 import re
@@ -31,19 +31,29 @@ def die(text):
 class Kernel:
     """One variant: a row of the table with its axes filled in."""
 
-    def __init__(self, family, row, weight, tier):
+    def __init__(self, family, row, weight, tier, planes):
         self.family, self.row, self.weight, self.tier = family, row, weight, tier
         self.name = "_".join([family] + ([weight] if weight else []) + [tier])
         self.bind = [tuple(b.split(":")) for b in row["bind"]]
         self.spec = row["spec"]
         self.source = row["source"]
-        self.defines = [f"-DPUM_W_{weight.upper()}=1"] if weight else []
+        self.defines = [f"-DPUM_W_{weight.upper()}=1"] + planes[weight.upper()] if weight else []
         self.defines += [f"-DPUM_{tier.upper()}=1"]
+
+
+def weight_defines(path):
+    """How rows lie on the device, from the table of storage types: weights a block, bytes of each plane."""
+    defines = {}
+    for row in re.findall(r"^PUM_DTYPE\((.*)\)", path.read_text(encoding="utf-8"), flags=re.M):
+        name, _, _, elems, block_bytes, _, _, _, n0, _, n1, _, n2 = [word.strip() for word in row.split(",")]
+        sizes = [n0, n1, n2] if int(n0) else [block_bytes, "0", "0"]
+        defines[name] = [f"-DQ_ELEMS={elems}u"] + [f"-DQ_PLANE{i}={n}u" for i, n in enumerate(sizes)]
+    return defines
 
 
 def load(path):
     table = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    kernels = []
+    kernels, planes = [], weight_defines(pathlib.Path(path).parent / "../src/graph/dtype.def")
     for family, row in table["kernel"].items():
         for field in ("source", "tiers", "bind", "args", "spec", "tol"):
             if field not in row:
@@ -54,7 +64,7 @@ def load(path):
             die(f"kernel.{family}: at most 8 bindings and 12 specialisation constants")
         for weight in table["axes"]["weights"] if row.get("weights") else [None]:
             for tier in row["tiers"]:
-                kernels.append(Kernel(family, row, weight, tier))
+                kernels.append(Kernel(family, row, weight, tier, planes))
     return list(table["kernel"]), kernels
 
 

@@ -4,11 +4,19 @@
 layout(set = 0, binding = X_BINDING) readonly buffer x_words { float x[]; };
 layout(set = 0, binding = X_BINDING) readonly buffer x_quads { vec4 x4[]; };
 
-void x_chunk(uint t, uint c, out vec4 v[Q_VECS]) /* of rows of whole chunks */
+/* Of rows of whole chunks: vec i of chunk c, and the sum of each run for formats with minimums (else nothing, and
+ * then it costs nothing). */
+void x_chunk(uint t, uint c, out vec4 v[Q_VECS], out float sum[Q_RUNS])
 {
-    uint quad = (t * a.x_stride + c * Q_CHUNK) >> 2;
-#define X_LOAD(i) v[i] = x4[quad + i];
+    uint quad = t * a.x_stride >> 2;
+#define X_LOAD(i) v[i] = x4[quad + q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS];
     Q_EACH(X_LOAD)
+#define X_CLEAR(s) sum[s] = 0.0;
+    Q_EACH_RUN(X_CLEAR)
+#if Q_HAS_MIN
+#define X_SUM(i) sum[i / Q_RUN_VECS] += dot(v[i], vec4(1.0));
+    Q_EACH(X_SUM)
+#endif
 }
 
 /* How far a row is read in chunks, and how far weight by weight: one of the two is nothing. They bound loops, which

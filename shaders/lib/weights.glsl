@@ -1,16 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights of one format, chosen by -DPUM_W_<FORMAT>. Rows are contiguous, as in the file; a row's length is k.
-// A kernel declares a matrix with WEIGHTS(binding, name) and gets functions to read it:
-//   q_raw name_chunk(row, k, c)   chunk c of a row: Q_CHUNK weights that lie together
-//   vec4 q_vec(q_raw, i)          its weights 4i .. 4i + 3, still to be multiplied by
-//   float q_scale(q_raw)          the chunk's scale
-//   vec4 name_four(row, k, i)     weights 4i .. 4i + 3 of a row
-//   float name_one(row, k, i)     weight i of a row
-// One format's file defines the macros Q_CHUNK_OF, Q_FOUR_OF and Q_ONE_OF that these functions are made from, and
-//   Q_BLOCKS                      1: rows are whole chunks, name_chunk and name_four are always right;
-//                                 0: they are right only if rows begin on 16 bytes and are whole chunks (ALIGNED)
+// Weights of one format, chosen by -DPUM_W_<FORMAT>. THE CONTRACT between formats and kernels; kernels never name a
+// format. A row of k weights is cut into chunks of Q_CHUNK weights: what one invocation loads at once. k is a whole
+// number of chunks in block formats (Q_BLOCKS 1); in plain ones (0) only if ALIGNED says so, else use name_one.
+// A chunk is Q_RUNS runs of neighbouring weights, each with a scale of its own (and a minimum, if Q_HAS_MIN):
+//     weight = scale * quant + minimum
+// Runs of a chunk need not be neighbours: run s of chunk c begins at weight 4 * q_at(c, s) of its row. So a lane can
+// load 16 bytes that hold the low bits of one run and the high bits of another.
+//
+// WEIGHTS(binding, name) declares a matrix and
+//   q_raw name_chunk(row, k, c)     loads chunk c of a row: few and wide loads, little arithmetic
+//   vec4  name_four(row, k, i)      weights 4i .. 4i + 3 of a row, finished; slow: chunks are the way to read many
+//   float name_one(row, k, i)       weight i of a row (plain formats only)
+// What can be asked of a chunk (i = 0 .. Q_VECS - 1 and s = 0 .. Q_RUNS - 1 are constants after unrolling;
+// vec i belongs to run i / Q_RUN_VECS):
+//   vec4  q_vec(raw, i)             quants 4i .. 4i + 3
+//   float q_scale(raw, s)           scale of run s
+//   float q_min(raw, s)             minimum of run s (Q_HAS_MIN only)
+//   vec4  q_weights(raw, i)         finished weights
+//   float q_dot(raw, x, x_sum)      the chunk times x: x[i] belongs to vec i, x_sum[s] is the sum of run s of x
+// Formats whose quants are small integers define Q_BYTES 1 and
+//   uint  q_word(raw, i)            quants 4i .. 4i + 3 as four bytes, the first lowest, each quant + Q_ZERO:
+//                                   signed bytes if Q_ZERO is 0 (then Q_SIGNED is 1), else unsigned
+// from which q_vec is made: the way for products of 8-bit integers.
 // Software drivers turn an array indexed by a variable into memory, so loops over a chunk are written out with
-// Q_EACH(OP) = OP(0) .. OP(Q_VECS - 1).
+// Q_EACH(OP) = OP(0) .. OP(Q_VECS - 1) and Q_EACH_RUN(OP) = OP(0) .. OP(Q_RUNS - 1). No bitfieldExtract: dear there.
+//
+// A format's file defines Q_CHUNK, Q_RUNS, Q_HAS_MIN, Q_BLOCKS, q_raw, q_at, the functions of a chunk and the macro
+// Q_CHUNK_OF(words, quads), the body of name_chunk; optionally Q_FOUR_OF. How rows lie in memory comes from
+// graph/dtype.def as Q_ELEMS and Q_PLANE0..2 (see there); the functions below turn it into positions.
+
+// ---- rows on the device, in units of 16 bytes ----
+// planes 1 and 2 begin this far behind plane 0, which begins the row
+uint q_plane1(uint k) { return (k / Q_ELEMS * Q_PLANE0 + 15u) >> 4; }
+uint q_plane2(uint k) { return q_plane1(k) + ((k / Q_ELEMS * Q_PLANE1 + 15u) >> 4); }
+uint q_row(uint k) { return q_plane2(k) + ((k / Q_ELEMS * Q_PLANE2 + 15u) >> 4); }
+
+// half i, counted from a position in units of 16 bytes
+#define Q_HALF(words, at16, i) unpackHalf2x16(words[4u * (at16) + ((i) >> 1)] >> (16u * ((i) & 1u))).x
+
+// ---- bytes to floats ----
+vec4 q_unsigned(uint u) { return vec4(uvec4(u, u >> 8, u >> 16, u >> 24) & 255u); }
+vec4 q_signed(uint u) { return vec4(ivec4(u << 24, u << 16, u << 8, u) >> 24); }
+
 #if defined(PUM_W_F32)
 #include "quant/f32.glsl"
 #elif defined(PUM_W_F16)
@@ -23,10 +54,92 @@
 #include "quant/q4_0.glsl"
 #endif
 
+#ifndef Q_HAS_MIN
+#define Q_HAS_MIN 0
+#endif
+#define Q_VECS (Q_CHUNK / 4)
+#define Q_RUN_VECS (Q_VECS / Q_RUNS)
+#if Q_CHUNK == 8
+#define Q_EACH(OP) OP(0) OP(1)
+#elif Q_CHUNK == 16
+#define Q_EACH(OP) OP(0) OP(1) OP(2) OP(3)
+#elif Q_CHUNK == 32
+#define Q_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7)
+#elif Q_CHUNK == 64
+#define Q_EACH(OP) \
+    OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11) OP(12) OP(13) OP(14) OP(15)
+#endif
+#if Q_RUNS == 1
+#define Q_EACH_RUN(OP) OP(0)
+#elif Q_RUNS == 2
+#define Q_EACH_RUN(OP) OP(0) OP(1)
+#elif Q_RUNS == 4
+#define Q_EACH_RUN(OP) OP(0) OP(1) OP(2) OP(3)
+#endif
+
+#ifdef Q_BYTES
+#ifndef Q_SIGNED
+#define Q_SIGNED 0
+#endif
+vec4 q_vec(q_raw r, uint i)
+{
+#if Q_SIGNED
+    return q_signed(q_word(r, i));
+#elif Q_ZERO
+    return q_unsigned(q_word(r, i)) - float(Q_ZERO);
+#else
+    return q_unsigned(q_word(r, i));
+#endif
+}
+#endif
+
+vec4 q_weights(q_raw r, uint i)
+{
+    uint s = i / Q_RUN_VECS;
+#if Q_HAS_MIN
+    return q_scale(r, s) * q_vec(r, i) + q_min(r, s);
+#else
+    return q_scale(r, s) * q_vec(r, i);
+#endif
+}
+
+float q_dot(q_raw r, vec4 x[Q_VECS], float x_sum[Q_RUNS])
+{
+    float total = 0.0, sum[Q_RUNS];
+#define Q_CLEAR(s) sum[s] = 0.0;
+    Q_EACH_RUN(Q_CLEAR)
+#define Q_ADD(i) sum[i / Q_RUN_VECS] += dot(q_vec(r, i), x[i]);
+    Q_EACH(Q_ADD)
+#if Q_HAS_MIN
+#define Q_TOTAL(s) total += q_scale(r, s) * sum[s] + q_min(r, s) * x_sum[s];
+#else
+#define Q_TOTAL(s) total += q_scale(r, s) * sum[s];
+#endif
+    Q_EACH_RUN(Q_TOTAL)
+    return total;
+}
+
+#ifndef Q_FOUR_OF
+// the chunk and the vec of it that hold weights 4i .. 4i + 3: the inverse of q_at. Formats whose runs are not
+// neighbours define it themselves.
+#ifndef Q_FIND
+uvec2 q_find(uint i) { return uvec2(i / Q_VECS, i % Q_VECS); }
+#endif
+#define Q_FOUR_OF(name) \
+    uvec2 at = q_find(i); \
+    return q_weights(name##_chunk(row, k, at.x), at.y);
+#endif
+
+#if Q_BLOCKS
+#define Q_ONE(name)
+#else
+#define Q_ONE(name) float name##_one(uint row, uint k, uint i) { Q_ONE_OF(name##_w) }
+#endif
+
 // the same buffer as words and as groups of four: one load of four words costs much less than four loads
 #define WEIGHTS(slot, name) \
     layout(set = 0, binding = slot) readonly buffer name##_words { uint name##_w[]; }; \
     layout(set = 0, binding = slot) readonly buffer name##_quads { uvec4 name##_q[]; }; \
     q_raw name##_chunk(uint row, uint k, uint c) { Q_CHUNK_OF(name##_w, name##_q) } \
-    vec4 name##_four(uint row, uint k, uint i) { Q_FOUR_OF(name##_w, name##_q) } \
-    float name##_one(uint row, uint k, uint i) { Q_ONE_OF(name##_w) }
+    vec4 name##_four(uint row, uint k, uint i) { Q_FOUR_OF(name) } \
+    Q_ONE(name)

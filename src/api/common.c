@@ -111,7 +111,8 @@ pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, 
     if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
     for (size_t i = 0; i < def->weights.count; i++) {
         const pum_weight *w = &def->weights.data[i];
-        sizes[i] = (pum_tensor_size){ w->name, w->rows, w->row_bytes, w->splittable };
+        sizes[i] = (pum_tensor_size){ w->name, w->rows, 0, w->splittable };
+        pum_dtype_device_row_bytes(w->dtype, w->cols, &sizes[i].row_bytes); /* 0 is refused below */
     }
     pumice_status status = pum_placement_make(sizes, def->weights.count, caps, out, err);
     pum_free(sizes);

@@ -6,17 +6,38 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Rows of a weight, as the file stores them, to their place on the device. */
+static pumice_status upload_rows(pum_vk_device *vk, pum_vk_buffer *to, uint64_t at,
+                                     const pum_weight *w, const void *rows_data, uint64_t rows,
+                                     pumice_error *err)
+{
+    uint64_t row_bytes = 0;
+    pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
+    if (!pum_dtype_get(w->dtype)->planes[0].bytes) {
+        return pum_vk_buffer_write(vk, to, at, rows_data, rows * row_bytes, err);
+    }
+    void *packed = pum_alloc((size_t)(rows * row_bytes));
+    if (!packed) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
+    pum_dtype_pack_rows(w->dtype, rows, w->cols, rows_data, packed);
+    pumice_status status = pum_vk_buffer_write(vk, to, at, packed, rows * row_bytes, err);
+    pum_free(packed);
+    return status;
+}
+
 static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
                                   const pumice_model_params *p, uint64_t *done, pumice_error *err)
 {
     const uint64_t slice = 8ull << 20; /* between two calls of progress */
     const pum_weight *w = &m->def.weights.data[piece->tensor];
     const uint8_t *src = (const uint8_t *)w->data + piece->row_first * w->row_bytes;
-    uint64_t bytes = piece->row_count * w->row_bytes; /* the piece itself may be padded */
-    for (uint64_t at = 0; at < bytes; at += slice) {
-        uint64_t n = PUM_MIN(slice, bytes - at);
-        PUM_TRY(pum_vk_buffer_write(m->device->vk, &m->buffers[piece->buffer],
-                                    piece->offset_bytes + at, src + at, n, err));
+    uint64_t row_bytes = 0, at = piece->offset_bytes;
+    pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
+    uint64_t step = PUM_MAX(slice / row_bytes, 1u);
+    for (uint64_t row = 0; row < piece->row_count; row += step) {
+        uint64_t rows = PUM_MIN(step, piece->row_count - row), n = rows * row_bytes;
+        PUM_TRY(upload_rows(m->device->vk, &m->buffers[piece->buffer], at, w, src, rows, err));
+        src += rows * w->row_bytes;
+        at += n;
         *done += n;
         if (p->progress && p->progress(p->progress_user, *done, m->placement.total_bytes)) {
             return pum_fail(err, PUMICE_ERROR_CANCELLED, "loading was cancelled");

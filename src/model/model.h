@@ -46,7 +46,7 @@ typedef struct pum_weight {
     char name[64];
     pum_dtype dtype;               /* on the device */
     uint64_t rows, cols;
-    uint64_t row_bytes;
+    uint64_t row_bytes;            /* in `data`; on the device: pum_dtype_device_row_bytes */
     const void *data;
     void *owned;                   /* pum_free'd with the model; NULL if data is the file's */
     bool splittable;               /* may be cut between rows (matrices) */

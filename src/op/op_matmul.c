@@ -18,7 +18,7 @@ static bool aligned_rows(const pum_value *w)
 static uint64_t weight_bytes(const pum_value *w, uint64_t rows)
 {
     uint64_t row_bytes = 0;
-    pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes);
+    pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
     return row_bytes * rows;
 }
 

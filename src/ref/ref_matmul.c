@@ -3,17 +3,40 @@
  * y = act(W x + bias) + residual (one truth for all), and the gated pair. */
 #include "ref_inner.h"
 
-/* True when the binding holds rows [0, rows) of `cols` weights. */
-static bool holds_weights(const pum_ref_binding *b, pum_dtype type, uint64_t rows, uint64_t cols,
-                          uint64_t *out_row_bytes)
+/* Reads rows of a weight matrix that lies in a binding as it does on the device. */
+typedef struct matrix {
+    const uint8_t *data;
+    pum_dtype type;
+    uint64_t cols, row_bytes; /* on the device */
+    uint8_t *blocks;          /* one row in the file's form */
+    double *values;           /* the row that was read last */
+} matrix;
+
+/* False when the binding does not hold rows [0, rows) of `cols` weights, or without memory. */
+static bool matrix_open(const pum_ref_binding *b, pum_dtype type, uint64_t rows, uint64_t cols, matrix *out)
 {
-    uint64_t all;
-    return pum_dtype_row_bytes(type, cols, out_row_bytes) && pum_mul_u64(*out_row_bytes, rows, &all) && all <= b->bytes;
+    uint64_t all, file_bytes;
+    matrix m = { .data = b->data, .type = type, .cols = cols };
+    *out = (matrix){ 0 };
+    if (!pum_dtype_row_bytes(type, cols, &file_bytes) || !pum_dtype_device_row_bytes(type, cols, &m.row_bytes)
+        || !pum_mul_u64(m.row_bytes, rows, &all) || all > b->bytes) return false;
+    m.blocks = pum_alloc((size_t)file_bytes);
+    m.values = pum_alloc_array(cols, sizeof *m.values);
+    *out = m;
+    return m.blocks && m.values;
 }
 
-static const uint8_t *row_of(const pum_ref_binding *b, uint64_t row, uint64_t row_bytes)
+static const double *matrix_row(const matrix *m, uint64_t row)
 {
-    return (const uint8_t *)b->data + row * row_bytes;
+    pum_dtype_unpack_rows(m->type, 1, m->cols, m->data + row * m->row_bytes, m->blocks);
+    pum_ref_dequantize(m->type, m->blocks, (size_t)m->cols, m->values);
+    return m->values;
+}
+
+static void matrix_close(matrix *m)
+{
+    pum_free(m->blocks);
+    pum_free(m->values);
 }
 
 bool pum_ref_embed(const pum_ref_step *step)
@@ -22,26 +45,24 @@ bool pum_ref_embed(const pum_ref_step *step)
     const pum_ref_binding *table = &step->bind[0], *words = &step->bind[1], *out = &step->bind[2];
     const uint32_t *step_words = words->data;
     float *y = out->data;
-    uint64_t row_bytes;
-    if (!holds_weights(table, step->weight, a->count, a->cols, &row_bytes)
-        || !ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
-        || !ref_holds(out, a->rows, a->y_stride, 0, a->cols)) return false;
-    double *w = pum_alloc_array(a->cols, sizeof *w);
-    if (!w) return false;
-    for (uint32_t r = 0; r < a->rows; r++) {
+    matrix m;
+    bool ok = matrix_open(table, step->weight, a->count, a->cols, &m)
+              && ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
+              && ref_holds(out, a->rows, a->y_stride, 0, a->cols);
+    for (uint32_t r = 0; ok && r < a->rows; r++) {
         uint32_t token = step_words[STEP_ROWS_AT + r * STEP_ROW_WORDS + ROW_TOKEN];
         bool here = token >= a->first && token - a->first < a->count;
         bool beyond = token >= a->first && !here;
         if (!here && !(beyond && a->last)) continue;
-        if (here) pum_ref_dequantize(step->weight, row_of(table, token - a->first, row_bytes), a->cols, w);
+        const double *w = here ? matrix_row(&m, token - a->first) : NULL;
         for (uint32_t c = 0; c < a->cols; c++) {
             uint64_t at = (uint64_t)r * a->y_stride + c;
             y[at] = here ? (float)(a->scale * w[c]) : 0.0f;
             if (step->scale) step->scale[at] = here ? fabs(a->scale * w[c]) : 0.0;
         }
     }
-    pum_free(w);
-    return true;
+    matrix_close(&m);
+    return ok;
 }
 
 /* sum_k w[k] x[k] and the sum of the terms' absolute values */
@@ -61,17 +82,15 @@ static bool matmul(const pum_ref_step *step, uint32_t epi, uint32_t act)
     const pum_args_matmul *a = step->args;
     const float *x = step->bind[1].data, *bias = step->bind[2].data, *res = step->bind[3].data;
     float *y = step->bind[4].data;
-    uint64_t row_bytes;
-    if (!holds_weights(&step->bind[0], step->weight, a->n, a->k, &row_bytes)
-        || !ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->k)
-        || ((epi & EPI_BIAS) && !ref_holds(&step->bind[2], 1, 0, a->y_first, a->n))
-        || ((epi & EPI_RESIDUAL) && !ref_holds(&step->bind[3], a->rows, a->res_stride, a->y_first, a->n))
-        || !ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, a->n)) return false;
-    double *w = pum_alloc_array(a->k, sizeof *w);
-    if (!w) return false;
-    for (uint32_t n = 0; n < a->n; n++) {
+    matrix m;
+    bool ok = matrix_open(&step->bind[0], step->weight, a->n, a->k, &m)
+              && ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->k)
+              && (!(epi & EPI_BIAS) || ref_holds(&step->bind[2], 1, 0, a->y_first, a->n))
+              && (!(epi & EPI_RESIDUAL) || ref_holds(&step->bind[3], a->rows, a->res_stride, a->y_first, a->n))
+              && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, a->n);
+    for (uint32_t n = 0; ok && n < a->n; n++) {
         uint64_t col = (uint64_t)a->y_first + n;
-        pum_ref_dequantize(step->weight, row_of(&step->bind[0], n, row_bytes), a->k, w);
+        const double *w = matrix_row(&m, n);
         for (uint64_t r = 0; r < a->rows; r++) {
             double scale, v = dot(w, x + r * a->x_stride, a->k, &scale);
             if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
@@ -84,8 +103,8 @@ static bool matmul(const pum_ref_step *step, uint32_t epi, uint32_t act)
             if (step->scale) step->scale[r * a->y_stride + col] = scale;
         }
     }
-    pum_free(w);
-    return true;
+    matrix_close(&m);
+    return ok;
 }
 
 bool pum_ref_matvec(const pum_ref_step *step)
@@ -109,16 +128,13 @@ bool pum_ref_matvec_glu(const pum_ref_step *step)
     const float *x = step->bind[2].data;
     float *y = step->bind[3].data;
     uint32_t act = step->spec[PUM_SPEC_MATVEC_GLU_ACT];
-    uint64_t row_bytes;
-    if (!holds_weights(&step->bind[0], step->weight, a->n, a->k, &row_bytes)
-        || !holds_weights(&step->bind[1], step->weight, a->n, a->k, &row_bytes)
-        || !ref_holds(&step->bind[2], a->rows, a->x_stride, 0, a->k)
-        || !ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, a->n)) return false;
-    double *gate = pum_alloc_array(a->k, sizeof *gate), *up = pum_alloc_array(a->k, sizeof *up);
-    bool ok = gate && up;
+    matrix gates, ups = { 0 };
+    bool ok = matrix_open(&step->bind[0], step->weight, a->n, a->k, &gates)
+              && matrix_open(&step->bind[1], step->weight, a->n, a->k, &ups)
+              && ref_holds(&step->bind[2], a->rows, a->x_stride, 0, a->k)
+              && ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, a->n);
     for (uint32_t n = 0; ok && n < a->n; n++) {
-        pum_ref_dequantize(step->weight, row_of(&step->bind[0], n, row_bytes), a->k, gate);
-        pum_ref_dequantize(step->weight, row_of(&step->bind[1], n, row_bytes), a->k, up);
+        const double *gate = matrix_row(&gates, n), *up = matrix_row(&ups, n);
         for (uint64_t r = 0; r < a->rows; r++) {
             double gate_scale, up_scale;
             double g = dot(gate, x + r * a->x_stride, a->k, &gate_scale);
@@ -129,7 +145,7 @@ bool pum_ref_matvec_glu(const pum_ref_step *step)
             if (step->scale) step->scale[at] = fabs(h) * up_scale + fabs(u) * 1.2 * gate_scale;
         }
     }
-    pum_free(gate);
-    pum_free(up);
+    matrix_close(&gates);
+    matrix_close(&ups);
     return ok;
 }

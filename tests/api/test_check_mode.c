@@ -61,10 +61,16 @@ static void bench_open(bench *b, uint32_t disable, pumice_kv_type kv)
     for (size_t i = 0; i < b->weights_at.pieces.count; i++) {
         const pum_piece *piece = &b->weights_at.pieces.data[i];
         const pum_weight *w = &b->def.weights.data[piece->tensor];
+        uint64_t row_bytes;
+        assert_true(pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes));
+        void *packed = malloc((size_t)(piece->row_count * row_bytes));
+        assert_non_null(packed);
+        pum_dtype_pack_rows(w->dtype, piece->row_count, w->cols,
+                            (const uint8_t *)w->data + piece->row_first * w->row_bytes, packed);
         assert_vk_ok(pum_vk_buffer_write(b->device, &b->weights[piece->buffer], piece->offset_bytes,
-                                         (const uint8_t *)w->data + piece->row_first * w->row_bytes,
-                                         piece->row_count * w->row_bytes, &err),
+                                         packed, piece->row_count * row_bytes, &err),
                      err);
+        free(packed);
     }
     b->size.logits_rows = 16;
     uint64_t logits = (uint64_t)b->size.logits_rows * b->def.hp.n_vocab * 4,

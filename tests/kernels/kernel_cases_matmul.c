@@ -12,7 +12,7 @@ static pum_dtype weight_of(int kernel) { return (pum_dtype)pum_kernels[kernel].w
 static size_t row_bytes(pum_dtype type, uint32_t cols)
 {
     uint64_t bytes = 0;
-    pum_dtype_row_bytes(type, cols, &bytes);
+    pum_dtype_device_row_bytes(type, cols, &bytes);
     return (size_t)bytes;
 }
 
@@ -37,16 +37,17 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
     const pum_dtype_info *info = pum_dtype_get(type);
     size_t bytes = row_bytes(type, cols);
     float *values = pum_alloc_array(cols, sizeof *values);
-    if (!values) return false;
+    uint8_t *blocks = pum_alloc((size_t)cols / info->block_elems * info->block_bytes);
+    if (!values || !blocks) return false;
     for (size_t r = 0; r < rows; r++) {
         if (fast && r >= 64) { /* for benches, whose values nobody checks */
             memcpy(out + r * bytes, out + (r % 64) * bytes, bytes);
             continue;
         }
         case_fill_f32(rng, values, cols, 0.5f);
-        pum_ref_quantize(type, values, cols, out + r * bytes);
+        pum_ref_quantize(type, values, cols, blocks);
         for (size_t b = 0; info->block_elems > 1 && b < cols / info->block_elems; b++) {
-            uint8_t *block = out + r * bytes + b * info->block_bytes;
+            uint8_t *block = blocks + b * info->block_bytes;
             uint32_t kind = case_range(rng, 0, 7);
             if (kind == 0) memset(block + 2, 0x80, info->block_bytes - 2);
             if (kind == 1) memset(block + 2, 0x7f, info->block_bytes - 2);
@@ -54,8 +55,10 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
                 for (uint32_t i = 2; i < info->block_bytes; i++) block[i] = (uint8_t)case_next(rng);
             }
         }
+        pum_dtype_pack_rows(type, 1, cols, blocks, out + r * bytes);
     }
     pum_free(values);
+    pum_free(blocks);
     return true;
 }
 

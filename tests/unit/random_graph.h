@@ -34,7 +34,7 @@ static inline pum_value_id rg_weight(random_graph *r, pum_dtype type, uint64_t r
 {
     size_t i = r->n_weights++;
     uint64_t row_bytes = 0;
-    pum_dtype_row_bytes(type, cols, &row_bytes);
+    pum_dtype_device_row_bytes(type, cols, &row_bytes);
     snprintf(r->names[i], sizeof r->names[i], "w%zu", i);
     r->weights[i] = (pum_tensor_size){ r->names[i], rows, row_bytes, rows > 1 };
     return pum_graph_value(&r->graph, PUM_VALUE_WEIGHT, type, rows, cols, (int32_t)i, r->names[i]);

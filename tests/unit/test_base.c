@@ -91,6 +91,54 @@ static void test_sizes(void **state)
     assert_null(pum_dtype_get(PUM_DTYPE_COUNT));
 }
 
+/* A row of Q8_0 on the device: 3 x 32 bytes, then 3 scales of 2 bytes, padded to 16. */
+static void test_planes_of_q8_0(void **state)
+{
+    (void)state;
+    uint8_t file[2 * 3 * 34], device[2 * 112], want[112];
+    uint64_t bytes;
+    for (size_t i = 0; i < sizeof file; i++) file[i] = (uint8_t)(i + 1);
+    assert_true(pum_dtype_device_row_bytes(PUM_DTYPE_Q8_0, 96, &bytes));
+    assert_int_equal(bytes, 112);
+    memset(device, 0xee, sizeof device);
+    pum_dtype_pack_rows(PUM_DTYPE_Q8_0, 2, 96, file, device);
+    for (size_t r = 0; r < 2; r++) {
+        memset(want, 0, sizeof want);
+        for (size_t b = 0; b < 3; b++) {
+            memcpy(want + 32 * b, file + 102 * r + 34 * b + 2, 32);
+            memcpy(want + 96 + 2 * b, file + 102 * r + 34 * b, 2);
+        }
+        assert_memory_equal(device + 112 * r, want, sizeof want);
+    }
+}
+
+/* The planes of every type hold each byte of a block once: packing loses nothing. */
+static void test_planes_round_trip(void **state)
+{
+    (void)state;
+    for (int t = 0; t < PUM_DTYPE_COUNT; t++) {
+        const pum_dtype_info *info = pum_dtype_get((pum_dtype)t);
+        for (uint64_t blocks = 1; blocks < 6; blocks++) {
+            uint64_t cols = blocks * info->block_elems, file_bytes, device_bytes, planes = 0;
+            assert_true(pum_dtype_row_bytes((pum_dtype)t, cols, &file_bytes));
+            assert_true(pum_dtype_device_row_bytes((pum_dtype)t, cols, &device_bytes));
+            for (int p = 0; p < PUM_MAX_PLANES; p++) planes += info->planes[p].bytes;
+            assert_true(planes == 0 || planes == info->block_bytes);
+            assert_true(planes ? device_bytes % 16 == 0 : device_bytes == file_bytes);
+            uint8_t *file = malloc(3 * file_bytes), *back = malloc(3 * file_bytes);
+            uint8_t *device = malloc(3 * device_bytes);
+            for (uint64_t i = 0; i < 3 * file_bytes; i++) file[i] = (uint8_t)(i * 167 + i / 256);
+            pum_dtype_pack_rows((pum_dtype)t, 3, cols, file, device);
+            memset(back, 0, 3 * file_bytes);
+            pum_dtype_unpack_rows((pum_dtype)t, 3, cols, device, back);
+            assert_memory_equal(file, back, 3 * file_bytes);
+            free(file);
+            free(back);
+            free(device);
+        }
+    }
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -144,7 +192,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8),  cmocka_unit_test(test_errors_keep_the_first_fault),
-        cmocka_unit_test(test_sizes), cmocka_unit_test(test_array_arena_text),
+        cmocka_unit_test(test_sizes), cmocka_unit_test(test_planes_of_q8_0),
+        cmocka_unit_test(test_planes_round_trip), cmocka_unit_test(test_array_arena_text),
         cmocka_unit_test(test_files), cmocka_unit_test(test_step_layout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,8 +49,9 @@ static void host_open(host *h, const char *path, const char *profile)
     for (size_t i = 0; i < h->weights.pieces.count; i++) {
         const pum_piece *p = &h->weights.pieces.data[i];
         const pum_weight *w = &h->def.weights.data[p->tensor];
-        memcpy(h->weight_data[p->buffer] + p->offset_bytes,
-               (const uint8_t *)w->data + p->row_first * w->row_bytes, p->row_count * w->row_bytes);
+        pum_dtype_pack_rows(w->dtype, p->row_count, w->cols,
+                            (const uint8_t *)w->data + p->row_first * w->row_bytes,
+                            h->weight_data[p->buffer] + p->offset_bytes);
     }
     h->step = calloc(4, h->size.step.words);
     h->logits = calloc(4, (size_t)h->size.logits_rows * h->def.hp.n_vocab);

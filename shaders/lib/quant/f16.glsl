@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // F16 (IEEE 754 binary16): two weights a word, the first in the low half. A row of odd length begins at a half word.
 #define Q_CHUNK 8
-#define Q_VECS 2
-#define Q_EACH(OP) OP(0) OP(1)
+#define Q_RUNS 1
 #define Q_BLOCKS 0
 struct q_raw { uvec4 a; };
 vec4 q_pairs(uint a, uint b)
@@ -14,9 +13,10 @@ float q_half(uint word, uint high)
     return unpackHalf2x16(word >> (16u * high)).x;
 }
 #define Q_CHUNK_OF(words, quads) return q_raw(quads[(row * k >> 3) + c]);
-#define Q_FOUR_OF(words, quads) \
+#define Q_FOUR_OF(name) \
     uint at = (row * k >> 1) + 2u * i; \
-    return q_pairs(words[at], words[at + 1u]);
+    return q_pairs(name##_w[at], name##_w[at + 1u]);
 #define Q_ONE_OF(words) return q_half(words[(row * k + i) >> 1], (row * k + i) & 1u);
+uint q_at(uint c, uint s) { return 2u * c; }
 vec4 q_vec(q_raw r, uint i) { return i == 0u ? q_pairs(r.a.x, r.a.y) : q_pairs(r.a.z, r.a.w); }
-float q_scale(q_raw r) { return 1.0; }
+float q_scale(q_raw r, uint s) { return 1.0; }
