@@ -72,7 +72,7 @@
 
 /* ---- push constants, one struct per kernel family ---------------------------------------------- */
 
-/* y[r] = scale * table[token(r)], rows of the table in [first, first + count) only: a table larger than one
+/* y[r] = scale * table[token or position of r], rows of the table in [first, first + count) only: a table larger than one
  * binding is gathered by several steps, each of which leaves the other rows alone. */
 PUM_ARGS(pum_args_embed) {
     PUM_UINT cols, rows;      /* grid (ceil(cols / (4*WG)), rows) */
@@ -80,6 +80,7 @@ PUM_ARGS(pum_args_embed) {
     float scale;
     PUM_UINT y_stride;
     PUM_UINT last;            /* 1: ids outside the whole table (>= first+count) give zeros */
+    PUM_UINT field;           /* word of the batch row that names the table's: ROW_TOKEN or ROW_POS */
 };
 
 /* y = norm(x) * w (+ b), row by row. grid (rows) */
@@ -150,6 +151,13 @@ PUM_ARGS(pum_args_add) {
     float scale;              /* y = scale * a + b */
 };
 
+/* y = limit(scale * x): see the specialisation constant KIND. */
+PUM_ARGS(pum_args_limit) {
+    PUM_UINT cols, rows;
+    PUM_UINT x_stride, y_stride;
+    float scale, limit;
+};
+
 /* Copies `cols` f32 of rows; gather_rows takes row SLOT_SRC_ROW of slot i as its i-th row. */
 PUM_ARGS(pum_args_copy) {
     PUM_UINT cols, rows;
@@ -186,6 +194,13 @@ PUM_ARGS(pum_args_roof) {
 #define ACT_GELU_TANH 2u
 #define ACT_GELU_ERF 3u
 #define ACT_RELU 4u
+#define ACT_RELU2 5u      /* relu squared */
+#define ACT_GELU_QUICK 6u /* x sigmoid(1.702 x) */
+
+/* Limits (specialisation constant KIND of limit) */
+#define LIMIT_NONE 0u
+#define LIMIT_CAP 1u   /* limit * tanh(v / limit) */
+#define LIMIT_CLAMP 2u /* v cut to [-limit, limit] */
 
 /* Norms (specialisation constant KIND) */
 #define NORM_RMS 0u

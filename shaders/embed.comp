@@ -1,6 +1,6 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// y[r] = scale * table[token of row r]: four columns an invocation. A table in several pieces is gathered by several
+// y[r] = scale * table[token or position of row r]: four columns an invocation. A table in several pieces is gathered by several
 // dispatches: each writes the rows whose token it holds; the last also clears those whose token is in no piece.
 // WG: workgroup; ALIGNED: table rows begin on 16 bytes and are whole chunks, so four weights are loaded at once.
 // grid (ceil(cols / (4 * WG)), rows)
@@ -20,7 +20,7 @@ void main()
 {
     uint col = 4u * gl_GlobalInvocationID.x, r = gl_WorkGroupID.y;
     if (col >= a.cols || r >= a.rows) return;
-    uint token = step_w[STEP_ROWS_AT + r * STEP_ROW_WORDS + ROW_TOKEN];
+    uint token = step_w[STEP_ROWS_AT + r * STEP_ROW_WORDS + a.field];
     bool here = token >= a.first && token - a.first < a.count;
     bool nowhere = a.last != 0u && token >= a.first + a.count;
     if (!here && !nowhere) return;

@@ -43,5 +43,7 @@ float activate(uint kind, float x)
     if (kind == ACT_GELU_TANH) return 0.5 * x * (1.0 + tanh_f(0.7978845608028654 * (x + 0.044715 * x * x * x)));
     if (kind == ACT_GELU_ERF) return 0.5 * x * (1.0 + erf_f(0.7071067811865476 * x));
     if (kind == ACT_RELU) return max(x, 0.0);
+    if (kind == ACT_RELU2) return max(x, 0.0) * max(x, 0.0);
+    if (kind == ACT_GELU_QUICK) return x < -50.0 ? 0.0 : x / (1.0 + exp(-1.702 * x));
     return x;
 }

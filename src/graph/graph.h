@@ -73,7 +73,7 @@ enum {
 
 /* Parameters: one flat struct; each op reads its own fields. */
 typedef struct pum_params {
-    uint32_t heads, kv_heads, head_dim, rot_dim;
+    uint32_t heads, kv_heads, head_dim, rot_dim; /* norm: heads > 1 = each of them by itself */
     uint32_t pairing;      /* ROPE_* (args.h) */
     uint32_t norm;         /* NORM_RMS or NORM_LAYER */
     uint32_t act;          /* ACT_* */
@@ -83,6 +83,9 @@ typedef struct pum_params {
     float eps, w_add;      /* norm */
     float scale;           /* embed, rope, attention scores, softmax, add */
     float softcap, alibi_max;
+    float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
+    uint32_t rows;      /* limit: the first rows of the input; 0 = all */
+    uint32_t row_field; /* embed: ROW_TOKEN or ROW_POS (args.h) */
     uint32_t slots; /* argmax, sample: how many slots, from slot 0, choose a token */
 } pum_params;
 

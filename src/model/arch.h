@@ -7,15 +7,31 @@
 #include "args.h"
 #include "model.h"
 
-/* Options of a row. Weights that no option asks for are used where the file has them (biases) or
- * not at all. */
+/* Options of a row: what its architecture has that LLaMA has not. Keys of the file may say more.
+ * Biases need no option: they are used where the file has them. */
 enum {
-    PUM_ARCH_QKV_BIAS = 1,   /* q, k and v have biases: a file without them is damaged */
-    PUM_ARCH_WINDOW = 2,     /* attention.sliding_window is obeyed */
-    PUM_ARCH_UNGATED = 4,    /* the MLP is down(act(up x)) */
-    PUM_ARCH_PARALLEL = 8,   /* x + attention(norm x) + mlp(norm x) */
-    PUM_ARCH_POST_NORMS = 16 /* attention and MLP are normalised again before they are added */
+    PUM_ARCH_QKV_BIAS = 1,       /* q, k and v have biases: a file without them is damaged */
+    PUM_ARCH_UNGATED = 2,        /* the MLP is down(act(up x)) */
+    PUM_ARCH_PARALLEL = 4,       /* x + attention(norm x) + mlp(norm x) */
+    PUM_ARCH_BRANCH_NORMS = 8,   /* attention and MLP are normalised before they are added ... */
+    PUM_ARCH_NO_PRE_NORMS = 16,  /* ... and not before */
+    PUM_ARCH_BARE_NORMS = 32,    /* norms have no weights */
+    PUM_ARCH_QK_HEADS = 64,      /* each head of q and k is normalised */
+    PUM_ARCH_QK_WHOLE = 128,     /* q and k are normalised as a whole */
+    PUM_ARCH_EMBED_SQRT = 256,   /* embeddings are multiplied by sqrt(n_embd) */
+    PUM_ARCH_POSITIONS = 512,    /* learned positions */
+    PUM_ARCH_ALIBI = 1024,       /* ALiBi with 8 as its largest exponent */
+    PUM_ARCH_LOCAL_ROPE = 2048,  /* layers with a window rotate by base 10000, unscaled */
+    PUM_ARCH_NOPE_GLOBAL = 4096, /* layers without a window do not rotate */
+    PUM_ARCH_RENORM = 8192,      /* probabilities of chosen experts are scaled to sum 1 */
+    PUM_ARCH_EVERY_SHIFT = 16
 };
+/* Every n-th layer has no window, or does not rotate. */
+#define PUM_ARCH_WINDOW_EVERY(n) ((n) << PUM_ARCH_EVERY_SHIFT)
+#define PUM_ARCH_NOPE_EVERY(n) ((n) << (PUM_ARCH_EVERY_SHIFT + 4))
+
+/* In place of a pairing: no rotary embedding. */
+#define PUM_ROPE_OFF 2u
 
 typedef struct pum_arch {
     const char *name;
@@ -36,6 +52,10 @@ pumice_status pum_model_def_load_as(const pum_arch *arch, const pum_gguf *gguf,
  * is n_vocab (0) where the file has no vocab_size. */
 pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pum_hparams *out_hp,
                                   pumice_error *err);
+
+/* hparams.c: what is a layer's own: the members of pum_layer that are no weights. */
+pumice_status pum_hparams_layer(const pum_arch *arch, const pum_gguf *gguf, const pum_hparams *hp,
+                                uint32_t index, pum_layer *layer, pumice_error *err);
 
 /* weights.c: fills everything of def but hp, and of that n_vocab, tied_head and the kind "llama3",
  * which is a tensor. On failure def holds what there is; the caller frees it. */

@@ -34,24 +34,75 @@ static const int_row int_rows[] = { /* block_count before what is PER_LAYER */
     { "block_count", AT(n_layers), 1, MAX_LAYERS, REQUIRED },
     { "context_length", AT(n_ctx_train), 1, 1u << 30, REQUIRED },
     { "embedding_length", AT(n_embd), 1, 1u << 20, REQUIRED },
-    { "feed_forward_length", AT(n_ff), 1, 1u << 22, REQUIRED | PER_LAYER },
+    { "feed_forward_length", AT(n_ff), 0, 1u << 22, PER_LAYER },
     { "attention.head_count", AT(n_heads), 1, 1u << 16, REQUIRED | PER_LAYER },
     { "attention.head_count_kv", AT(n_kv_heads), 1, 1u << 16, PER_LAYER },
     { "attention.key_length", AT(head_dim), 1, 1u << 16, PER_LAYER },
     { "rope.dimension_count", AT(rot_dim), 1, 1u << 16, 0 },
     { "vocab_size", AT(n_vocab), 1, 1u << 24, 0 },
+    { "word_embedding_length", AT(n_word_embd), 1, 1u << 20, 0 },
+    { "attention.sliding_window", AT(window), 0, 1u << 30, 0 },
     { "rope.scaling.original_context_length", AT(rope.original_ctx), 1, 1u << 30, 0 },
+    { "expert_count", AT(n_experts), 0, 512, 0 },
+    { "expert_used_count", AT(n_experts_used), 0, 64, 0 },
+    { "expert_feed_forward_length", AT(n_ff_expert), 1, 1u << 22, PER_LAYER },
+    { "expert_shared_feed_forward_length", AT(n_ff_shared), 0, 1u << 22, 0 },
+    { "leading_dense_block_count", AT(n_dense_layers), 0, MAX_LAYERS, 0 },
 };
 
 static const float_row float_rows[] = {
     { "rope.freq_base", AT(rope_base), 1.0001f, 1e30f, 0 },
+    { "rope.freq_base_swa", AT(rope_base_local), 1.0001f, 1e30f, 0 },
     { "attention.scale", AT(attn_scale), 1e-6f, 1e6f, 0 },
+    { "attention.clamp_kqv", AT(clamp_qkv), 0, 1e30f, 0 },
+    { "attention.max_alibi_bias", AT(alibi_max), 0, 1e3f, 0 },
+    { "attn_logit_softcapping", AT(attn_softcap), 0, 1e30f, 0 },
+    { "final_logit_softcapping", AT(final_softcap), 0, 1e30f, 0 },
+    { "logit_scale", AT(logit_scale), 1e-6f, 1e6f, 0 },
+    { "embedding_scale", AT(embed_scale), 1e-6f, 1e6f, 0 },
+    { "residual_scale", AT(residual_scale), 1e-6f, 1e6f, 0 },
+    { "expert_weights_scale", AT(expert_scale), 1e-6f, 1e6f, 0 },
     { "rope.scaling.yarn_ext_factor", AT(rope.ext_factor), -1.0f, 1.0f, 0 },
     { "rope.scaling.yarn_attn_factor", AT(rope.attn_factor), 1e-3f, 1e3f, 0 },
     { "rope.scaling.yarn_beta_fast", AT(rope.beta_fast), 1e-3f, 1e6f, 0 },
     { "rope.scaling.yarn_beta_slow", AT(rope.beta_slow), 1e-3f, 1e6f, 0 },
     { "rope.scaling.low_freq_factor", AT(rope.low_freq_factor), 1e-3f, 1e6f, 0 },
     { "rope.scaling.high_freq_factor", AT(rope.high_freq_factor), 1e-3f, 1e6f, 0 },
+};
+
+typedef struct bool_row {
+    const char *key;
+    size_t at;
+} bool_row;
+
+static const bool_row bool_rows[] = {
+    { "use_parallel_residual", AT(parallel) },
+    { "expert_weights_norm", AT(expert_renorm) },
+    { "attention.scale_by_layer", AT(scale_by_layer) },
+};
+
+/* Keys that are read elsewhere in this file, and those without any effect on the network. */
+static const char *const other_keys[] = {
+    "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon", "attention.value_length",
+    "attention.sliding_window_pattern", "attention.causal", "attention.norm_after_sum",
+    "rope.layers", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
+    "rope.scaling.attn_factor", "hidden_activation", "expert_gating_func",
+    /* no effect */
+    "tensor_data_layout", "rope.scaling.finetuned", "attention.key_length_mla",
+    "attention.value_length_mla", "pooling_type", "bos_token_id", "eos_token_id",
+};
+
+/* Values of hidden_activation: as config.json names them. */
+static const struct {
+    const char *name;
+    uint32_t act;
+} act_names[] = {
+    { "silu", ACT_SILU },           { "swish", ACT_SILU },
+    { "gelu", ACT_GELU_ERF },       { "gelu_erf", ACT_GELU_ERF },
+    { "gelu_new", ACT_GELU_TANH },  { "gelu_tanh", ACT_GELU_TANH },
+    { "gelu_fast", ACT_GELU_TANH }, { "gelu_pytorch_tanh", ACT_GELU_TANH },
+    { "relu", ACT_RELU },           { "relu2", ACT_RELU2 },
+    { "quick_gelu", ACT_GELU_QUICK },
 };
 
 /* Values of rope.scaling.type. */
@@ -61,6 +112,7 @@ static const struct {
 } rope_kinds[] = {
     { "none", PUM_ROPE_NONE },     { "linear", PUM_ROPE_LINEAR }, { "yarn", PUM_ROPE_YARN },
     { "llama3", PUM_ROPE_LLAMA3 }, { "ntk", PUM_ROPE_NTK },       { "dynamic", PUM_ROPE_NTK },
+    { "longrope", PUM_ROPE_LONG },
 };
 
 /* general.file_type (llama.h, enum llama_ftype): what most matrices are stored as. */
@@ -157,6 +209,15 @@ static pumice_status read_float_row(reader *r, const float_row *row)
 
 /* ---- head sizes ---- */
 
+/* The largest Gemma 2 and 3 divide by the width per head and not by the head's own size: their
+ * files say so by the number of layers alone. */
+static float default_scale(const pum_hparams *hp)
+{
+    bool by_width = (strcmp(hp->architecture, "gemma2") == 0 && hp->n_layers == 46) ||
+                    (strcmp(hp->architecture, "gemma3") == 0 && hp->n_layers == 62);
+    return (float)(1.0 / sqrt(by_width ? (double)hp->n_embd / hp->n_heads : hp->head_dim));
+}
+
 static pumice_status check_heads(reader *r)
 {
     pum_hparams *hp = r->hp;
@@ -191,13 +252,18 @@ static pumice_status check_heads(reader *r)
                                    r->key, value_dim, hp->head_dim);
         }
     }
-    if (!hp->rot_dim) hp->rot_dim = hp->head_dim;
+    bool rotary = r->arch->pairing != PUM_ROPE_OFF;
+    if (!hp->rot_dim && rotary) hp->rot_dim = hp->head_dim;
+    if (hp->rot_dim && !rotary) {
+        return PUM_UNSUPPORTED(r, "%s.rope.dimension_count is given, but the architecture has no "
+                                  "rotary embedding", r->arch->name);
+    }
     if (hp->rot_dim > hp->head_dim || hp->rot_dim % 2 != 0) {
         return PUM_DAMAGED(
             r, "%s.rope.dimension_count is %u, but must be even and at most the head's %u elements",
             r->arch->name, hp->rot_dim, hp->head_dim);
     }
-    if (hp->attn_scale == 0.0f) hp->attn_scale = (float)(1.0 / sqrt((double)hp->head_dim));
+    if (hp->attn_scale == 0.0f) hp->attn_scale = default_scale(hp);
     return PUMICE_OK;
 }
 
@@ -253,7 +319,7 @@ static pumice_status read_rope(reader *r)
     return PUMICE_OK;
 }
 
-/* ---- the whole ---- */
+/* ---- names ---- */
 
 static void read_general(reader *r)
 {
@@ -269,46 +335,217 @@ static void read_general(reader *r)
     snprintf(hp->file_type, sizeof hp->file_type, "%s", known ? file_types[type] : "unknown");
 }
 
-/* Networks that carry a known name but are not the decoder of build.c. */
-static pumice_status check_relatives(reader *r)
+/* ---- mixtures of experts ---- */
+
+static pumice_status check_experts(reader *r)
 {
-    uint32_t experts;
-    bool causal;
-    look_up(r, "expert_count");
-    if (pum_gguf_u32(r->gguf, r->key, &experts) && experts > 0) {
-        return PUM_UNSUPPORTED(r, "mixtures of experts (%s is %u) are not supported", r->key,
-                               experts);
+    pum_hparams *hp = r->hp;
+    uint32_t gating;
+    look_up(r, "expert_gating_func");
+    if (pum_gguf_u32(r->gguf, r->key, &gating) && gating != 1) {
+        return PUM_UNSUPPORTED(r, "%s is %u, but only 1 (softmax) is supported", r->key, gating);
     }
-    look_up(r, "attention.causal");
-    if (pum_gguf_bool(r->gguf, r->key, &causal) && !causal) {
-        return PUM_UNSUPPORTED(r, "encoders (%s is false) are not supported", r->key);
+    if (hp->n_experts == 0) {
+        if (hp->n_ff > 0) return PUMICE_OK;
+        look_up(r, "feed_forward_length");
+        return look_up(r, "feed_forward_length")
+            ? PUM_DAMAGED(r, "%s is 0, but must be at least 1", r->key) : missing(r);
+    }
+    look_up(r, "expert_count");
+    if (hp->n_experts) {
+        return PUM_UNSUPPORTED(r, "mixtures of experts (%s is %u) are not supported", r->key,
+                               hp->n_experts);
+    }
+    if (hp->n_experts_used == 0 || hp->n_experts_used > hp->n_experts) {
+        return PUM_DAMAGED(r, "%s.expert_used_count is %u, but must be from 1 to expert_count, %u",
+                           r->arch->name, hp->n_experts_used, hp->n_experts);
+    }
+    if (!hp->gated) {
+        return PUM_UNSUPPORTED(r, "%s.expert_count is %u, but experts without a gate are not "
+                                  "supported", r->arch->name, hp->n_experts);
+    }
+    if (hp->n_ff_expert == 0) hp->n_ff_expert = hp->n_ff;
+    if (hp->n_ff_expert == 0) {
+        look_up(r, "expert_feed_forward_length");
+        return missing(r);
     }
     return PUMICE_OK;
+}
+
+/* ---- activation, flags, what a layer has ---- */
+
+static pumice_status read_act(reader *r)
+{
+    pum_str s;
+    char name[32];
+    if (!look_up(r, "hidden_activation")) return PUMICE_OK;
+    if (!pum_gguf_str(r->gguf, r->key, &s)) return PUM_DAMAGED(r, "%s is no text", r->key);
+    for (size_t i = 0; i < PUM_COUNT(act_names); i++) {
+        if (!pum_str_equal(s, act_names[i].name)) continue;
+        r->hp->act = act_names[i].act;
+        return PUMICE_OK;
+    }
+    pum_model_text(s, name, sizeof name);
+    return PUM_UNSUPPORTED(r, "%s is '%s', which is not supported", r->key, name);
+}
+
+static pumice_status read_bool(reader *r, const char *suffix, bool *out)
+{
+    if (look_up(r, suffix) && !pum_gguf_bool(r->gguf, r->key, out)) {
+        return PUM_DAMAGED(r, "%s is neither true nor false", r->key);
+    }
+    return PUMICE_OK;
+}
+
+static pumice_status read_flags(reader *r)
+{
+    bool causal = true, after_sum = false;
+    for (size_t i = 0; i < PUM_COUNT(bool_rows); i++) {
+        PUM_TRY(read_bool(r, bool_rows[i].key, (bool *)((char *)r->hp + bool_rows[i].at)));
+    }
+    PUM_TRY(read_bool(r, "attention.causal", &causal));
+    if (!causal) return PUM_UNSUPPORTED(r, "encoders (%s is false) are not supported", r->key);
+    PUM_TRY(read_bool(r, "attention.norm_after_sum", &after_sum));
+    if (after_sum) r->hp->norm_at = PUM_NORM_SUM;
+    return PUMICE_OK;
+}
+
+/* Item `index` of an array of one truth value a layer. */
+static pumice_status layer_flag(reader *r, const pum_gguf_value *v, uint32_t index, bool *out)
+{
+    int64_t item;
+    if (v->count != r->hp->n_layers) {
+        return PUM_DAMAGED(r, "%s has %llu items for %u layers", r->key,
+                           (unsigned long long)v->count, r->hp->n_layers);
+    }
+    if (v->item_type == PUM_GGUF_BOOL) item = v->data[index];
+    else if (!pum_gguf_item_i64(v, index, &item)) {
+        return PUM_DAMAGED(r, "item %u of %s is neither true nor false", index, r->key);
+    }
+    *out = item != 0;
+    return PUMICE_OK;
+}
+
+/* Is the key an array? Else, if it is there, it says "every n-th is an exception". */
+static pumice_status read_pattern(reader *r, const char *suffix, uint32_t index, uint32_t every,
+                                  bool *out)
+{
+    const pum_gguf_value *v = look_up(r, suffix);
+    if (v && v->type == PUM_GGUF_ARRAY) return layer_flag(r, v, index, out);
+    if (v && !pum_gguf_u32(r->gguf, r->key, &every)) {
+        return PUM_DAMAGED(r, "%s is neither a whole number nor an array", r->key);
+    }
+    *out = every <= 1 || index % every != every - 1;
+    return PUMICE_OK;
+}
+
+pumice_status pum_hparams_layer(const pum_arch *arch, const pum_gguf *gguf, const pum_hparams *hp,
+                                uint32_t index, pum_layer *layer, pumice_error *err)
+{
+    pum_hparams copy = *hp;
+    reader r = { .arch = arch, .gguf = gguf, .hp = &copy, .err = err };
+    bool windowed = false, rotates = true;
+    if (hp->window) {
+        PUM_TRY(read_pattern(&r, "attention.sliding_window_pattern", index, hp->window_every,
+                             &windowed));
+    }
+    PUM_TRY(read_pattern(&r, "rope.layers", index, hp->nope_every, &rotates));
+    if (hp->nope_global && hp->window && !windowed) rotates = false;
+    layer->window = windowed ? hp->window : 0;
+    layer->rotates = rotates && hp->rot_dim > 0;
+    layer->local_rope = windowed && hp->rope_base_local != 0.0f;
+    layer->attn_scale = hp->attn_scale;
+    if (hp->scale_by_layer) layer->attn_scale /= (float)(index + 1);
+    return PUMICE_OK;
+}
+
+/* ---- the whole ---- */
+
+static bool is_known(const char *key)
+{
+    for (size_t i = 0; i < PUM_COUNT(int_rows); i++) {
+        if (strcmp(key, int_rows[i].key) == 0) return true;
+    }
+    for (size_t i = 0; i < PUM_COUNT(float_rows); i++) {
+        if (strcmp(key, float_rows[i].key) == 0) return true;
+    }
+    for (size_t i = 0; i < PUM_COUNT(bool_rows); i++) {
+        if (strcmp(key, bool_rows[i].key) == 0) return true;
+    }
+    for (size_t i = 0; i < PUM_COUNT(other_keys); i++) {
+        if (strcmp(key, other_keys[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* A key of the architecture that nobody reads might change the result: better no answer than a
+ * wrong one. */
+static pumice_status check_keys(reader *r)
+{
+    size_t n = strlen(r->arch->name);
+    for (size_t i = 0; i < pum_gguf_kv_count(r->gguf); i++) {
+        pum_str key = pum_gguf_kv_key(r->gguf, i);
+        char name[96];
+        if (key.count <= n || memcmp(key.data, r->arch->name, n) != 0 || key.data[n] != '.') {
+            continue;
+        }
+        pum_model_text(key, name, sizeof name);
+        if (!is_known(name + n + 1)) {
+            return PUM_UNSUPPORTED(r, "the key %s is not known, and to ignore it might change the "
+                                      "result", name);
+        }
+    }
+    return PUMICE_OK;
+}
+
+static pum_hparams defaults(const pum_arch *arch)
+{
+    uint32_t o = arch->options;
+    pum_hparams hp = { .rope_pairing = arch->pairing, .rope_base = 10000.0f, .norm = arch->norm,
+                       .act = arch->act, .gated = !(o & PUM_ARCH_UNGATED),
+                       .parallel = o & PUM_ARCH_PARALLEL, .bare_norms = o & PUM_ARCH_BARE_NORMS,
+                       .positions = o & PUM_ARCH_POSITIONS,
+                       .nope_global = o & PUM_ARCH_NOPE_GLOBAL,
+                       .expert_renorm = o & PUM_ARCH_RENORM,
+                       .norm_at = (o & PUM_ARCH_NO_PRE_NORMS ? 0 : PUM_NORM_BEFORE)
+                           | (o & PUM_ARCH_BRANCH_NORMS ? PUM_NORM_BRANCH : 0),
+                       .qk_norm = o & PUM_ARCH_QK_HEADS   ? PUM_QK_HEADS
+                                  : o & PUM_ARCH_QK_WHOLE ? PUM_QK_WHOLE
+                                                          : PUM_QK_PLAIN,
+                       .window_every = o >> PUM_ARCH_EVERY_SHIFT & 15,
+                       .nope_every = o >> (PUM_ARCH_EVERY_SHIFT + 4) & 15,
+                       .rope_base_local = o & PUM_ARCH_LOCAL_ROPE ? 10000.0f : 0.0f,
+                       .alibi_max = o & PUM_ARCH_ALIBI ? 8.0f : 0.0f, .residual_scale = 1.0f,
+                       .logit_scale = 1.0f, .expert_scale = 1.0f,
+                       .rope = { .factor = 1.0f, .attn_factor = 1.0f, .beta_fast = 32.0f,
+                                 .beta_slow = 1.0f, .ext_factor = 1.0f, .low_freq_factor = 1.0f,
+                                 .high_freq_factor = 4.0f } };
+    return hp;
 }
 
 pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pum_hparams *out_hp,
                                   pumice_error *err)
 {
-    static const int_row window = { "attention.sliding_window", AT(window), 0, 1u << 30, 0 };
     const float_row eps = { arch->norm == NORM_RMS ? "attention.layer_norm_rms_epsilon"
                                                    : "attention.layer_norm_epsilon",
                             AT(norm_eps), 1e-12f, 1.0f, REQUIRED };
-    pum_hparams hp = { .rope_pairing = arch->pairing, .rope_base = 10000.0f, .norm = arch->norm,
-                       .act = arch->act, .gated = !(arch->options & PUM_ARCH_UNGATED),
-                       .parallel = arch->options & PUM_ARCH_PARALLEL, .embed_scale = 1.0f,
-                       .rope = { .factor = 1.0f, .attn_factor = 1.0f, .beta_fast = 32.0f,
-                                 .beta_slow = 1.0f, .ext_factor = 1.0f, .low_freq_factor = 1.0f,
-                                 .high_freq_factor = 4.0f } };
+    pum_hparams hp = defaults(arch);
     reader r = { .arch = arch, .gguf = gguf, .hp = &hp, .err = err };
     *out_hp = (pum_hparams){ 0 };
     read_general(&r);
-    PUM_TRY(check_relatives(&r));
+    PUM_TRY(read_flags(&r));
     for (size_t i = 0; i < PUM_COUNT(int_rows); i++) PUM_TRY(read_int_row(&r, &int_rows[i]));
     for (size_t i = 0; i < PUM_COUNT(float_rows); i++) PUM_TRY(read_float_row(&r, &float_rows[i]));
     PUM_TRY(read_float_row(&r, &eps));
-    if (arch->options & PUM_ARCH_WINDOW) PUM_TRY(read_int_row(&r, &window));
+    PUM_TRY(read_act(&r));
     PUM_TRY(check_heads(&r));
+    PUM_TRY(check_experts(&r));
     PUM_TRY(read_rope(&r));
+    PUM_TRY(check_keys(&r));
+    if (!hp.n_word_embd) hp.n_word_embd = hp.n_embd;
+    if (hp.embed_scale == 0.0f) {
+        hp.embed_scale = arch->options & PUM_ARCH_EMBED_SQRT ? sqrtf((float)hp.n_embd) : 1.0f;
+    }
     *out_hp = hp;
     return PUMICE_OK;
 }

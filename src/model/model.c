@@ -8,8 +8,7 @@
 #include "arch.h"
 
 static const pum_arch archs[] = {
-#define PUM_ARCH(name, pairing, norm, act, options, read, build) \
-    { name, pairing, norm, act, options, read, build },
+#define PUM_ARCH(...) { __VA_ARGS__ },
 #include "arch.def"
 #undef PUM_ARCH
 };
@@ -44,15 +43,15 @@ void pum_model_text(pum_str text, char *out, size_t capacity)
 pumice_status pum_model_fail(const pum_gguf *gguf, pumice_error *err, pumice_status status,
                              const char *fmt, ...)
 {
-    char text[320];
+    char text[480];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     const char *path = pum_gguf_path(gguf);
     size_t n = strlen(path);
-    bool cut = n > 150; /* the end of a long path says more than its beginning */
-    return pum_fail(err, status, "'%s%s': %s", cut ? "..." : "", cut ? path + n - 150 : path, text);
+    bool cut = n > 100; /* the end of a long path says more than its beginning */
+    return pum_fail(err, status, "'%s%s': %s", cut ? "..." : "", cut ? path + n - 100 : path, text);
 }
 
 /* ---- loading ---- */
@@ -60,7 +59,7 @@ pumice_status pum_model_fail(const pum_gguf *gguf, pumice_error *err, pumice_sta
 static pumice_status find_arch(const pum_gguf *gguf, const pum_arch **out_arch, pumice_error *err)
 {
     pum_str s;
-    char name[64], known[160];
+    char name[64], known[320];
     if (!pum_gguf_str(gguf, "general.architecture", &s)) {
         return pum_model_fail(gguf, err, PUMICE_ERROR_FORMAT,
                               "the key general.architecture is missing or no text, so this is not "
@@ -81,8 +80,10 @@ static pumice_status find_arch(const pum_gguf *gguf, const pum_arch **out_arch, 
 pumice_status pum_model_def_load_as(const pum_arch *arch, const pum_gguf *gguf,
                                     pum_model_def *out_def, pumice_error *err)
 {
-    pum_model_def def = { .embed = -1, .output_norm = -1, .output_norm_b = -1, .head = -1,
-                          .head_b = -1, .rope_freq = -1, .rope_scale = 1.0f };
+    pum_model_def def = { .embed = -1, .positions = -1, .embed_norm = -1, .embed_norm_b = -1,
+                          .embed_in = -1, .embed_out = -1, .output_norm = -1,
+                          .output_norm_b = -1, .head = -1, .head_b = -1, .rope_freq = -1,
+                          .rope_freq_long = -1, .rope_freq_local = -1, .rope_scale = 1.0f };
     pumice_status status;
     *out_def = (pum_model_def){ 0 };
     PUM_GOTO(arch->read(arch, gguf, &def.hp, err));

@@ -8,29 +8,59 @@
 #include "gguf.h"
 #include "graph.h"
 
+/* Where norms stand in a block, as bits. */
+enum {
+    PUM_NORM_BEFORE = 1, /* x + f(norm x) */
+    PUM_NORM_BRANCH = 2, /* x + norm(f(x)); with BEFORE: Gemma 2's sandwich */
+    PUM_NORM_SUM = 4     /* norm(x + f(x)), the original transformer's */
+};
+
+/* What is normalised of q and k before they are rotated. */
+typedef enum pum_qk_norm { PUM_QK_PLAIN, PUM_QK_HEADS, PUM_QK_WHOLE } pum_qk_norm;
+
 /* Hyper-parameters of a decoder-only transformer. Options that a derivative switches on are here and not in
  * copies of the builder; 0 or false is plain LLaMA. */
 typedef struct pum_hparams {
     char architecture[32], name[128], license[64], file_type[32];
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
-    uint32_t rot_dim;              /* rotated dims of a head; < head_dim: partial rotary */
+    uint32_t n_word_embd;          /* width of the embedding table; unlike n_embd: projected (OPT-350m) */
+    uint32_t rot_dim;              /* rotated dims of a head; < head_dim: partial rotary; 0: none */
     uint32_t rope_pairing;         /* ROPE_INTERLEAVED or ROPE_HALVES */
     float rope_base;
+    float rope_base_local;         /* of layers with a window, unscaled; 0 = as the others */
     uint32_t norm;                 /* NORM_RMS or NORM_LAYER */
+    uint32_t norm_at;              /* PUM_NORM_* bits */
+    bool bare_norms;               /* norms without weights (OLMo) */
     float norm_eps;
-    float norm_w_add;              /* 1: weights are stored minus one (Gemma) */
+    float norm_w_add;              /* 1: weights are stored minus one */
+    pum_qk_norm qk_norm;
     uint32_t act;                  /* ACT_* of the MLP */
     bool gated;                    /* gate and up, else up alone */
     bool parallel;                 /* attention and MLP read the same input and are summed */
+    bool positions;                /* a table of learned positions is added to the embedding */
     bool tied_head;
     float embed_scale;             /* 1 */
+    float residual_scale;          /* of a branch before it is added; 1 */
+    float logit_scale;             /* 1 */
     float attn_scale;              /* head_dim^-0.5 unless said otherwise */
     float attn_softcap, final_softcap;
-    uint32_t window;               /* sliding window, 0 = none */
-    uint32_t window_every;         /* layers i with i % window_every != window_every-1 use it; 0 or 1 = all */
+    float clamp_qkv;               /* q, k and v are cut to [-x, x]; 0 = not */
+    float alibi_max;               /* ALiBi's largest exponent; 0 = none */
+    bool scale_by_layer;           /* scores are divided by the number of the layer, from 1 (GPT-2's option) */
+    uint32_t window;               /* sliding window, 0 = none; which layers: pum_layer.window */
+    uint32_t window_every;         /* every n-th layer has none (n-1, 2n-1, ...); 0 or 1 = all have it */
+    uint32_t nope_every;           /* every n-th layer does not rotate; 0 = all do */
+    bool nope_global;              /* layers without window do not rotate (Cohere 2) */
+    /* mixture of experts; n_experts 0 = none */
+    uint32_t n_experts, n_experts_used, n_ff_expert, n_ff_shared, n_dense_layers;
+    bool expert_renorm;            /* the chosen experts' probabilities are scaled to sum 1 */
+    float expert_scale;            /* 1 */
     /* rotary scaling, decided in rope.c */
     struct {
-        enum { PUM_ROPE_NONE, PUM_ROPE_LINEAR, PUM_ROPE_YARN, PUM_ROPE_LLAMA3, PUM_ROPE_NTK } kind;
+        enum {
+            PUM_ROPE_NONE, PUM_ROPE_LINEAR, PUM_ROPE_YARN, PUM_ROPE_LLAMA3, PUM_ROPE_NTK,
+            PUM_ROPE_LONG          /* Phi-3: divisors for short and for long contexts */
+        } kind;
         float factor;              /* context multiplier, 1 = none */
         uint32_t original_ctx;     /* context before scaling */
         float attn_factor;         /* YaRN: multiplies its own; 1 */
@@ -53,19 +83,29 @@ typedef struct pum_weight {
     bool is_constant;              /* not a model parameter */
 } pum_weight;
 
-/* Weight indices of one layer; -1 = absent. */
+/* One layer: weight indices, -1 = absent, and what differs from layer to layer. */
 typedef struct pum_layer {
-    int32_t attn_norm, attn_norm_b, q, k, v, o, q_b, k_b, v_b, o_b;
-    int32_t q_norm, k_norm;        /* per-head norms, reserved for derivatives */
+    int32_t attn_norm, attn_norm_b, attn_norm_2, attn_norm_2_b, q, k, v, o, q_b, k_b, v_b, o_b;
+    int32_t q_norm, k_norm;        /* of each head, or of all together: hp.qk_norm */
     int32_t ffn_norm, ffn_norm_b, gate, up, down, up_b, down_b, gate_b;
-    int32_t attn_post_norm, ffn_post_norm;
+    int32_t attn_post_norm, attn_post_norm_b, ffn_post_norm, ffn_post_norm_b;
+    /* mixture of experts; router < 0: the layer has an MLP. The experts' matrices lie below one another. */
+    int32_t router, gate_exps, up_exps, down_exps;
+    int32_t shared_router, gate_shared, up_shared, down_shared;
+    uint32_t window;               /* 0 = none */
+    bool rotates;                  /* rotary embedding */
+    bool local_rope;               /* by def.rope_freq_local */
+    float attn_scale;
 } pum_layer;
 
 typedef struct pum_model_def {
     pum_hparams hp;
     PUM_ARRAY(pum_weight) weights;
     PUM_ARRAY(pum_layer) layers;
-    int32_t embed, output_norm, output_norm_b, head, head_b, rope_freq; /* weight indices */
+    /* weight indices, -1 = absent */
+    int32_t embed, positions, embed_norm, embed_norm_b, embed_in, embed_out;
+    int32_t output_norm, output_norm_b, head, head_b;
+    int32_t rope_freq, rope_freq_long, rope_freq_local;
     float rope_scale;              /* attention factor of the rotary scaling (YaRN's mscale), else 1 */
     uint64_t parameters;           /* number of weights in the file's tensors, embedding counted once */
 } pum_model_def;
@@ -87,6 +127,7 @@ typedef struct pum_build {
     uint32_t rows;                 /* batch rows; 0 = no forward pass, sampling only */
     uint32_t n_slots;              /* for PUM_HEAD_SLOTS and sampling */
     bool one_sequence;             /* all rows are consecutive tokens of one sequence */
+    bool long_rope;                /* the context is longer than hp.rope.original_ctx: matters to PUM_ROPE_LONG */
     pum_head head;
     pum_sampler sampler;           /* after the forward pass */
     pum_dtype kv_type_k, kv_type_v;

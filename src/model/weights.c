@@ -1,68 +1,117 @@
 /* SPDX-License-Identifier: Apache-2.0
  * From a file's tensors to the list of weights that go to the device: which must be there under
  * which name, their shapes and types. Matrices stay as the file stores them; norms and biases,
- * which kernels read as F32, are converted if need be. Tensors that no row names are ignored. */
+ * which kernels read as F32, are converted if need be. A tensor that no row names is refused, since
+ * to leave it out would change the result. */
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch.h"
 
-/* When a tensor must be there; those of IF_PRESENT are used where the file has them. */
-typedef enum need { ALWAYS, IF_PRESENT, IF_QKV_BIAS, IF_GATED, IF_SERIAL, IF_POST_NORMS } need;
+/* When a tensor must be there; those of MAY are used where the file has them. Tensors of a layer
+ * ask about that layer: one may have experts and its neighbour an MLP. */
+typedef enum need {
+    MAY, MUST, NEVER, IF_QKV_BIAS, IF_ATTN_NORM, IF_FFN_NORM, IF_POST_NORMS, IF_QK_NORM, IF_MLP,
+    IF_GATE, IF_EXPERTS, IF_SHARED, IF_POSITIONS, IF_PROJECTED, IF_OUTPUT_NORM
+} need;
 
-typedef enum size { ONE, EMBD, Q, KV, FF, VOCAB, SIZE_COUNT } size;
+typedef enum size {
+    ONE, EMBD, Q, KV, Q_NORM, K_NORM, FF, FF_EXPERT, FF_SHARED, EXPERTS, VOCAB, WORD, POSITIONS,
+    SIZE_COUNT
+} size;
 
 /* A tensor, of a layer (after "blk.N.") or of the model: its shape, and the field that gets its
- * index. Rows of ONE are vectors. In the order of use, since that is the order in device memory. */
+ * index. Rows of ONE are vectors; `stack` such matrices lie below one another. In the order of use,
+ * since that is the order in device memory. */
 typedef struct row {
     const char *name;
     size_t at;
     size rows, cols;
     need need;
+    size stack;
 } row;
 
 #define AT(field) offsetof(pum_layer, field)
 static const row layer_rows[] = {
-    { "attn_norm.weight",           AT(attn_norm),      ONE,  EMBD, ALWAYS },
-    { "attn_norm.bias",             AT(attn_norm_b),    ONE,  EMBD, IF_PRESENT },
-    { "attn_q.weight",              AT(q),              Q,    EMBD, ALWAYS },
-    { "attn_q.bias",                AT(q_b),            ONE,  Q,    IF_QKV_BIAS },
-    { "attn_k.weight",              AT(k),              KV,   EMBD, ALWAYS },
-    { "attn_k.bias",                AT(k_b),            ONE,  KV,   IF_QKV_BIAS },
-    { "attn_v.weight",              AT(v),              KV,   EMBD, ALWAYS },
-    { "attn_v.bias",                AT(v_b),            ONE,  KV,   IF_QKV_BIAS },
-    { "attn_output.weight",         AT(o),              EMBD, Q,    ALWAYS },
-    { "attn_output.bias",           AT(o_b),            ONE,  EMBD, IF_PRESENT },
-    { "post_attention_norm.weight", AT(attn_post_norm), ONE,  EMBD, IF_POST_NORMS },
-    { "ffn_norm.weight",            AT(ffn_norm),       ONE,  EMBD, IF_SERIAL },
-    { "ffn_norm.bias",              AT(ffn_norm_b),     ONE,  EMBD, IF_PRESENT },
-    { "ffn_gate.weight",            AT(gate),           FF,   EMBD, IF_GATED },
-    { "ffn_gate.bias",              AT(gate_b),         ONE,  FF,   IF_PRESENT },
-    { "ffn_up.weight",              AT(up),             FF,   EMBD, ALWAYS },
-    { "ffn_up.bias",                AT(up_b),           ONE,  FF,   IF_PRESENT },
-    { "ffn_down.weight",            AT(down),           EMBD, FF,   ALWAYS },
-    { "ffn_down.bias",              AT(down_b),         ONE,  EMBD, IF_PRESENT },
-    { "post_ffw_norm.weight",       AT(ffn_post_norm),  ONE,  EMBD, IF_POST_NORMS },
+    { "attn_norm.weight",           AT(attn_norm),        ONE,  EMBD, IF_ATTN_NORM, ONE },
+    { "attn_norm.bias",             AT(attn_norm_b),      ONE,  EMBD, MAY, ONE },
+    { "attn_norm_2.weight",         AT(attn_norm_2),      ONE,  EMBD, MAY, ONE },
+    { "attn_norm_2.bias",           AT(attn_norm_2_b),    ONE,  EMBD, MAY, ONE },
+    { "attn_q.weight",              AT(q),                Q,    EMBD, MUST, ONE },
+    { "attn_q.bias",                AT(q_b),              ONE,  Q,    IF_QKV_BIAS, ONE },
+    { "attn_k.weight",              AT(k),                KV,   EMBD, MUST, ONE },
+    { "attn_k.bias",                AT(k_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
+    { "attn_v.weight",              AT(v),                KV,   EMBD, MUST, ONE },
+    { "attn_v.bias",                AT(v_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
+    { "attn_q_norm.weight",         AT(q_norm),           ONE,  Q_NORM, IF_QK_NORM, ONE },
+    { "attn_k_norm.weight",         AT(k_norm),           ONE,  K_NORM, IF_QK_NORM, ONE },
+    { "attn_output.weight",         AT(o),                EMBD, Q,    MUST, ONE },
+    { "attn_output.bias",           AT(o_b),              ONE,  EMBD, MAY, ONE },
+    { "post_attention_norm.weight", AT(attn_post_norm),   ONE,  EMBD, IF_POST_NORMS, ONE },
+    { "post_attention_norm.bias",   AT(attn_post_norm_b), ONE,  EMBD, MAY, ONE },
+    { "ffn_norm.weight",            AT(ffn_norm),         ONE,  EMBD, IF_FFN_NORM, ONE },
+    { "ffn_norm.bias",              AT(ffn_norm_b),       ONE,  EMBD, MAY, ONE },
+    { "ffn_gate_inp.weight",        AT(router),           EXPERTS, EMBD, IF_EXPERTS, ONE },
+    { "ffn_gate_exps.weight",       AT(gate_exps),        FF_EXPERT, EMBD, IF_EXPERTS, EXPERTS },
+    { "ffn_up_exps.weight",         AT(up_exps),          FF_EXPERT, EMBD, IF_EXPERTS, EXPERTS },
+    { "ffn_down_exps.weight",       AT(down_exps),        EMBD, FF_EXPERT, IF_EXPERTS, EXPERTS },
+    { "ffn_gate_inp_shexp.weight",  AT(shared_router),    ONE,  EMBD, MAY, ONE },
+    { "ffn_gate_shexp.weight",      AT(gate_shared),      FF_SHARED, EMBD, IF_SHARED, ONE },
+    { "ffn_up_shexp.weight",        AT(up_shared),        FF_SHARED, EMBD, IF_SHARED, ONE },
+    { "ffn_down_shexp.weight",      AT(down_shared),      EMBD, FF_SHARED, IF_SHARED, ONE },
+    { "ffn_gate.weight",            AT(gate),             FF,   EMBD, IF_GATE, ONE },
+    { "ffn_gate.bias",              AT(gate_b),           ONE,  FF,   MAY, ONE },
+    { "ffn_up.weight",              AT(up),               FF,   EMBD, IF_MLP, ONE },
+    { "ffn_up.bias",                AT(up_b),             ONE,  FF,   MAY, ONE },
+    { "ffn_down.weight",            AT(down),             EMBD, FF,   IF_MLP, ONE },
+    { "ffn_down.bias",              AT(down_b),           ONE,  EMBD, MAY, ONE },
+    { "post_ffw_norm.weight",       AT(ffn_post_norm),    ONE,  EMBD, IF_POST_NORMS, ONE },
+    { "post_ffw_norm.bias",         AT(ffn_post_norm_b),  ONE,  EMBD, MAY, ONE },
 };
 #undef AT
 
+/* Matrices that a file may hold as one, below one another: without the tensor `unless`, the parts
+ * are taken from `whole`, in this order. */
+typedef struct fused {
+    const char *whole, *unless, *part[3];
+    size size[3];
+    bool gated; /* of models whose MLP has a gate */
+} fused;
+static const fused fused_rows[] = {
+    { "attn_qkv", "attn_q.weight", { "attn_q", "attn_k", "attn_v" }, { Q, KV, KV }, false },
+    { "ffn_up", "ffn_gate.weight", { "ffn_gate", "ffn_up", NULL }, { FF, FF, ONE }, true },
+};
+
 #define AT(field) offsetof(pum_model_def, field)
-static const row first_row = { "token_embd.weight", AT(embed), VOCAB, EMBD, ALWAYS };
+static const row first_rows[] = {
+    { "token_embd.weight",      AT(embed),        VOCAB,     WORD, MUST, ONE },
+    { "token_embd_proj.weight", AT(embed_in),     EMBD,      WORD, IF_PROJECTED, ONE },
+    { "position_embd.weight",   AT(positions),    POSITIONS, EMBD, IF_POSITIONS, ONE },
+    { "token_embd_norm.weight", AT(embed_norm),   ONE,       EMBD, MAY, ONE },
+    { "token_embd_norm.bias",   AT(embed_norm_b), ONE,       EMBD, MAY, ONE },
+};
 static const row last_rows[] = {
-    { "output_norm.weight", AT(output_norm),   ONE,   EMBD,  ALWAYS },
-    { "output_norm.bias",   AT(output_norm_b), ONE,   EMBD,  IF_PRESENT },
-    { "output.weight",      AT(head),          VOCAB, EMBD,  IF_PRESENT },
-    { "output.bias",        AT(head_b),        ONE,   VOCAB, IF_PRESENT },
+    { "output_norm.weight", AT(output_norm),   ONE,   EMBD,  IF_OUTPUT_NORM, ONE },
+    { "output_norm.bias",   AT(output_norm_b), ONE,   EMBD,  MAY, ONE },
+    { "output_proj.weight", AT(embed_out),     WORD,  EMBD,  IF_PROJECTED, ONE },
+    { "output.weight",      AT(head),          VOCAB, WORD,  MAY, ONE },
+    { "output.bias",        AT(head_b),        ONE,   VOCAB, MAY, ONE },
 };
 #undef AT
+
+/* What files of the known converters hold beside the model's tensors, without any effect. */
+static const char *const harmless[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq" };
 
 typedef struct loader {
     const pum_arch *arch;
     const pum_gguf *gguf;
     pum_model_def *def;
     uint64_t sizes[SIZE_COUNT];
+    int32_t layer;  /* that is being loaded, < 0: the model's own tensors */
+    PUM_ARRAY(const pum_gguf_tensor *) used;
     pumice_error *err;
 } loader;
 
@@ -85,13 +134,15 @@ static void shape_text(const uint64_t *ne, uint32_t n_dims, char *out, size_t ca
 }
 
 static pumice_status check_shape(const loader *l, const char *name, const pum_gguf_tensor *t,
-                                 uint64_t rows, uint64_t cols)
+                                 uint64_t rows, uint64_t cols, uint64_t stack)
 {
-    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1) return PUMICE_OK;
+    const uint64_t ne[] = { cols, rows, stack };
+    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == stack && t->ne[3] == 1) {
+        return PUMICE_OK;
+    }
     char has[96], wants[64];
-    const uint64_t ne[] = { cols, rows };
     shape_text(t->ne, PUM_MIN(PUM_MAX(t->n_dims, 1u), 4u), has, sizeof has);
-    shape_text(ne, rows == 1 ? 1 : 2, wants, sizeof wants);
+    shape_text(ne, stack != 1 ? 3 : rows == 1 ? 1 : 2, wants, sizeof wants);
     return PUM_DAMAGED(l, "tensor '%s' has the shape %s, but must have %s", name, has, wants);
 }
 
@@ -158,8 +209,8 @@ static pumice_status add_matrix(loader *l, const char *name, const pum_gguf_tens
                                 int32_t *out_index)
 {
     const pum_dtype_info *info = pum_dtype_get(t->type);
-    pum_weight w = { .dtype = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data,
-                     .splittable = true };
+    pum_weight w = { .dtype = t->type, .rows = t->ne[1] * t->ne[2], .cols = t->ne[0],
+                     .data = t->data, .splittable = true };
     uint64_t bytes;
     if (!info || !info->is_weight) return unsupported_type(l, name, t->type);
     if (!pum_dtype_row_bytes(w.dtype, w.cols, &w.row_bytes) ||
@@ -194,50 +245,180 @@ static pumice_status add_vector(loader *l, const char *name, const pum_gguf_tens
     return push(l, w, out_index);
 }
 
-static bool is_wanted(const loader *l, need n, bool *out_required)
+/* Does the layer at hand have experts? */
+static bool has_experts(const loader *l)
 {
-    uint32_t options = l->arch->options;
-    *out_required = n == ALWAYS || (n == IF_QKV_BIAS && options & PUM_ARCH_QKV_BIAS) ||
-                    n == IF_GATED || (n == IF_SERIAL && !(options & PUM_ARCH_PARALLEL)) ||
-                    n == IF_POST_NORMS;
-    if (n == IF_GATED) return !(options & PUM_ARCH_UNGATED);
-    if (n == IF_POST_NORMS) return options & PUM_ARCH_POST_NORMS;
-    return true;
+    const pum_hparams *hp = &l->def->hp;
+    return hp->n_experts > 0 && l->layer >= (int32_t)hp->n_dense_layers;
 }
 
-/* layer < 0: a tensor of the model. `fields`: the pum_layer or pum_model_def that it belongs to. */
-static pumice_status load_row(loader *l, const row *r, int32_t layer, void *fields)
+static need decide(const loader *l, need n)
+{
+    const pum_hparams *hp = &l->def->hp;
+    bool placed = (hp->norm_at & (PUM_NORM_BEFORE | PUM_NORM_SUM)) && !hp->bare_norms;
+    bool yes = false;
+    switch (n) {
+    case MAY:
+    case MUST:
+    case NEVER: return n;
+    case IF_QKV_BIAS: return l->arch->options & PUM_ARCH_QKV_BIAS ? MUST : MAY;
+    case IF_FFN_NORM:
+        if (placed && hp->parallel) return MAY; /* one norm for both branches, or two */
+        yes = placed;
+        break;
+    case IF_ATTN_NORM: yes = placed; break;
+    case IF_POST_NORMS: yes = hp->norm_at & PUM_NORM_BRANCH; break;
+    case IF_QK_NORM: yes = hp->qk_norm != PUM_QK_PLAIN; break;
+    case IF_MLP: yes = !has_experts(l); break;
+    case IF_GATE: yes = !has_experts(l) && hp->gated; break;
+    case IF_EXPERTS: yes = has_experts(l); break;
+    case IF_SHARED: yes = has_experts(l) && hp->n_ff_shared > 0; break;
+    case IF_POSITIONS: yes = hp->positions; break;
+    case IF_PROJECTED: yes = hp->n_word_embd != hp->n_embd; break;
+    case IF_OUTPUT_NORM:
+        if (hp->norm_at & PUM_NORM_SUM) return MAY;
+        yes = !hp->bare_norms;
+        break;
+    }
+    return yes ? MUST : NEVER;
+}
+
+static const pum_gguf_tensor *find(loader *l, const char *name)
+{
+    const pum_gguf_tensor *t = pum_gguf_tensor_find(l->gguf, name);
+    if (t) l->used.data[l->used.count++] = t; /* room: see pum_weights_load */
+    return t;
+}
+
+static void full_name(const loader *l, const char *name, char out[64])
+{
+    if (l->layer < 0) snprintf(out, 64, "%s", name);
+    else snprintf(out, 64, "blk.%d.%s", (int)l->layer, name);
+}
+
+/* The rows of a tensor that hold a part of it, as a tensor. */
+static pumice_status cut(loader *l, const fused *f, int part, const char *suffix, bool vector,
+                         uint64_t cols, const pum_gguf_tensor **io_whole, pum_gguf_tensor *out_part)
+{
+    char name[64], whole[32];
+    uint64_t rows = 0, first = 0, row_bytes;
+    for (int i = 0; i < 3; i++) {
+        if (i < part) first += l->sizes[f->size[i]];
+        if (f->part[i]) rows += l->sizes[f->size[i]];
+    }
+    snprintf(whole, sizeof whole, "%s%s", f->whole, suffix);
+    full_name(l, whole, name);
+    *io_whole = find(l, name);
+    if (!*io_whole) return PUMICE_OK;
+    const pum_gguf_tensor *t = *io_whole;
+    PUM_TRY(check_shape(l, name, t, vector ? 1 : rows, vector ? rows : cols, 1));
+    uint64_t n = l->sizes[f->size[part]];
+    *out_part = *t;
+    out_part->ne[vector ? 0 : 1] = n;
+    if (!pum_dtype_row_bytes(t->type, vector ? 1 : cols, &row_bytes)) {
+        return unsupported_type(l, name, t->type);
+    }
+    out_part->data = t->data + first * row_bytes;
+    out_part->bytes = n * row_bytes;
+    return PUMICE_OK;
+}
+
+/* A tensor by the name in its row, or cut from the one that a file has in its place. */
+static pumice_status find_row(loader *l, const row *r, const pum_gguf_tensor **out_tensor,
+                              pum_gguf_tensor *storage)
+{
+    char name[64];
+    const char *suffix = strchr(r->name, '.');
+    for (size_t i = 0; i < PUM_COUNT(fused_rows) && l->layer >= 0; i++) {
+        const fused *f = &fused_rows[i];
+        full_name(l, f->unless, name);
+        if ((f->gated && !l->def->hp.gated) || pum_gguf_tensor_find(l->gguf, name)) continue;
+        for (int part = 0; part < 3 && f->part[part]; part++) {
+            size_t n = strlen(f->part[part]);
+            if (n != (size_t)(suffix - r->name) || strncmp(f->part[part], r->name, n) != 0) {
+                continue;
+            }
+            const pum_gguf_tensor *whole;
+            PUM_TRY(cut(l, f, part, suffix, r->rows == ONE, l->sizes[r->cols], &whole, storage));
+            *out_tensor = whole ? storage : NULL;
+            return PUMICE_OK;
+        }
+    }
+    full_name(l, r->name, name);
+    *out_tensor = find(l, name);
+    if (*out_tensor) {
+        PUM_TRY(check_shape(l, name, *out_tensor, l->sizes[r->rows], l->sizes[r->cols],
+                            l->sizes[r->stack]));
+    }
+    return PUMICE_OK;
+}
+
+/* `fields`: the pum_layer or pum_model_def that the row's field belongs to. */
+static pumice_status load_row(loader *l, const row *r, void *fields)
 {
     char name[64];
     int32_t index = -1;
-    bool required;
-    if (layer < 0) snprintf(name, sizeof name, "%s", r->name);
-    else snprintf(name, sizeof name, "blk.%d.%s", (int)layer, r->name);
-    bool wanted = is_wanted(l, r->need, &required);
-    const pum_gguf_tensor *t = wanted ? pum_gguf_tensor_find(l->gguf, name) : NULL;
+    need n = decide(l, r->need);
+    const pum_gguf_tensor *t = NULL;
+    pum_gguf_tensor part;
+    full_name(l, r->name, name);
+    if (n != NEVER) PUM_TRY(find_row(l, r, &t, &part));
     if (t) {
-        PUM_TRY(check_shape(l, name, t, l->sizes[r->rows], l->sizes[r->cols]));
         PUM_TRY(r->rows == ONE ? add_vector(l, name, t, &index) : add_matrix(l, name, t, &index));
-    } else if (wanted && required) {
+    } else if (n == MUST) {
         return PUM_DAMAGED(l, "tensor '%s' is missing", name);
     }
     memcpy((char *)fields + r->at, &index, sizeof index);
     return PUMICE_OK;
 }
 
+/* ---- tensors that nobody asked for ---- */
+
+static int by_address(const void *a, const void *b)
+{
+    const pum_gguf_tensor *x = *(const pum_gguf_tensor *const *)a;
+    const pum_gguf_tensor *y = *(const pum_gguf_tensor *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool ends_with(pum_str s, const char *end)
+{
+    size_t n = strlen(end);
+    return s.count >= n && memcmp(s.data + s.count - n, end, n) == 0;
+}
+
+/* A tensor without a row is one whose effect would be lost: the answer would be wrong. */
+static pumice_status check_unused(loader *l)
+{
+    size_t count = pum_gguf_tensor_count(l->gguf);
+    qsort(l->used.data, l->used.count, sizeof *l->used.data, by_address);
+    for (size_t i = 0; i < count; i++) {
+        const pum_gguf_tensor *t = pum_gguf_tensor_at(l->gguf, i);
+        if (bsearch(&t, l->used.data, l->used.count, sizeof *l->used.data, by_address)) continue;
+        bool ignored = false;
+        for (size_t k = 0; k < PUM_COUNT(harmless); k++) {
+            ignored = ignored || ends_with(t->name, harmless[k]);
+        }
+        char name[64];
+        if (ignored) continue;
+        pum_model_text(t->name, name, sizeof name);
+        return PUM_UNSUPPORTED(l, "tensor '%s' is no part of the architecture '%s' as it is known "
+                                  "here, and to leave it out would change the result",
+                               name, l->arch->name);
+    }
+    return PUMICE_OK;
+}
+
 /* ---- rotary frequencies ---- */
 
-/* rope_freqs.weight: what Llama 3's scaling divides each frequency by; NULL if there is none. */
-static pumice_status load_factors(loader *l, float **out_factors)
+/* A tensor of divisors of the frequencies; NULL if there is none. */
+static pumice_status load_factors(loader *l, const char *name, float **out_factors)
 {
-    pum_hparams *hp = &l->def->hp;
-    const char *name = "rope_freqs.weight";
-    const pum_gguf_tensor *t = pum_gguf_tensor_find(l->gguf, name);
-    uint32_t n = hp->rot_dim / 2;
-    float largest = 1.0f;
+    uint32_t n = l->def->hp.rot_dim / 2;
     *out_factors = NULL;
+    const pum_gguf_tensor *t = find(l, name);
     if (!t) return PUMICE_OK;
-    PUM_TRY(check_shape(l, name, t, 1, n));
+    PUM_TRY(check_shape(l, name, t, 1, n, 1));
     if (t->type != PUM_DTYPE_F32) {
         return PUM_DAMAGED(l, "tensor '%s' must be of type F32", name);
     }
@@ -245,68 +426,137 @@ static pumice_status load_factors(loader *l, float **out_factors)
     if (!factors) return no_memory(l);
     convert(t, n, factors);
     for (uint32_t i = 0; i < n; i++) {
-        largest = PUM_MAX(largest, factors[i]);
         if (factors[i] >= 1e-3f && factors[i] <= 1e6f) continue;
         float bad = factors[i];
         pum_free(factors);
         return PUM_DAMAGED(l, "item %u of tensor '%s' is %g, but must be from 0.001 to 1e+06", i,
                            name, (double)bad);
     }
-    if (hp->rope.kind == PUM_ROPE_NONE) {
-        hp->rope.kind = PUM_ROPE_LLAMA3; /* which files tell by this tensor alone */
-        hp->rope.factor = largest;
-    }
     *out_factors = factors;
     return PUMICE_OK;
 }
 
-static pumice_status add_frequencies(loader *l)
+/* Takes the factors; they may be NULL. */
+static pumice_status add_table(loader *l, const pum_hparams *hp, float *factors, const char *name,
+                               float *out_scale, int32_t *out_index)
 {
-    uint32_t words = l->def->hp.rot_dim;
-    float *factors;
-    PUM_TRY(load_factors(l, &factors));
-    pum_weight w = { .name = "rope_freq", .dtype = PUM_DTYPE_F32, .rows = 1, .cols = words,
-                     .row_bytes = 4ull * words, .is_constant = true };
+    uint32_t words = hp->rot_dim;
+    pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = 1, .cols = words, .row_bytes = 4ull * words,
+                     .is_constant = true };
+    snprintf(w.name, sizeof w.name, "%s", name);
     w.owned = pum_alloc_array(words, sizeof(uint32_t));
-    if (w.owned) pum_rope_frequencies(&l->def->hp, factors, w.owned, &l->def->rope_scale);
+    if (w.owned) pum_rope_frequencies(hp, factors, w.owned, out_scale);
     w.data = w.owned;
     pum_free(factors);
-    return w.owned ? push(l, w, &l->def->rope_freq) : no_memory(l);
+    return w.owned ? push(l, w, out_index) : no_memory(l);
+}
+
+static pumice_status add_long(loader *l)
+{
+    pum_model_def *def = l->def;
+    float *factors, scale;
+    PUM_TRY(load_factors(l, "rope_factors_long.weight", &factors));
+    if (!factors) return PUM_DAMAGED(l, "tensor 'rope_factors_long.weight' is missing");
+    PUM_TRY(add_table(l, &def->hp, factors, "rope_freq_long", &scale, &def->rope_freq_long));
+    PUM_TRY(load_factors(l, "rope_factors_short.weight", &factors));
+    if (!factors) return PUM_DAMAGED(l, "tensor 'rope_factors_short.weight' is missing");
+    return add_table(l, &def->hp, factors, "rope_freq", &def->rope_scale, &def->rope_freq);
+}
+
+static pumice_status add_frequencies(loader *l)
+{
+    pum_model_def *def = l->def;
+    pum_hparams *hp = &def->hp, local = *hp;
+    float *factors, scale;
+    if (hp->rot_dim == 0) return PUMICE_OK;
+    if (hp->rope_base_local != 0.0f) {
+        local.rope_base = hp->rope_base_local;
+        local.rope.kind = PUM_ROPE_NONE;
+        local.rope.attn_factor = 1.0f;
+        PUM_TRY(add_table(l, &local, NULL, "rope_freq_local", &scale, &def->rope_freq_local));
+    }
+    if (hp->rope.kind == PUM_ROPE_LONG) return add_long(l);
+    PUM_TRY(load_factors(l, "rope_freqs.weight", &factors));
+    if (factors && hp->rope.kind == PUM_ROPE_NONE) {
+        hp->rope.kind = PUM_ROPE_LLAMA3; /* which files tell by this tensor alone */
+        for (uint32_t i = 0; i < hp->rot_dim / 2; i++) {
+            hp->rope.factor = PUM_MAX(hp->rope.factor, factors[i]);
+        }
+    }
+    return add_table(l, hp, factors, "rope_freq", &def->rope_scale, &def->rope_freq);
 }
 
 /* ---- the whole ---- */
 
+static void set_sizes(loader *l)
+{
+    pum_hparams *hp = &l->def->hp;
+    const pum_gguf_tensor *table = pum_gguf_tensor_find(l->gguf, first_rows[0].name);
+    const pum_gguf_tensor *positions = pum_gguf_tensor_find(l->gguf, "position_embd.weight");
+    if (!hp->n_vocab && table) hp->n_vocab = (uint32_t)PUM_MIN(table->ne[1], 1u << 24);
+    uint64_t *z = l->sizes;
+    bool heads = hp->qk_norm == PUM_QK_HEADS;
+    z[ONE] = 1;
+    z[EMBD] = hp->n_embd;
+    z[Q] = (uint64_t)hp->n_heads * hp->head_dim;
+    z[KV] = (uint64_t)hp->n_kv_heads * hp->head_dim;
+    z[Q_NORM] = heads ? hp->head_dim : z[Q];
+    z[K_NORM] = heads ? hp->head_dim : z[KV];
+    z[FF] = hp->n_ff;
+    z[FF_EXPERT] = hp->n_ff_expert;
+    z[FF_SHARED] = hp->n_ff_shared;
+    z[EXPERTS] = hp->n_experts;
+    z[VOCAB] = hp->n_vocab;
+    z[WORD] = hp->n_word_embd;
+    z[POSITIONS] = hp->n_ctx_train;
+    if (hp->positions && positions) { /* no row, no position */
+        z[POSITIONS] = PUM_MIN(positions->ne[1], 1u << 30);
+        hp->n_ctx_train = (uint32_t)PUM_MIN(hp->n_ctx_train, z[POSITIONS]);
+    }
+}
+
 static pumice_status load_layers(loader *l)
 {
-    uint32_t n = l->def->hp.n_layers;
-    for (uint32_t i = 0; i < n; i++) {
-        pum_layer layer = { .q_norm = -1, .k_norm = -1 };
+    pum_hparams *hp = &l->def->hp;
+    for (uint32_t i = 0; i < hp->n_layers; i++) {
+        pum_layer layer = { 0 };
+        l->layer = (int32_t)i;
         for (size_t k = 0; k < PUM_COUNT(layer_rows); k++) {
-            PUM_TRY(load_row(l, &layer_rows[k], (int32_t)i, &layer));
+            PUM_TRY(load_row(l, &layer_rows[k], &layer));
         }
+        if (layer.attn_norm_2 >= 0) { /* Falcon's: attn_norm is the MLP's, this is attention's */
+            layer.ffn_norm = layer.attn_norm;
+            layer.ffn_norm_b = layer.attn_norm_b;
+            layer.attn_norm = layer.attn_norm_2;
+            layer.attn_norm_b = layer.attn_norm_2_b;
+        }
+        PUM_TRY(pum_hparams_layer(l->arch, l->gguf, hp, i, &layer, l->err));
         if (!pum_array_push(&l->def->layers, layer)) return no_memory(l);
     }
+    l->layer = -1;
     return PUMICE_OK;
+}
+
+static pumice_status load_all(loader *l)
+{
+    pum_model_def *def = l->def;
+    set_sizes(l);
+    for (size_t i = 0; i < PUM_COUNT(first_rows); i++) PUM_TRY(load_row(l, &first_rows[i], def));
+    PUM_TRY(add_frequencies(l));
+    PUM_TRY(load_layers(l));
+    for (size_t i = 0; i < PUM_COUNT(last_rows); i++) PUM_TRY(load_row(l, &last_rows[i], def));
+    def->hp.tied_head = def->head < 0;
+    if (def->hp.tied_head) def->head = def->embed;
+    return check_unused(l);
 }
 
 pumice_status pum_weights_load(const pum_arch *arch, const pum_gguf *gguf, pum_model_def *def,
                                pumice_error *err)
 {
-    pum_hparams *hp = &def->hp;
-    loader l = { .arch = arch, .gguf = gguf, .def = def, .err = err };
-    const pum_gguf_tensor *table = pum_gguf_tensor_find(gguf, first_row.name);
-    if (!hp->n_vocab && table) hp->n_vocab = (uint32_t)PUM_MIN(table->ne[1], 1u << 24);
-    l.sizes[ONE] = 1;
-    l.sizes[EMBD] = hp->n_embd;
-    l.sizes[Q] = (uint64_t)hp->n_heads * hp->head_dim;
-    l.sizes[KV] = (uint64_t)hp->n_kv_heads * hp->head_dim;
-    l.sizes[FF] = hp->n_ff;
-    l.sizes[VOCAB] = hp->n_vocab;
-    PUM_TRY(load_row(&l, &first_row, -1, def));
-    PUM_TRY(add_frequencies(&l));
-    PUM_TRY(load_layers(&l));
-    for (size_t i = 0; i < PUM_COUNT(last_rows); i++) PUM_TRY(load_row(&l, &last_rows[i], -1, def));
-    hp->tied_head = def->head < 0;
-    if (hp->tied_head) def->head = def->embed;
-    return PUMICE_OK;
+    loader l = { .arch = arch, .gguf = gguf, .def = def, .layer = -1, .err = err };
+    /* a tensor is asked for four times at most: by the parts cut from it, or for its divisors */
+    if (!pum_array_reserve(&l.used, 4 * pum_gguf_tensor_count(gguf) + 1)) return no_memory(&l);
+    pumice_status status = load_all(&l);
+    pum_array_free(&l.used);
+    return status;
 }

@@ -57,7 +57,8 @@ pumice_status pum_op_embed_select(pum_select *s, const pum_node *node)
                                 .count = (uint32_t)piece.count,
                                 .scale = node->params.scale,
                                 .y_stride = (uint32_t)w->cols,
-                                .last = i + 1 == pieces };
+                                .last = i + 1 == pieces,
+                                .field = node->params.row_field };
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;

@@ -10,10 +10,12 @@ pumice_status pum_op_norm_check(const pum_graph *graph, const pum_node *node, pu
     if (!pum_value_is(graph, node->out, x->rows, x->cols)) {
         return pum_shape_fail(graph, node, "output must have the input's shape", err);
     }
-    if ((w >= 0 && !pum_value_is(graph, w, 1, x->cols)) ||
-        (b >= 0 && !pum_value_is(graph, b, 1, x->cols))) {
+    uint64_t heads = PUM_MAX(node->params.heads, 1u), cols = x->cols / heads;
+    if (x->cols % heads != 0 || (w >= 0 && !pum_value_is(graph, w, 1, cols)) ||
+        (b >= 0 && !pum_value_is(graph, b, 1, cols))) {
         return pum_shape_fail(graph, node,
-                              "weight and bias must have one row as long as the input's", err);
+                              "weight and bias must have one row as long as the input's, or as a "
+                              "head of it", err);
     }
     return PUMICE_OK;
 }
@@ -34,13 +36,15 @@ pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
     d.bind[1].value = w >= 0 ? w : x;
     d.bind[2].value = b >= 0 ? b : x;
     d.bind[3].value = node->out;
-    d.grid[0] = (uint32_t)v->rows;
-    d.bytes = 2 * 4 * v->rows * v->cols + 4 * v->cols * ((w >= 0) + (b >= 0));
+    /* heads lie one after the other: more and shorter rows */
+    uint32_t heads = PUM_MAX(node->params.heads, 1u), cols = (uint32_t)(v->cols / heads);
+    d.grid[0] = (uint32_t)v->rows * heads;
+    d.bytes = 2 * 4 * v->rows * v->cols + 4ull * cols * ((w >= 0) + (b >= 0));
     d.flops = 4 * v->rows * v->cols;
-    pum_args_norm args = { .cols = (uint32_t)v->cols,
-                           .rows = (uint32_t)v->rows,
-                           .x_stride = (uint32_t)v->cols,
-                           .y_stride = (uint32_t)v->cols,
+    pum_args_norm args = { .cols = cols,
+                           .rows = (uint32_t)v->rows * heads,
+                           .x_stride = cols,
+                           .y_stride = cols,
                            .eps = node->params.eps,
                            .w_add = node->params.w_add };
     return pum_draft_emit(s, &d, &args, sizeof args);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Element-wise operations and row movers: activation (gated or not), add, copy, gather of the rows
+ * Element-wise operations and row movers: activation (gated or not), add, limit, copy, gather of the rows
  * that have logits. All memory-bound, one shape rule each. */
 #include "op.h"
 
@@ -79,6 +79,45 @@ pumice_status pum_op_add_select(pum_select *s, const pum_node *node)
                           .b_stride = b->rows == 1 && a->rows != 1 ? 0 : n,
                           .y_stride = n,
                           .scale = node->params.scale };
+    return pum_draft_emit(s, &d, &args, sizeof args);
+}
+
+static uint64_t limit_rows(const pum_value *x, const pum_node *node)
+{
+    return node->params.rows ? node->params.rows : x->rows;
+}
+
+pumice_status pum_op_limit_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *x = &graph->values.data[node->in[PUM_IN_X]];
+    if (!pum_value_is(graph, node->out, x->rows, x->cols) || node->params.rows > x->rows) {
+        return pum_shape_fail(graph, node, "input and output must have one shape", err);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_op_limit_select(pum_select *s, const pum_node *node)
+{
+    uint32_t kernel;
+    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_LIMIT, PUM_DTYPE_COUNT, &kernel));
+    const pum_params *p = &node->params;
+    const pum_value *x = pum_select_value(s, node->in[PUM_IN_X]);
+    uint32_t rows = (uint32_t)limit_rows(x, node), n = (uint32_t)x->cols;
+    pum_draft d = pum_draft_begin(s, kernel);
+    d.spec[PUM_SPEC_LIMIT_WG] = s->tuning->elementwise_wg;
+    d.spec[PUM_SPEC_LIMIT_KIND] = p->softcap != 0.0f ? LIMIT_CAP
+                                  : p->clamp != 0.0f ? LIMIT_CLAMP
+                                                     : LIMIT_NONE;
+    d.bind[0].value = node->in[PUM_IN_X];
+    d.bind[1].value = node->out;
+    d.inplace_in = 0;
+    d.inplace_out = 1;
+    d.grid[0] = groups(s, n);
+    d.grid[1] = rows;
+    d.bytes = 2ull * 4 * rows * n;
+    d.flops = 4ull * rows * n;
+    pum_args_limit args = { .cols = n, .rows = rows, .x_stride = n, .y_stride = n,
+                            .scale = p->scale, .limit = p->softcap != 0.0f ? p->softcap : p->clamp };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }
 

@@ -17,7 +17,7 @@ static const pum_op_info infos[PUM_OP_COUNT] = {
     [PUM_OP_ACT] = ROW(act),         [PUM_OP_ADD] = ROW(add),
     [PUM_OP_COPY] = ROW(copy),       [PUM_OP_GATHER_ROWS] = ROW(gather_rows),
     [PUM_OP_SOFTMAX] = ROW(softmax), [PUM_OP_ARGMAX] = ROW(argmax),
-    [PUM_OP_SAMPLE] = ROW(sample),
+    [PUM_OP_SAMPLE] = ROW(sample),   [PUM_OP_LIMIT] = ROW(limit),
 };
 
 const pum_op_info *pum_op_get(pum_op op) { return (unsigned)op < PUM_OP_COUNT ? &infos[op] : NULL; }

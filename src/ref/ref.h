@@ -50,6 +50,7 @@ bool pum_ref_attn_decode(const pum_ref_step *step);
 bool pum_ref_attn_prefill(const pum_ref_step *step);
 bool pum_ref_act(const pum_ref_step *step);
 bool pum_ref_add(const pum_ref_step *step);
+bool pum_ref_limit(const pum_ref_step *step);
 bool pum_ref_copy(const pum_ref_step *step);
 bool pum_ref_gather_rows(const pum_ref_step *step);
 bool pum_ref_softmax(const pum_ref_step *step);

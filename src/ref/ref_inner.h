@@ -23,6 +23,8 @@ static inline double ref_activate(uint32_t kind, double x)
     case ACT_GELU_TANH: return 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
     case ACT_GELU_ERF: return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
     case ACT_RELU: return x > 0.0 ? x : 0.0;
+    case ACT_RELU2: return x > 0.0 ? x * x : 0.0;
+    case ACT_GELU_QUICK: return x / (1.0 + exp(-1.702 * x));
     default: return x;
     }
 }

@@ -46,11 +46,12 @@ bool pum_ref_embed(const pum_ref_step *step)
     const uint32_t *step_words = words->data;
     float *y = out->data;
     matrix m;
-    bool ok = matrix_open(table, step->weight, a->count, a->cols, &m)
+    bool ok = a->field < STEP_ROW_WORDS
+              && matrix_open(table, step->weight, a->count, a->cols, &m)
               && ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
               && ref_holds(out, a->rows, a->y_stride, 0, a->cols);
     for (uint32_t r = 0; ok && r < a->rows; r++) {
-        uint32_t token = step_words[STEP_ROWS_AT + r * STEP_ROW_WORDS + ROW_TOKEN];
+        uint32_t token = step_words[STEP_ROWS_AT + r * STEP_ROW_WORDS + a->field];
         bool here = token >= a->first && token - a->first < a->count;
         bool beyond = token >= a->first && !here;
         if (!here && !(beyond && a->last)) continue;

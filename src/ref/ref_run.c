@@ -16,6 +16,7 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_ATTN_PREFILL] = pum_ref_attn_prefill,
     [PUM_FAMILY_ACT] = pum_ref_act,
     [PUM_FAMILY_ADD] = pum_ref_add,
+    [PUM_FAMILY_LIMIT] = pum_ref_limit,
     [PUM_FAMILY_COPY] = pum_ref_copy,
     [PUM_FAMILY_GATHER_ROWS] = pum_ref_gather_rows,
     [PUM_FAMILY_SOFTMAX] = pum_ref_softmax,

@@ -12,7 +12,8 @@ static double act_scale(uint32_t act, double x)
     switch (act) {
     case ACT_GELU_TANH:
     case ACT_GELU_ERF: return fabs(x);
-    case ACT_SILU: return fabs(ref_activate(act, x)) * (1.0 + fabs(x));
+    case ACT_GELU_QUICK:
+    case ACT_SILU: return fabs(ref_activate(act, x)) * (1.0 + 1.702 * fabs(x));
     default: return fabs(ref_activate(act, x));
     }
 }
@@ -51,6 +52,26 @@ bool pum_ref_add(const pum_ref_step *step)
             double u = (double)p->scale * a[r * p->a_stride + c], v = b[r * p->b_stride + c];
             y[r * p->y_stride + c] = (float)(u + v);
             if (step->scale) step->scale[r * p->y_stride + c] = fabs(u) + fabs(v);
+        }
+    }
+    return true;
+}
+
+bool pum_ref_limit(const pum_ref_step *step)
+{
+    const pum_args_limit *a = step->args;
+    const float *x = step->bind[0].data;
+    float *y = step->bind[1].data;
+    uint32_t kind = step->spec[PUM_SPEC_LIMIT_KIND];
+    if (!ref_holds(&step->bind[0], a->rows, a->x_stride, 0, a->cols)
+        || !ref_holds(&step->bind[1], a->rows, a->y_stride, 0, a->cols)) return false;
+    for (uint64_t r = 0; r < a->rows; r++) {
+        for (uint64_t c = 0; c < a->cols; c++) {
+            double v = (double)a->scale * x[r * a->x_stride + c], l = a->limit;
+            if (kind == LIMIT_CAP) v = l * tanh(v / l);
+            if (kind == LIMIT_CLAMP) v = fmin(fmax(v, -l), l);
+            y[r * a->y_stride + c] = (float)v;
+            if (step->scale) step->scale[r * a->y_stride + c] = fabs(v);
         }
     }
     return true;

@@ -82,7 +82,8 @@ static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
                             .count = table,
                             .y_stride = cols + pad,
                             .scale = case_range(rng, 0, 1) ? 1.0f : 11.3137f,
-                            .last = case_range(rng, 0, 1) };
+                            .last = case_range(rng, 0, 1),
+                            .field = case_range(rng, 0, 1) ? ROW_TOKEN : ROW_POS };
     uint8_t *w = case_bind(out, 0, CASE_INPUT, table * row_bytes(type, cols));
     uint32_t *step = case_bind(out, 1, CASE_INPUT, 4 * (STEP_ROWS_AT + rows * STEP_ROW_WORDS));
     float *y = case_bind(out, 2, CASE_F32, 4 * ((size_t)(rows - 1) * args.y_stride + cols));
@@ -90,7 +91,7 @@ static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t *row = step + STEP_ROWS_AT + r * STEP_ROW_WORDS;
         for (uint32_t i = 0; i < STEP_ROW_WORDS; i++) row[i] = (uint32_t)case_next(rng);
-        row[ROW_TOKEN] = case_range(rng, 0, 5)   ? case_range(rng, 0, first + table + 4)
+        row[args.field] = case_range(rng, 0, 5)   ? case_range(rng, 0, first + table + 4)
                          : case_range(rng, 0, 1) ? 0xffffffffu
                                                  : first + table - 1;
     }
@@ -128,7 +129,7 @@ static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint3
                 .n = case_pick(rng, outer) };
     s.rows = variant % 3 == 0 ? 1 : case_range(rng, 1, max_rows);
     s.epi = case_range(rng, 0, 3);
-    s.act = case_range(rng, 0, 1) ? case_range(rng, ACT_NONE, ACT_RELU) : ACT_NONE;
+    s.act = case_range(rng, 0, 1) ? case_range(rng, ACT_NONE, ACT_GELU_QUICK) : ACT_NONE;
     s.x_pad = case_range(rng, 0, 1) *
               (aligned(type, s.k) || pum_dtype_get(type)->block_elems > 1 ? 4 : 3);
     s.y_pad = case_range(rng, 0, 1) * 7;

@@ -192,7 +192,7 @@ static bool make_act(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
 {
     uint32_t cols = case_range(rng, 1, 400), rows = case_range(rng, 1, 6),
              wg = wg_of(caps, variant);
-    uint32_t act = variant % 5, gated = variant / 5 % 2;
+    uint32_t act = variant % 7, gated = variant / 7 % 2;
     bool in_place = variant % 3 == 1;
     pum_args_act args = { .cols = cols,
                           .rows = rows,
@@ -254,6 +254,38 @@ static bool make_add(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     grid(out, pum_ceil_div(cols, wg), rows);
     snprintf(out->name, sizeof out->name, "cols %u rows %u%s%s wg %u", cols, rows,
              bias ? " bias" : "", in_place ? " in place" : "", wg);
+    return true;
+}
+
+static bool make_limit(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                       kernel_case *out)
+{
+    uint32_t cols = case_range(rng, 1, 700), rows = case_range(rng, 1, 6),
+             wg = wg_of(caps, variant), kind = variant % 3;
+    bool in_place = variant % 2;
+    pum_args_limit args = { .cols = cols,
+                            .rows = rows,
+                            .x_stride = cols + coin(rng),
+                            .scale = coin(rng) ? 1.0f : case_uniform(rng, -3.0f, 3.0f),
+                            .limit = case_uniform(rng, 0.5f, 50.0f) };
+    args.y_stride = in_place ? args.x_stride : cols + coin(rng) * 3;
+    (void)kernel;
+    float *x =
+        case_bind(out, 0, in_place ? CASE_F32 : CASE_INPUT, words(rows, args.x_stride, 0, cols));
+    if (!x) return false;
+    case_fill_f32(rng, x, out->bind[0].bytes / 4, variant % 4 == 0 ? 0.02f : 20.0f);
+    if (in_place) {
+        out->bind[0].keep = true;
+        case_share(out, 1, 0);
+    } else if (!case_bind(out, 1, CASE_F32, words(rows, args.y_stride, 0, cols))) {
+        return false;
+    }
+    const uint32_t spec[] = { wg, kind };
+    memcpy(out->spec, spec, sizeof spec);
+    memcpy(out->args, &args, sizeof args);
+    grid(out, pum_ceil_div(cols, wg), rows);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u kind %u%s wg %u", cols, rows, kind,
+             in_place ? " in place" : "", wg);
     return true;
 }
 
@@ -821,7 +853,8 @@ const case_family case_families_misc[] = {
     { PUM_FAMILY_ROPE_KV, 36, make_rope_kv, 0, NULL },
     { PUM_FAMILY_ATTN_DECODE, 64, make_attn, 12, bench_attn },
     { PUM_FAMILY_ATTN_PREFILL, 64, make_attn, 12, bench_attn },
-    { PUM_FAMILY_ACT, 30, make_act, 0, NULL },
+    { PUM_FAMILY_LIMIT, 12, make_limit, 0, NULL },
+    { PUM_FAMILY_ACT, 42, make_act, 0, NULL },
     { PUM_FAMILY_ADD, 12, make_add, 0, NULL },
     { PUM_FAMILY_COPY, 8, make_copy, 0, NULL },
     { PUM_FAMILY_GATHER_ROWS, 8, make_copy, 0, NULL },

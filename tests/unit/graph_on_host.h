@@ -61,7 +61,7 @@ static inline void host_norm(const pum_node *n, const double *x, const double *w
     for (uint64_t i = 0; i < cols; i++) squares += (x[i] - mean) * (x[i] - mean) / (double)cols;
     for (uint64_t i = 0; i < cols; i++) {
         y[i] = (x[i] - mean) / sqrt(squares + (double)n->params.eps) *
-               (w[i] + (double)n->params.w_add);
+               (w ? w[i] + (double)n->params.w_add : 1);
         if (b) y[i] += b[i];
     }
 }
@@ -128,6 +128,8 @@ static inline double host_act(uint32_t act, double x)
     case ACT_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / HOST_PI) * (x + 0.044715 * x * x * x)));
     case ACT_GELU_ERF: return 0.5 * x * (1 + erf(x / sqrt(2)));
     case ACT_RELU: return x > 0 ? x : 0;
+    case ACT_RELU2: return x > 0 ? x * x : 0;
+    case ACT_GELU_QUICK: return x / (1 + exp(-1.702 * x));
     default: return x;
     }
 }
@@ -141,16 +143,31 @@ static inline void host_row(host *h, const pum_node *n, uint32_t row)
     const double *in[4] = { NULL };
     for (uint32_t i = 0; i < pum_op_inputs(n->op); i++) {
         if (n->in[i] < 0 || values[n->in[i]].kind == PUM_VALUE_KV) continue;
-        bool by_row = values[n->in[i]].kind == PUM_VALUE_ACT && n->op != PUM_OP_GATHER_ROWS;
+        bool by_row = (values[n->in[i]].kind == PUM_VALUE_ACT && n->op != PUM_OP_GATHER_ROWS) ||
+                      values[n->in[i]].kind == PUM_VALUE_LOGITS;
         in[i] = host_value(h, n->in[i]) + (by_row ? row * values[n->in[i]].cols : 0);
     }
     switch (n->op) {
     case PUM_OP_EMBED:
         for (uint64_t i = 0; i < cols; i++) {
-            y[i] = (double)n->params.scale * in[0][(uint64_t)h->tokens[row] * cols + i];
+            uint64_t at = n->params.row_field == ROW_POS ? h->first + row : (uint64_t)h->tokens[row];
+            y[i] = (double)n->params.scale * in[0][at * cols + i];
         }
         break;
-    case PUM_OP_NORM: host_norm(n, in[0], in[1], in[2], cols, y); break;
+    case PUM_OP_NORM: {
+        uint64_t heads = n->params.heads > 1 ? n->params.heads : 1, part = cols / heads;
+        for (uint64_t i = 0; i < heads; i++) {
+            host_norm(n, in[0] + i * part, in[1], in[2], part, y + i * part);
+        }
+        break;
+    }
+    case PUM_OP_LIMIT:
+        for (uint64_t i = 0; i < cols; i++) {
+            double x = (double)n->params.scale * in[0][i];
+            double cap = (double)n->params.softcap, cut = (double)n->params.clamp;
+            y[i] = cap != 0 ? cap * tanh(x / cap) : cut != 0 ? fmin(fmax(x, -cut), cut) : x;
+        }
+        break;
     case PUM_OP_MATMUL:
         for (uint64_t i = 0; i < cols; i++) {
             uint64_t k = values[n->in[PUM_IN_MATMUL_W]].cols;
@@ -196,7 +213,10 @@ static inline void host_run(host *h, const pum_graph *graph, const int32_t *toke
         if (n->op == PUM_OP_ARGMAX || n->op == PUM_OP_SAMPLE) continue;
         bool logits = n->out >= 0 && graph->values.data[n->out].kind == PUM_VALUE_LOGITS;
         uint64_t rows = graph->rows; /* of the logits only those that the input has */
-        if (n->out >= 0) rows = graph->values.data[logits ? n->in[PUM_IN_MATMUL_X] : n->out].rows;
+        if (n->op == PUM_OP_LIMIT && n->params.rows) rows = n->params.rows;
+        else if (n->out >= 0) {
+            rows = graph->values.data[logits ? n->in[PUM_IN_MATMUL_X] : n->out].rows;
+        }
         for (uint32_t row = 0; row < rows; row++) host_row(h, n, row);
         if (logits) {
             memcpy(out_logits, h->values[n->out],

@@ -137,7 +137,23 @@ static inline void rg_mlp(random_graph *r)
 static inline void rg_small(random_graph *r)
 {
     pum_value_id in[] = { rg_pick(r), PUM_NO_VALUE };
-    switch (rg_next(r, 3)) {
+    uint32_t heads = r->d / 32;
+    switch (rg_next(r, 6)) {
+    case 2: /* limits, in place where that is possible */
+        rg_keep(r, rg_node(r, PUM_OP_LIMIT, in, 1, (pum_params){ .scale = 2, .clamp = 3 }, r->d));
+        break;
+    case 3: { /* each head of 32 by itself */
+        pum_value_id norm[] = { in[0], rg_weight(r, PUM_DTYPE_F32, 1, 32), PUM_NO_VALUE };
+        pum_params p = { .eps = 1e-5f, .heads = heads };
+        rg_keep(r, rg_node(r, PUM_OP_NORM, norm, 3, p, r->d));
+        break;
+    }
+    case 4: { /* learned positions */
+        pum_value_id table = rg_weight(r, rg_type(r), 64, r->d);
+        pum_params p = { .scale = 1, .row_field = ROW_POS };
+        rg_keep(r, rg_node(r, PUM_OP_EMBED, &table, 1, p, r->d));
+        break;
+    }
     case 0:
         rg_keep(r, rg_node(r, PUM_OP_COPY, in, 1, (pum_params){ 0 }, r->d));
         break;
@@ -180,6 +196,14 @@ static inline void random_graph_make(random_graph *r, uint64_t seed)
                       .out = logits,
                       .layer = -1 };
     pum_graph_node(&r->graph, head, 0, 0, "");
+    if (rg_next(r, 2)) { /* the logits' own scale and cap, in place */
+        pum_node limit = { .op = PUM_OP_LIMIT,
+                           .in = { logits },
+                           .out = logits,
+                           .params = { .scale = 0.5f, .softcap = 30, .rows = slots },
+                           .layer = -1 };
+        pum_graph_node(&r->graph, limit, 0, 0, "");
+    }
     pum_node pick = { .op = rg_next(r, 2) ? PUM_OP_ARGMAX : PUM_OP_SAMPLE,
                       .in = { logits },
                       .out = PUM_NO_VALUE,
