@@ -72,8 +72,8 @@
 
 /* ---- push constants, one struct per kernel family ---------------------------------------------- */
 
-/* y[r] = scale * table[token or position of r], rows of the table in [first, first + count) only: a table larger than one
- * binding is gathered by several steps, each of which leaves the other rows alone. */
+/* y[r] = scale * table[token or position of r], rows of the table in [first, first + count) only: a table larger than
+ * one binding is gathered by several steps, each of which leaves the other rows alone. */
 PUM_ARGS(pum_args_embed) {
     PUM_UINT cols, rows;      /* grid (ceil(cols / (4*WG)), rows) */
     PUM_UINT first, count;

@@ -1,7 +1,8 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// y[r] = scale * table[token or position of row r]: four columns an invocation. A table in several pieces is gathered by several
-// dispatches: each writes the rows whose token it holds; the last also clears those whose token is in no piece.
+// y[r] = scale * table[token or position of row r]: four columns an invocation. A table in several pieces is gathered
+// by several dispatches: each writes the rows whose token it holds; the last also clears those whose token is in no
+// piece.
 // WG: workgroup; ALIGNED: table rows begin on 16 bytes and are whole chunks, so four weights are loaded at once.
 // grid (ceil(cols / (4 * WG)), rows)
 #extension GL_GOOGLE_include_directive : require

@@ -71,7 +71,8 @@ bool pum_ref_limit(const pum_ref_step *step)
             if (kind == LIMIT_CAP) v = l * tanh(v / l);
             if (kind == LIMIT_CLAMP) v = fmin(fmax(v, -l), l);
             y[r * a->y_stride + c] = (float)v;
-            if (step->scale) step->scale[r * a->y_stride + c] = fabs(v);
+            /* the kernel's tanh subtracts near-equal numbers: its error is absolute */
+            if (step->scale) step->scale[r * a->y_stride + c] = kind == LIMIT_CAP ? fabs(l) : fabs(v);
         }
     }
     return true;

@@ -648,7 +648,11 @@ static void test_all_options(void **state)
             def.layers.data[0].ffn_norm = def.layers.data[1].ffn_norm = -1; /* one norm for both */
         }
         if (form == 2) def.layers.data[0].attn_post_norm = def.layers.data[1].ffn_post_norm = -1;
-        if (form == 3) def.hp.norm_at = PUM_NORM_SUM, def.hp.parallel = false, memcpy(def.layers.data, kept, sizeof kept);
+        if (form == 3) {
+            def.hp.norm_at = PUM_NORM_SUM;
+            def.hp.parallel = false;
+            memcpy(def.layers.data, kept, sizeof kept);
+        }
         if (form == 4) def.hp.norm_at = PUM_NORM_BRANCH;
         host h = host_make(&def);
         h.slot_row[0] = 4;
