@@ -40,7 +40,8 @@ static const int_row int_rows[] = { /* block_count before what is PER_LAYER */
     { "attention.key_length", AT(head_dim), 1, 1u << 16, PER_LAYER },
     { "rope.dimension_count", AT(rot_dim), 1, 1u << 16, 0 },
     { "vocab_size", AT(n_vocab), 1, 1u << 24, 0 },
-    { "word_embedding_length", AT(n_word_embd), 1, 1u << 20, 0 },
+    { "embedding_projection_length", AT(n_word_embd), 1, 1u << 20, 0 },
+    { "position_offset", AT(position_offset), 0, 1u << 16, 0 },
     { "attention.sliding_window", AT(window), 0, 1u << 30, 0 },
     { "rope.scaling.original_context_length", AT(rope.original_ctx), 1, 1u << 30, 0 },
     { "expert_count", AT(n_experts), 0, 512, 0 },
@@ -78,21 +79,21 @@ typedef struct bool_row {
 static const bool_row bool_rows[] = {
     { "use_parallel_residual", AT(parallel) },
     { "expert_weights_norm", AT(expert_renorm) },
-    { "attention.scale_by_layer", AT(scale_by_layer) },
+    { "attention.scale_by_inverse_layer", AT(scale_by_layer) },
 };
 
 /* Keys that are read elsewhere in this file, and those without any effect on the network. */
 static const char *const other_keys[] = {
     "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon", "attention.value_length",
-    "attention.sliding_window_pattern", "attention.causal", "attention.norm_after_sum",
-    "rope.layers", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
-    "rope.scaling.attn_factor", "hidden_activation", "expert_gating_func",
+    "attention.sliding_window_pattern", "attention.causal", "pre_norm",
+    "rope.skip_every", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
+    "rope.scaling.attn_factor", "activation", "hidden_activation", "expert_gating_func",
     /* no effect */
     "tensor_data_layout", "rope.scaling.finetuned", "attention.key_length_mla",
     "attention.value_length_mla", "pooling_type", "bos_token_id", "eos_token_id",
 };
 
-/* Values of hidden_activation: as config.json names them. */
+/* Values of activation (or hidden_activation). */
 static const struct {
     const char *name;
     uint32_t act;
@@ -102,7 +103,7 @@ static const struct {
     { "gelu_new", ACT_GELU_TANH },  { "gelu_tanh", ACT_GELU_TANH },
     { "gelu_fast", ACT_GELU_TANH }, { "gelu_pytorch_tanh", ACT_GELU_TANH },
     { "relu", ACT_RELU },           { "relu2", ACT_RELU2 },
-    { "quick_gelu", ACT_GELU_QUICK },
+    { "quick_gelu", ACT_GELU_QUICK }, { "gelu_quick", ACT_GELU_QUICK },
 };
 
 /* Values of rope.scaling.type. */
@@ -378,7 +379,7 @@ static pumice_status read_act(reader *r)
 {
     pum_str s;
     char name[32];
-    if (!look_up(r, "hidden_activation")) return PUMICE_OK;
+    if (!look_up(r, "activation") && !look_up(r, "hidden_activation")) return PUMICE_OK;
     if (!pum_gguf_str(r->gguf, r->key, &s)) return PUM_DAMAGED(r, "%s is no text", r->key);
     for (size_t i = 0; i < PUM_COUNT(act_names); i++) {
         if (!pum_str_equal(s, act_names[i].name)) continue;
@@ -399,14 +400,14 @@ static pumice_status read_bool(reader *r, const char *suffix, bool *out)
 
 static pumice_status read_flags(reader *r)
 {
-    bool causal = true, after_sum = false;
+    bool causal = true, before = true;
     for (size_t i = 0; i < PUM_COUNT(bool_rows); i++) {
         PUM_TRY(read_bool(r, bool_rows[i].key, (bool *)((char *)r->hp + bool_rows[i].at)));
     }
     PUM_TRY(read_bool(r, "attention.causal", &causal));
     if (!causal) return PUM_UNSUPPORTED(r, "encoders (%s is false) are not supported", r->key);
-    PUM_TRY(read_bool(r, "attention.norm_after_sum", &after_sum));
-    if (after_sum) r->hp->norm_at = PUM_NORM_SUM;
+    PUM_TRY(read_bool(r, "pre_norm", &before));
+    if (!before) r->hp->norm_at = PUM_NORM_SUM;
     return PUMICE_OK;
 }
 
@@ -449,7 +450,7 @@ pumice_status pum_hparams_layer(const pum_arch *arch, const pum_gguf *gguf, cons
         PUM_TRY(read_pattern(&r, "attention.sliding_window_pattern", index, hp->window_every,
                              &windowed));
     }
-    PUM_TRY(read_pattern(&r, "rope.layers", index, hp->nope_every, &rotates));
+    PUM_TRY(read_pattern(&r, "rope.skip_every", index, hp->nope_every, &rotates));
     if (hp->nope_global && hp->window && !windowed) rotates = false;
     layer->window = windowed ? hp->window : 0;
     layer->rotates = rotates && hp->rot_dim > 0;

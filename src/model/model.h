@@ -38,6 +38,7 @@ typedef struct pum_hparams {
     bool gated;                    /* gate and up, else up alone */
     bool parallel;                 /* attention and MLP read the same input and are summed */
     bool positions;                /* a table of learned positions is added to the embedding */
+    uint32_t position_offset;      /* its row of position 0 */
     bool tied_head;
     float embed_scale;             /* 1 */
     float residual_scale;          /* of a branch before it is added; 1 */
@@ -76,7 +77,13 @@ typedef struct pum_weight {
     char name[64];
     pum_dtype dtype;               /* on the device */
     uint64_t rows, cols;
+<<<<<<< HEAD
     uint64_t row_bytes;            /* in `data`; on the device: pum_dtype_device_row_bytes */
+=======
+    uint64_t row_bytes;
+    const pum_gguf_tensor *source; /* the file's tensor; NULL: made by the loader */
+    uint64_t source_row;           /* of it the first: several weights may lie in one tensor */
+>>>>>>> 6cef18c (Model: where a weight lies in its file; positions' offset; keys by their common names)
     const void *data;
     void *owned;                   /* pum_free'd with the model; NULL if data is the file's */
     bool splittable;               /* may be cut between rows (matrices) */

@@ -88,7 +88,7 @@ static const fused fused_rows[] = {
 #define AT(field) offsetof(pum_model_def, field)
 static const row first_rows[] = {
     { "token_embd.weight",      AT(embed),        VOCAB,     WORD, MUST, ONE },
-    { "token_embd_proj.weight", AT(embed_in),     EMBD,      WORD, IF_PROJECTED, ONE },
+    { "proj_in.weight",         AT(embed_in),     EMBD,      WORD, IF_PROJECTED, ONE },
     { "position_embd.weight",   AT(positions),    POSITIONS, EMBD, IF_POSITIONS, ONE },
     { "token_embd_norm.weight", AT(embed_norm),   ONE,       EMBD, MAY, ONE },
     { "token_embd_norm.bias",   AT(embed_norm_b), ONE,       EMBD, MAY, ONE },
@@ -96,7 +96,7 @@ static const row first_rows[] = {
 static const row last_rows[] = {
     { "output_norm.weight", AT(output_norm),   ONE,   EMBD,  IF_OUTPUT_NORM, ONE },
     { "output_norm.bias",   AT(output_norm_b), ONE,   EMBD,  MAY, ONE },
-    { "output_proj.weight", AT(embed_out),     WORD,  EMBD,  IF_PROJECTED, ONE },
+    { "proj_out.weight",    AT(embed_out),     WORD,  EMBD,  IF_PROJECTED, ONE },
     { "output.weight",      AT(head),          VOCAB, WORD,  MAY, ONE },
     { "output.bias",        AT(head_b),        ONE,   VOCAB, MAY, ONE },
 };
@@ -104,6 +104,13 @@ static const row last_rows[] = {
 
 /* What files of the known converters hold beside the model's tensors, without any effect. */
 static const char *const harmless[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq" };
+
+/* A tensor, or the rows of one from `first` on, in `shape`: its type, size and bytes. */
+typedef struct part {
+    const pum_gguf_tensor *source; /* NULL: there is none */
+    uint64_t first;
+    pum_gguf_tensor shape;
+} part;
 
 typedef struct loader {
     const pum_arch *arch;
@@ -205,12 +212,13 @@ static pumice_status push(loader *l, pum_weight w, int32_t *out_index)
     return PUMICE_OK;
 }
 
-static pumice_status add_matrix(loader *l, const char *name, const pum_gguf_tensor *t,
-                                int32_t *out_index)
+static pumice_status add_matrix(loader *l, const char *name, const part *p, int32_t *out_index)
 {
+    const pum_gguf_tensor *t = &p->shape;
     const pum_dtype_info *info = pum_dtype_get(t->type);
     pum_weight w = { .dtype = t->type, .rows = t->ne[1] * t->ne[2], .cols = t->ne[0],
-                     .data = t->data, .splittable = true };
+                     .source = p->source, .source_row = p->first, .data = t->data,
+                     .splittable = true };
     uint64_t bytes;
     if (!info || !info->is_weight) return unsupported_type(l, name, t->type);
     if (!pum_dtype_row_bytes(w.dtype, w.cols, &w.row_bytes) ||
@@ -222,9 +230,9 @@ static pumice_status add_matrix(loader *l, const char *name, const pum_gguf_tens
     return push(l, w, out_index);
 }
 
-static pumice_status add_vector(loader *l, const char *name, const pum_gguf_tensor *t,
-                                int32_t *out_index)
+static pumice_status add_vector(loader *l, const char *name, const part *p, int32_t *out_index)
 {
+    const pum_gguf_tensor *t = &p->shape;
     uint64_t n = t->ne[0];
     pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = 1, .cols = n, .row_bytes = 4 * n,
                      .data = t->data };
@@ -297,35 +305,33 @@ static void full_name(const loader *l, const char *name, char out[64])
 }
 
 /* The rows of a tensor that hold a part of it, as a tensor. */
-static pumice_status cut(loader *l, const fused *f, int part, const char *suffix, bool vector,
-                         uint64_t cols, const pum_gguf_tensor **io_whole, pum_gguf_tensor *out_part)
+static pumice_status cut(loader *l, const fused *f, int index, const char *suffix, bool vector,
+                         uint64_t cols, part *out_part)
 {
     char name[64], whole[32];
-    uint64_t rows = 0, first = 0, row_bytes;
+    uint64_t rows = 0, first = 0, row_bytes = 0;
     for (int i = 0; i < 3; i++) {
-        if (i < part) first += l->sizes[f->size[i]];
+        if (i < index) first += l->sizes[f->size[i]];
         if (f->part[i]) rows += l->sizes[f->size[i]];
     }
     snprintf(whole, sizeof whole, "%s%s", f->whole, suffix);
     full_name(l, whole, name);
-    *io_whole = find(l, name);
-    if (!*io_whole) return PUMICE_OK;
-    const pum_gguf_tensor *t = *io_whole;
+    const pum_gguf_tensor *t = find(l, name);
+    if (!t) return PUMICE_OK;
     PUM_TRY(check_shape(l, name, t, vector ? 1 : rows, vector ? rows : cols, 1));
-    uint64_t n = l->sizes[f->size[part]];
-    *out_part = *t;
-    out_part->ne[vector ? 0 : 1] = n;
+    uint64_t n = l->sizes[f->size[index]];
     if (!pum_dtype_row_bytes(t->type, vector ? 1 : cols, &row_bytes)) {
         return unsupported_type(l, name, t->type);
     }
-    out_part->data = t->data + first * row_bytes;
-    out_part->bytes = n * row_bytes;
+    *out_part = (part){ .source = t, .first = first, .shape = *t };
+    out_part->shape.ne[vector ? 0 : 1] = n;
+    if (t->data) out_part->shape.data = t->data + first * row_bytes;
+    out_part->shape.bytes = n * row_bytes;
     return PUMICE_OK;
 }
 
 /* A tensor by the name in its row, or cut from the one that a file has in its place. */
-static pumice_status find_row(loader *l, const row *r, const pum_gguf_tensor **out_tensor,
-                              pum_gguf_tensor *storage)
+static pumice_status find_row(loader *l, const row *r, part *out_part)
 {
     char name[64];
     const char *suffix = strchr(r->name, '.');
@@ -333,24 +339,18 @@ static pumice_status find_row(loader *l, const row *r, const pum_gguf_tensor **o
         const fused *f = &fused_rows[i];
         full_name(l, f->unless, name);
         if ((f->gated && !l->def->hp.gated) || pum_gguf_tensor_find(l->gguf, name)) continue;
-        for (int part = 0; part < 3 && f->part[part]; part++) {
-            size_t n = strlen(f->part[part]);
-            if (n != (size_t)(suffix - r->name) || strncmp(f->part[part], r->name, n) != 0) {
-                continue;
+        for (int k = 0; k < 3 && f->part[k]; k++) {
+            size_t n = strlen(f->part[k]);
+            if (n == (size_t)(suffix - r->name) && strncmp(f->part[k], r->name, n) == 0) {
+                return cut(l, f, k, suffix, r->rows == ONE, l->sizes[r->cols], out_part);
             }
-            const pum_gguf_tensor *whole;
-            PUM_TRY(cut(l, f, part, suffix, r->rows == ONE, l->sizes[r->cols], &whole, storage));
-            *out_tensor = whole ? storage : NULL;
-            return PUMICE_OK;
         }
     }
     full_name(l, r->name, name);
-    *out_tensor = find(l, name);
-    if (*out_tensor) {
-        PUM_TRY(check_shape(l, name, *out_tensor, l->sizes[r->rows], l->sizes[r->cols],
-                            l->sizes[r->stack]));
-    }
-    return PUMICE_OK;
+    const pum_gguf_tensor *t = find(l, name);
+    if (!t) return PUMICE_OK;
+    *out_part = (part){ .source = t, .shape = *t };
+    return check_shape(l, name, t, l->sizes[r->rows], l->sizes[r->cols], l->sizes[r->stack]);
 }
 
 /* `fields`: the pum_layer or pum_model_def that the row's field belongs to. */
@@ -359,12 +359,11 @@ static pumice_status load_row(loader *l, const row *r, void *fields)
     char name[64];
     int32_t index = -1;
     need n = decide(l, r->need);
-    const pum_gguf_tensor *t = NULL;
-    pum_gguf_tensor part;
+    part p = { 0 };
     full_name(l, r->name, name);
-    if (n != NEVER) PUM_TRY(find_row(l, r, &t, &part));
-    if (t) {
-        PUM_TRY(r->rows == ONE ? add_vector(l, name, t, &index) : add_matrix(l, name, t, &index));
+    if (n != NEVER) PUM_TRY(find_row(l, r, &p));
+    if (p.source) {
+        PUM_TRY(r->rows == ONE ? add_vector(l, name, &p, &index) : add_matrix(l, name, &p, &index));
     } else if (n == MUST) {
         return PUM_DAMAGED(l, "tensor '%s' is missing", name);
     }
@@ -475,6 +474,7 @@ static pumice_status add_frequencies(loader *l)
         local.rope.attn_factor = 1.0f;
         PUM_TRY(add_table(l, &local, NULL, "rope_freq_local", &scale, &def->rope_freq_local));
     }
+    if (pum_gguf_tensor_find(l->gguf, "rope_factors_long.weight")) hp->rope.kind = PUM_ROPE_LONG;
     if (hp->rope.kind == PUM_ROPE_LONG) return add_long(l);
     PUM_TRY(load_factors(l, "rope_freqs.weight", &factors));
     if (factors && hp->rope.kind == PUM_ROPE_NONE) {
@@ -509,10 +509,26 @@ static void set_sizes(loader *l)
     z[VOCAB] = hp->n_vocab;
     z[WORD] = hp->n_word_embd;
     z[POSITIONS] = hp->n_ctx_train;
-    if (hp->positions && positions) { /* no row, no position */
-        z[POSITIONS] = PUM_MIN(positions->ne[1], 1u << 30);
-        hp->n_ctx_train = (uint32_t)PUM_MIN(hp->n_ctx_train, z[POSITIONS]);
+    if (hp->positions && positions) z[POSITIONS] = PUM_MIN(positions->ne[1], 1u << 30);
+}
+
+/* The table's row 0 becomes that of position 0; where no row is, no position can be. */
+static pumice_status shift_positions(loader *l)
+{
+    pum_hparams *hp = &l->def->hp;
+    uint32_t offset = hp->position_offset;
+    if (l->def->positions < 0) return PUMICE_OK;
+    pum_weight *w = &l->def->weights.data[l->def->positions];
+    if (w->rows <= offset) {
+        return PUM_DAMAGED(l, "tensor 'position_embd.weight' has %llu rows, but the first position "
+                              "is row %u (%s.position_offset)",
+                           (unsigned long long)w->rows, offset, l->arch->name);
     }
+    w->rows -= offset;
+    w->source_row += offset;
+    if (w->data) w->data = (const uint8_t *)w->data + offset * w->row_bytes;
+    hp->n_ctx_train = (uint32_t)PUM_MIN(hp->n_ctx_train, w->rows);
+    return PUMICE_OK;
 }
 
 static pumice_status load_layers(loader *l)
@@ -542,6 +558,7 @@ static pumice_status load_all(loader *l)
     pum_model_def *def = l->def;
     set_sizes(l);
     for (size_t i = 0; i < PUM_COUNT(first_rows); i++) PUM_TRY(load_row(l, &first_rows[i], def));
+    PUM_TRY(shift_positions(l));
     PUM_TRY(add_frequencies(l));
     PUM_TRY(load_layers(l));
     for (size_t i = 0; i < PUM_COUNT(last_rows); i++) PUM_TRY(load_row(l, &last_rows[i], def));
