@@ -118,6 +118,9 @@ typedef struct pumice_device_info {
     char tiers[64];    /* usable feature tiers, such as "base sub" */
     char uuid[33];     /* pipelineCacheUUID's sibling deviceUUID, 32 hex digits */
     char why_not[128]; /* reason when usable is 0 */
+    uint32_t subgroup_min, subgroup_max, max_workgroup_invocations, shared_memory_bytes;
+    uint32_t offset_align_bytes;
+    char quirks[512]; /* known driver bugs that are acted upon, names separated by blanks */
 } pumice_device_info;
 
 typedef struct pumice_device_params {
@@ -139,7 +142,22 @@ typedef struct pumice_device_params {
     /* A vkGetInstanceProcAddr to use instead of the system's loader (embedding, layers, tests);
      * NULL = load it. */
     void *get_instance_proc_addr;
+    /* Makes the device less than it is, to run what weaker ones run: "subgroup=16,shared=16K,invocations=128,
+     * range=64M,align=4K,allocation=1G,push=128,buffers=8" and NAME=0 for any capability; NULL = as it is. */
+    const char *caps;
+    /* Known driver bugs to act upon or to ignore whatever the driver is: "NAME=on,NAME=off"; NULL = as they match.
+     * pumice_quirk_get lists them. */
+    const char *quirks;
 } pumice_device_params;
+
+/* The driver bugs that Pumice knows (struct_size set by the caller). False past the end. */
+typedef struct pumice_quirk {
+    uint32_t struct_size;
+    const char *name, *text; /* what goes wrong */
+    const char *seen, *link; /* "2026-11", where it is told */
+    char effect[64];         /* "without sub", "short submits" */
+} pumice_quirk;
+PUMICE_API int pumice_quirk_get(size_t index, pumice_quirk *out_quirk);
 
 /* Lists the devices the loader sees, usable or not. Writes at most `capacity` infos and the total
  * to *out_count. infos may be NULL when capacity is 0. `params` (may be NULL) gives the loader and

@@ -29,6 +29,7 @@ typedef struct pumice_plan_params {
     uint32_t no_fusion;
     uint32_t check; /* 1 = also prove the plan with the second algorithm */
     pumice_plan_format format;
+    const char *disable, *caps, *quirks; /* of the profile, as in pumice_device_params */
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */

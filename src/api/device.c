@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "family.h"
+#include "quirks.h"
 
 static void fill_info(const pum_caps *caps, uint32_t index, const char *uuid, const char *why_not,
                       pumice_device_info *info)
@@ -22,13 +23,24 @@ static void fill_info(const pum_caps *caps, uint32_t index, const char *uuid, co
                                 .heap_bytes = caps->local_heap_bytes,
                                 .budget_bytes = caps->local_budget_bytes,
                                 .max_buffer_range_bytes = caps->max_buffer_range_bytes,
-                                .max_allocation_bytes = caps->max_allocation_bytes };
+                                .max_allocation_bytes = caps->max_allocation_bytes,
+                                .subgroup_min = caps->subgroup_min,
+                                .subgroup_max = caps->subgroup_max,
+                                .max_workgroup_invocations = caps->max_workgroup_invocations,
+                                .shared_memory_bytes = caps->shared_memory_bytes,
+                                .offset_align_bytes = caps->offset_align_bytes };
     snprintf(full.name, sizeof full.name, "%s", caps->name);
     snprintf(full.driver, sizeof full.driver, "%s", caps->driver_name);
     snprintf(full.family, sizeof full.family, "%s", pum_family_name(caps->family));
     pum_caps_tiers_text(caps->bits, full.tiers, sizeof full.tiers);
     snprintf(full.uuid, sizeof full.uuid, "%s", uuid);
     snprintf(full.why_not, sizeof full.why_not, "%s", why_not);
+    pum_quirk_info quirk;
+    for (size_t i = 0, n = 0; pum_quirk_get(i, &quirk); i++) {
+        if (!(caps->quirks & 1u << i)) continue;
+        int w = snprintf(full.quirks + n, sizeof full.quirks - n, "%s%s", n ? " " : "", quirk.name);
+        n = PUM_MIN(n + (size_t)PUM_MAX(w, 0), sizeof full.quirks - 1);
+    }
     memcpy(info, &full, PUM_MIN((size_t)size, sizeof full));
 }
 
@@ -43,7 +55,7 @@ static pumice_status vk_params(const pumice_device_params *params, char *cache, 
             pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_device_params", err));
     pum_params_copy(&p, sizeof p, params);
     out->select = p.select;
-    if (p.disable && !pum_caps_bits_from_names(p.disable, &out->disable_bits, err))
+    if (!pum_caps_wishes_parse(p.disable, p.caps, p.quirks, &out->wishes, err))
         return PUMICE_ERROR_INVALID;
     out->validation = p.validation;
     out->memory_budget_bytes = p.memory_budget_bytes;
@@ -137,4 +149,21 @@ pumice_status pumice_device_get_info(pumice_device *device, pumice_device_info *
 uint64_t pumice_device_validation_count(pumice_device *device)
 {
     return device ? pum_vk_validation_count(device->vk) : 0;
+}
+
+int pumice_quirk_get(size_t index, pumice_quirk *out_quirk)
+{
+    pum_quirk_info info;
+    if (!out_quirk || out_quirk->struct_size < sizeof(uint32_t) || out_quirk->struct_size > 65536 ||
+        !pum_quirk_get(index, &info)) {
+        return 0;
+    }
+    pumice_quirk full = { .struct_size = out_quirk->struct_size,
+                          .name = info.name,
+                          .text = info.text,
+                          .seen = info.seen,
+                          .link = info.link };
+    pum_quirk_effect_text(&info, full.effect, sizeof full.effect);
+    memcpy(out_quirk, &full, PUM_MIN((size_t)full.struct_size, sizeof full));
+    return 1;
 }

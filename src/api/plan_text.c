@@ -71,7 +71,9 @@ pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text,
                         "a model path and a device or profile must be given");
     }
     if (p.profile) {
-        if (!pum_caps_profile(p.profile, &caps)) {
+        pum_caps_wishes wishes;
+        if (!pum_caps_wishes_parse(p.disable, p.caps, p.quirks, &wishes, err)) return PUMICE_ERROR_INVALID;
+        if (!pum_caps_profile_wish(p.profile, &wishes, &caps)) {
             return pum_fail(err, PUMICE_ERROR_INVALID, "there is no device profile '%s'",
                             p.profile);
         }

@@ -40,6 +40,9 @@ static int work(cli_run *run)
                                   .kv_type_v = (pumice_kv_type)o->kv_type_v,
                                   .no_fusion = o->no_fusion,
                                   .check = o->check,
+                                  .disable = o->disable,
+                                  .caps = o->caps,
+                                  .quirks = o->quirks,
                                   .format = o->json ? PUMICE_PLAN_JSON : PUMICE_PLAN_TEXT };
     pumice_error err = { 0 };
     if (!params.profile) {
@@ -73,6 +76,10 @@ static const cli_option plan_options[] = {
     CLI_ROW_FLAG(NULL, "profiles", profiles, "list the built-in device profiles"),
     CLI_ROW_TEXT(NULL, "disable", disable, "CAPS",
                  "capabilities not to use: sub,f16,dot8,coop,timeline"),
+    CLI_ROW_TEXT(NULL, "caps", caps, "LIMITS",
+                 "lower limits: subgroup=16,shared=16K,invocations=128,range=64M,align=4K"),
+    CLI_ROW_TEXT(NULL, "quirk", quirks, "NAME=on|off",
+                 "act upon a driver bug, or not, whatever the driver: see pumice devices -v"),
     CLI_ROW_END
 };
 

@@ -133,6 +133,8 @@ void cli_device_params(const cli_options *options, pumice_device_params *out_par
         (pumice_device_params){ .struct_size = sizeof *out_params,
                                 .select = options->device,
                                 .disable = options->disable,
+                                .caps = options->caps,
+                                .quirks = options->quirks,
                                 .no_cache = options->no_cache,
                                 .validation = options->validation,
                                 .memory_budget_bytes = (uint64_t)options->memory_mib << 20 };

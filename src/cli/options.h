@@ -29,7 +29,7 @@ typedef struct cli_options {
     const char **models; /* positional arguments and -m, in order */
     size_t n_models, models_capacity;
     /* device */
-    const char *device, *disable;
+    const char *device, *disable, *caps, *quirks;
     bool validation, no_cache;
     uint32_t memory_mib;
     /* session */

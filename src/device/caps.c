@@ -50,6 +50,18 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
     return true;
 }
 
+void pum_caps_bits_text(uint32_t bits, char *out, size_t capacity)
+{
+    size_t n = 0;
+    if (capacity) out[0] = '\0';
+    for (size_t i = 0; i < PUM_COUNT(bit_names); i++) {
+        if (!(bits & bit_names[i].bits)) continue;
+        int w = snprintf(out + n, capacity - n, "%s%s", n ? "," : "", bit_names[i].name);
+        if (w < 0 || (size_t)w >= capacity - n) return;
+        n += (size_t)w;
+    }
+}
+
 void pum_caps_tiers_text(uint32_t bits, char *out, size_t capacity)
 {
     size_t n = 0;

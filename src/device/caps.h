@@ -21,6 +21,10 @@
 #define PUM_CAP_SUBGROUP_SIZE_CONTROL (1u << 12)
 #define PUM_CAP_HOST_QUERY_RESET (1u << 13)
 
+/* What a driver bug asks of tuning and the planner (quirks.def). */
+#define PUM_FLAG_SHORT_LOOPS (1u << 0)   /* few rounds per invocation: large workgroups for long rows */
+#define PUM_FLAG_SHORT_SUBMITS (1u << 1) /* cut work into submits of at most a millisecond */
+
 typedef enum pum_tier {
     PUM_TIER_BASE,
     PUM_TIER_SUB,
@@ -37,7 +41,8 @@ typedef struct pum_caps {
     pumice_device_kind kind;
     uint32_t family; /* pum_family_id (family.h) */
     uint32_t bits;   /* PUM_CAP_* */
-    uint32_t quirks; /* PUM_QUIRK_* (quirks.h) */
+    uint32_t flags;  /* PUM_FLAG_* */
+    uint32_t quirks; /* bit i: row i of quirks.def was applied */
     uint32_t subgroup_size, subgroup_min, subgroup_max;
     uint32_t max_workgroup_invocations;
     uint32_t max_workgroup_size[3];
@@ -55,6 +60,8 @@ typedef struct pum_caps {
 
 /* Bits for a comma-separated list of names ("sub,f16"); false and err names the unknown one. */
 bool pum_caps_bits_from_names(const char *names, uint32_t *out_bits, pumice_error *err);
+/* The names of a set of bits, separated by commas. */
+void pum_caps_bits_text(uint32_t bits, char *out, size_t capacity);
 /* Usable tiers of a set of bits as text: "base sub f16". */
 void pum_caps_tiers_text(uint32_t bits, char *out, size_t capacity);
 const char *pum_tier_name(pum_tier tier);

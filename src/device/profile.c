@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "family.h"
-#include "quirks.h"
+#include "tuning.h"
+#include "wishes.h"
 
 #define KIB (1ull << 10)
 #define MIB (1ull << 20)
@@ -29,7 +30,7 @@ enum {
 
 typedef struct profile_row {
     const char *name, *device;
-    uint32_t vendor, id, driver, api; /* driver: VkDriverId */
+    uint32_t vendor, id, driver, version, api; /* driver: VkDriverId; version as it packs it */
     pumice_device_kind kind;
     uint32_t bits;
     uint32_t subgroup[3];             /* size, min, max */
@@ -122,7 +123,8 @@ static const profile_row rows[] = {
       .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 80 * GIB },
 
     /* the rest: R; V3DV also D (8 storage buffers; no subgroup arithmetic) */
-    { .name = "apple-m2", .device = "Apple M2", .vendor = 0x106b, .id = 0x0f0203ef, .driver = 14, .api = VULKAN(1, 3),
+    { .name = "apple-m2", .device = "Apple M2", .vendor = 0x106b, .id = 0x0f0203ef, .driver = 14, .version = 10300,
+      .api = VULKAN(1, 3),
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | UNIFIED, .subgroup = { 32, 4, 32 }, .invocations = 1024,
       .size = { 1024, 1024, 1024 }, .count = { 1 << 30, 1 << 30, 1 << 30 }, .shared_bytes = 32 * KIB,
       .push_bytes = 4096, .storage_buffers = 31, .align_bytes = 16, .range = 4 * GIB - 1, .allocation = 4 * GIB,
@@ -189,12 +191,18 @@ static const profile_row *find_row(const char *name)
 
 bool pum_caps_profile(const char *name, pum_caps *out_caps)
 {
+    return pum_caps_profile_wish(name, &(pum_caps_wishes){ 0 }, out_caps);
+}
+
+bool pum_caps_profile_wish(const char *name, const pum_caps_wishes *wishes, pum_caps *out_caps)
+{
     *out_caps = (pum_caps){ 0 };
     const profile_row *r = find_row(name);
     if (!r) return false;
     pum_caps c = { .vendor_id = r->vendor,
                    .device_id = r->id,
                    .driver_id = r->driver,
+                   .driver_version = r->version,
                    .api_version = r->api,
                    .kind = r->kind,
                    .bits = r->bits,
@@ -216,7 +224,8 @@ bool pum_caps_profile(const char *name, pum_caps *out_caps)
     snprintf(c.name, sizeof c.name, "%s", r->device);
     snprintf(c.driver_name, sizeof c.driver_name, "profile %s", r->name);
     c.family = pum_family_find(&c);
-    pum_quirks_apply(&c);
+    c.subgroup_size = pum_tuning_subgroup(&c);
+    pum_caps_wishes_apply(wishes, &c);
     *out_caps = c;
     return true;
 }

@@ -39,7 +39,7 @@ static void fit_tile(pum_tuning *t, const pum_caps *caps)
     }
 }
 
-void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
+static pum_tuning table_of(const pum_caps *caps)
 {
     pum_tuning t = {
 #define PUM_TUNING_FIELD(field, value, text) .field = value,
@@ -50,6 +50,22 @@ void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
     if (caps->family == PUM_GPU_##id) t.field = value;
 #include "tuning.def"
 #undef PUM_TUNING
+    return t;
+}
+
+uint32_t pum_tuning_subgroup(const pum_caps *caps)
+{
+    uint32_t size = table_of(caps).subgroup;
+    bool may = (caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) && size >= caps->subgroup_min && size <= caps->subgroup_max;
+    return size && may ? size : caps->subgroup_size;
+}
+
+void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
+{
+    pum_tuning t = table_of(caps);
+    /* what driver bugs ask for */
+    if (caps->flags & PUM_FLAG_SHORT_LOOPS) t.sample_wg = PUM_MAX(t.sample_wg, 256u);
+    if (caps->flags & PUM_FLAG_SHORT_SUBMITS) t.submit_us = PUM_MIN(t.submit_us, 1000u);
     fit_workgroup(&t.matvec_wg, caps);
     fit_workgroup(&t.attn_decode_wg, caps);
     fit_workgroup(&t.attn_prefill_wg, caps);

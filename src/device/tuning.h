@@ -14,4 +14,8 @@ typedef struct pum_tuning {
 /* The generic values, overridden by the rows of tuning.def for caps->family, clamped to the device's limits. */
 void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning);
 
+/* The subgroup size to plan for and to ask the driver for: the family's where the driver lets one choose it, else the
+ * device's own. Needs caps->family. */
+uint32_t pum_tuning_subgroup(const pum_caps *caps);
+
 #endif

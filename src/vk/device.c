@@ -18,7 +18,7 @@ pumice_status pum_vk_list(const pum_vk_params *params, pum_vk_visit visit, void 
     pum_vk_snapshot *s = pum_alloc(sizeof *s);
     if (!s) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to list devices"));
     for (size_t i = 0; i < instance.devices.count; i++) {
-        PUM_GOTO(pum_vk_snapshot_make(&instance, instance.devices.data[i], params->disable_bits, s,
+        PUM_GOTO(pum_vk_snapshot_make(&instance, instance.devices.data[i], params, s,
                                       err));
         visit(user, (uint32_t)i, &s->caps, s->uuid, s->why_not);
     }
@@ -171,7 +171,7 @@ static pumice_status choose(pum_vk_device *device, const pum_vk_params *params, 
     if (!candidate) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to choose a device");
     for (uint32_t i = 0; i < vi->devices.count; i++) {
         PUM_GOTO(
-            pum_vk_snapshot_make(vi, vi->devices.data[i], params->disable_bits, candidate, err));
+            pum_vk_snapshot_make(vi, vi->devices.data[i], params, candidate, err));
         pum_text_printf(&listing, "%s%u: %s%s%s%s", i ? ", " : "", i, candidate->caps.name,
                         candidate->why_not[0] ? " (" : "", candidate->why_not,
                         candidate->why_not[0] ? ")" : "");

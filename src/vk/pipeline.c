@@ -154,9 +154,19 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
                                   .pMapEntries = entries,
                                   .dataSize = 4u * k->n_spec,
                                   .pData = key->spec };
+    /* what the plan counted on, where the driver could do otherwise */
+    const pum_caps *c = &device->snapshot.caps;
+    bool pin = (k->needs & PUM_CAP_SUBGROUP) && (c->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) &&
+               c->subgroup_min < c->subgroup_max && c->subgroup_size >= c->subgroup_min &&
+               c->subgroup_size <= c->subgroup_max;
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = c->subgroup_size
+    };
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                   .pNext = pin ? &size : NULL,
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = shader,
                    .pName = "main",

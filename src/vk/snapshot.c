@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "family.h"
-#include "quirks.h"
+#include "tuning.h"
 
 /* ---- extensions ---- */
 
@@ -330,7 +330,9 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
         { PUM_CAP_TIMELINE, f->timeline.timelineSemaphore },
         { PUM_CAP_TIMESTAMPS, s->caps.timestamp_period_ns > 0 },
         { PUM_CAP_MEMORY_BUDGET, has_extension(extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) },
-        { PUM_CAP_SUBGROUP_SIZE_CONTROL, f->size_control.subgroupSizeControl },
+        { PUM_CAP_SUBGROUP_SIZE_CONTROL,
+          f->size_control.subgroupSizeControl
+              && (p->size_control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) },
         { PUM_CAP_HOST_QUERY_RESET, f->query_reset.hostQueryReset },
     };
     for (size_t i = 0; i < PUM_COUNT(rows); i++) {
@@ -361,11 +363,13 @@ static void judge(const pum_caps *c, bool has_queue, char why_not[128])
 }
 
 pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDevice physical,
-                                   uint32_t disable_bits, pum_vk_snapshot *out_snapshot,
+                                   const pum_vk_params *params, pum_vk_snapshot *out_snapshot,
                                    pumice_error *err)
 {
     const pum_vk_instance *vi = instance;
     pum_vk_snapshot *s = out_snapshot;
+    pum_caps_wishes wishes = params->wishes;
+    wishes.disable_bits |= params->disable_bits;
     *s = (pum_vk_snapshot){ .physical = physical };
     VkPhysicalDeviceProperties basic;
     vi->f.vkGetPhysicalDeviceProperties(physical, &basic);
@@ -390,9 +394,8 @@ pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDe
     read_memory(vi, s);
     s->portability = has_extension(&extensions, "VK_KHR_portability_subset");
     s->caps.family = pum_family_find(&s->caps);
-    pum_quirks_apply(&s->caps);
-    s->caps.bits &= ~disable_bits;
-    if (!(s->caps.bits & PUM_CAP_TIMESTAMPS)) s->caps.timestamp_period_ns = 0;
+    s->caps.subgroup_size = pum_tuning_subgroup(&s->caps);
+    pum_caps_wishes_apply(&wishes, &s->caps);
     judge(&s->caps, has_queue, s->why_not);
 fail:
     pum_free(extensions.data);

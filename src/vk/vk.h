@@ -8,6 +8,7 @@
 
 #include "caps.h"
 #include "kernel.h"
+#include "wishes.h"
 
 #define VK_NO_PROTOTYPES
 #include <volk.h>
@@ -16,7 +17,8 @@ typedef struct pum_vk_device pum_vk_device;
 
 typedef struct pum_vk_params {
     const char *select;           /* as pumice_device_params.select */
-    uint32_t disable_bits;        /* PUM_CAP_* to switch off */
+    uint32_t disable_bits;        /* PUM_CAP_* to switch off, besides the wishes' */
+    pum_caps_wishes wishes;       /* what to make less of */
     bool validation;              /* Khronos validation with synchronization validation */
     uint64_t memory_budget_bytes; /* 0 = the device's */
     const char *cache_dir;        /* NULL = no pipeline cache file */

@@ -149,10 +149,9 @@ typedef struct pum_vk_snapshot {
     VkPhysicalDeviceMemoryProperties memory;
 } pum_vk_snapshot;
 
-/* Reads everything; fails only when the driver does. `disable_bits` are taken out of the
- * capabilities. */
+/* Reads everything; fails only when the driver does. The params' wishes are applied. */
 pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDevice physical,
-                                   uint32_t disable_bits, pum_vk_snapshot *out_snapshot,
+                                   const pum_vk_params *params, pum_vk_snapshot *out_snapshot,
                                    pumice_error *err);
 /* Chains the features that the capability bits stand for, each with only the members used switched
  * on, and lists the extensions they need; returns the chain's head for VkDeviceCreateInfo.pNext. */

@@ -166,6 +166,8 @@ class Failures(Case):
             self.fails(1, "run", MODEL, "--device", name, words=[name])
             self.fails(1, "plan", MODEL, "--device", name)
         self.fails(1, "run", MODEL, "--disable", "wings", words=["wings"])
+        self.fails(1, "run", MODEL, "--caps", "shared=wings", words=["shared=wings"])
+        self.fails(1, "run", MODEL, "--quirk", "wings=on", words=["wings"])
 
     def test_bad_token_ids(self):
         n_vocab = self.json("info", MODEL, "--json")["n_vocab"]

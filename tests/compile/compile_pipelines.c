@@ -224,7 +224,7 @@ static int compile(const driver *d, const key *k, uint32_t subgroup, VkPipeline 
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR,
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                   .pNext = d->may_choose ? &size : NULL,
+                   .pNext = d->may_choose && (info->needs & PUM_CAP_SUBGROUP) ? &size : NULL, /* as vk/pipeline.c */
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = shader,
                    .pName = "main",

@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "quirks.h"
 #include "tuning.h"
+#include "wishes.h"
 
 static void test_capability_names(void **state)
 {
@@ -157,24 +158,149 @@ static void test_families(void **state)
     assert_string_equal(pum_driver_name(12345), "unknown");
 }
 
+/* What a device of a family, run by a driver of some version, is left with of all capabilities. */
+static uint32_t bits_left(pum_family_id family, uint32_t driver_id, uint32_t version, uint32_t on, uint32_t off,
+                          uint32_t *out_quirks)
+{
+    pum_caps c = { .family = family, .driver_id = driver_id, .driver_version = version, .bits = UINT32_MAX };
+    pum_quirks_apply(&c, on, off);
+    *out_quirks = c.quirks;
+    return ~c.bits;
+}
+
+static uint32_t quirk_bit(const char *name)
+{
+    pum_quirk_info info;
+    for (size_t i = 0; pum_quirk_get(i, &info); i++) {
+        if (strcmp(info.name, name) == 0) return 1u << i;
+    }
+    fail_msg("no quirk '%s'", name);
+    return 0;
+}
+
 static void test_quirks(void **state)
 {
     (void)state;
+    static const struct {
+        const char *name; /* the quirk that must match, alone of those listed here; NULL = none may */
+        pum_family_id family;
+        uint32_t driver_id, version, clears;
+    } rows[] = {
+        { "swiftshader-no-dot8", PUM_GPU_SWIFTSHADER, 10, 0x500000, PUM_CAP_DOT8 },
+        { "lavapipe-short-loops", PUM_GPU_LAVAPIPE, 13, 1, 0 },
+        { "moltenvk-amd-no-subgroups", PUM_GPU_AMD_RDNA1, 14, 10400, PUM_CAP_SUBGROUP },
+        { "moltenvk-amd-no-subgroups", PUM_GPU_AMD_GCN, 14, 10300, PUM_CAP_SUBGROUP },
+        { "moltenvk-no-small-types", PUM_GPU_APPLE, 14, 10211, PUM_CAP_F16 | PUM_CAP_I8 },
+        { NULL, PUM_GPU_APPLE, 14, 10300, 0 },   /* fixed in 1.3 */
+        { NULL, PUM_GPU_AMD_RDNA1, 3, 10211, 0 }, /* another driver */
+        { "alchemist-no-coop", PUM_GPU_INTEL_XE_HPG, 6, 0, PUM_CAP_COOP },
+        { NULL, PUM_GPU_INTEL_XE2, 6, 0, 0 },
+        { "amd-windows-no-coop", PUM_GPU_AMD_RDNA4, 1, 0, PUM_CAP_COOP },
+        { NULL, PUM_GPU_AMD_RDNA4, 3, 0, 0 },
+        { NULL, PUM_GPU_AMD_RDNA3, 1, 0, 0 },
+        { NULL, PUM_GPU_ADRENO, 18, 0, 0 }, /* Turnip */
+    };
+    pum_quirk_info info;
     size_t n = 0;
-    for (; pum_quirk_name(n); n++) {
-        assert_true(strlen(pum_quirk_name(n)) > 0);
-        assert_true(strlen(pum_quirk_text(n)) > 0);
+    char effect[64];
+    for (; pum_quirk_get(n, &info); n++) {
+        assert_true(info.clears || info.flags); /* a row without an effect is no row */
+        assert_true(strlen(info.text) > 20 && strlen(info.link) > 5);
+        assert_int_equal(strlen(info.seen), 7); /* 2026-11 */
+        pum_quirk_effect_text(&info, effect, sizeof effect);
+        assert_true(strlen(effect) > 5);
+        for (size_t other = 0; other < n; other++) {
+            pum_quirk_info o;
+            assert_true(pum_quirk_get(other, &o));
+            assert_string_not_equal(o.name, info.name);
+        }
     }
-    assert_true(n > 0);
-    assert_null(pum_quirk_text(n));
-    pum_caps c = { .family = PUM_GPU_SWIFTSHADER, .bits = PUM_CAP_DOT8 | PUM_CAP_SUBGROUP };
-    pum_quirks_apply(&c);
-    assert_int_equal(c.bits, PUM_CAP_SUBGROUP);
-    assert_int_equal(c.quirks, 1);
-    pum_caps other = { .family = PUM_GPU_AMD_RDNA3, .bits = PUM_CAP_DOT8 };
-    pum_quirks_apply(&other);
-    assert_int_equal(other.bits, PUM_CAP_DOT8);
-    assert_int_equal(other.quirks, 0);
+    assert_true(n >= 8);
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        uint32_t quirks, bit = rows[i].name ? quirk_bit(rows[i].name) : 0;
+        assert_int_equal(bits_left(rows[i].family, rows[i].driver_id, rows[i].version, 0, 0, &quirks), rows[i].clears);
+        assert_int_equal(quirks, bit);
+        /* forced off there, and on somewhere else */
+        assert_int_equal(bits_left(rows[i].family, rows[i].driver_id, rows[i].version, 0, bit, &quirks), 0);
+        assert_int_equal(quirks, 0);
+        assert_int_equal(bits_left(PUM_GPU_NVIDIA_ADA, 4, 1, bit, 0, &quirks), rows[i].clears);
+        assert_int_equal(quirks, bit);
+    }
+    pum_caps adreno = { .family = PUM_GPU_ADRENO, .driver_id = 8, .bits = PUM_CAP_I8 };
+    pum_quirks_apply(&adreno, 0, 0);
+    assert_int_equal(adreno.bits, 0);
+    assert_int_equal(adreno.flags, PUM_FLAG_SHORT_SUBMITS);
+}
+
+static void test_quirk_switches(void **state)
+{
+    (void)state;
+    uint32_t on, off, a = quirk_bit("lavapipe-short-loops"), b = quirk_bit("alchemist-no-coop");
+    pumice_error err = { 0 };
+    assert_true(pum_quirks_parse("", &on, &off, &err));
+    assert_int_equal(on | off, 0);
+    assert_true(pum_quirks_parse("lavapipe-short-loops=on,alchemist-no-coop=off", &on, &off, &err));
+    assert_int_equal(on, a);
+    assert_int_equal(off, b);
+    assert_true(pum_quirks_parse("alchemist-no-coop=on,alchemist-no-coop=off", &on, &off, &err)); /* the last counts */
+    assert_int_equal(on, 0);
+    assert_int_equal(off, b);
+    static const char *const bad[] = { "voodoo=on", "alchemist-no-coop", "alchemist-no-coop=1", "=on",
+                                       "alchemist-no-coop=on;x" };
+    for (size_t i = 0; i < PUM_COUNT(bad); i++) {
+        assert_false(pum_quirks_parse(bad[i], &on, &off, &err));
+        assert_int_equal(err.status, PUMICE_ERROR_INVALID);
+    }
+    /* what the flags do to tuning, on a device that has neither bug */
+    pum_caps c;
+    pum_tuning t;
+    pum_caps_wishes w;
+    assert_true(pum_caps_profile("swiftshader", &c));
+    pum_tuning_for(&c, &t);
+    assert_true(t.sample_wg < 256 && t.submit_us > 1000);
+    assert_true(pum_caps_wishes_parse(NULL, NULL, "lavapipe-short-loops=on,qualcomm-short-submits=on", &w, &err));
+    assert_true(pum_caps_profile_wish("swiftshader", &w, &c));
+    pum_tuning_for(&c, &t);
+    assert_int_equal(t.sample_wg, 256);
+    assert_int_equal(t.submit_us, 1000);
+}
+
+static void test_wishes(void **state)
+{
+    (void)state;
+    pum_caps_wishes w;
+    pum_caps c;
+    pumice_error err = { 0 };
+    assert_true(pum_caps_wishes_parse("f16", "subgroup=16,shared=16K,invocations=128,range=64M,align=4K,allocation=1G,"
+                                      "buffers=8,push=128,unified=0,dot8=0", NULL, &w, &err));
+    assert_true(pum_caps_profile_wish("navi31", &w, &c));
+    assert_int_equal(c.subgroup_size, 16);
+    assert_int_equal(c.shared_memory_bytes, 16384);
+    assert_int_equal(c.max_workgroup_invocations, 128);
+    assert_int_equal(c.max_workgroup_size[0], 128);
+    assert_int_equal(c.max_buffer_range_bytes, 64 << 20);
+    assert_int_equal(c.max_allocation_bytes, 1 << 30);
+    assert_int_equal(c.offset_align_bytes, 4096);
+    assert_int_equal(c.max_storage_buffers, 8);
+    assert_int_equal(c.bits & (PUM_CAP_F16 | PUM_CAP_DOT8 | PUM_CAP_UNIFIED), 0);
+    assert_true(c.bits & PUM_CAP_SUBGROUP);
+    /* only ever lower */
+    assert_true(pum_caps_wishes_parse(NULL, "shared=1G,invocations=4096,range=100G,align=1", NULL, &w, &err));
+    assert_true(pum_caps_profile_wish("swiftshader", &w, &c));
+    assert_int_equal(c.shared_memory_bytes, 32768);
+    assert_int_equal(c.max_workgroup_invocations, 256);
+    assert_int_equal(c.max_buffer_range_bytes, 1 << 30);
+    assert_int_equal(c.offset_align_bytes, 256);
+    static const char *const bad[] = { "subgroup=3", "subgroup=256", "subgroup=0", "subgroup", "align=100", "shared=x",
+                                       "range=12T", "range=99999999999999999999", "f16=1", "wings=0", "=4", "shared=-1",
+                                       "shared=16KK" };
+    for (size_t i = 0; i < PUM_COUNT(bad); i++) {
+        assert_false(pum_caps_wishes_parse(NULL, bad[i], NULL, &w, &err));
+        assert_int_equal(err.status, PUMICE_ERROR_INVALID);
+        assert_int_equal(w.subgroup_size | w.disable_bits, 0); /* zero on failure */
+    }
+    assert_false(pum_caps_wishes_parse("wings", NULL, NULL, &w, &err));
+    assert_false(pum_caps_wishes_parse(NULL, NULL, "wings=on", &w, &err));
 }
 
 static void test_profiles(void **state)
@@ -196,7 +322,7 @@ static void test_profiles(void **state)
         { "mi210", "amd-cdna", "base sub f16 dot8", 64 },
         { "uhd-630", "intel-gen9", "base sub f16", 12 },
         { "iris-xe", "intel-xe-lp", "base sub f16 dot8", 12 },
-        { "intel-a770", "intel-xe-hpg", "base sub f16 dot8 coop", 16 },
+        { "intel-a770", "intel-xe-hpg", "base sub f16 dot8", 16 }, /* a quirk takes coop */
         { "intel-b580", "intel-xe2", "base sub f16 dot8 coop", 12 },
         { "lunar-lake", "intel-xe2", "base sub f16 dot8 coop", 16 },
         { "gtx-970", "nvidia-maxwell", "base sub", 4 },
@@ -327,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_capability_names), cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_families),         cmocka_unit_test(test_quirks),
+        cmocka_unit_test(test_quirk_switches),   cmocka_unit_test(test_wishes),
         cmocka_unit_test(test_profiles),         cmocka_unit_test(test_tuning),
         cmocka_unit_test(test_kernel_find),
     };

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a caller wants a device to be less than it is: capabilities switched off, limits lowered, quirks forced. With
+ * these every path can be run on every machine. They only ever take away. Pure; thread-safe. */
+#ifndef PUM_WISHES_H
+#define PUM_WISHES_H
+
+#include "caps.h"
+
+typedef struct pum_caps_wishes {
+    uint32_t disable_bits;          /* PUM_CAP_* to switch off */
+    uint32_t quirks_on, quirks_off; /* rows of quirks.def to force */
+    /* limits; 0 = the device's */
+    uint32_t subgroup_size, max_workgroup_invocations, shared_memory_bytes, max_push_bytes, max_storage_buffers,
+        offset_align_bytes;
+    uint64_t max_buffer_range_bytes, max_allocation_bytes;
+} pum_caps_wishes;
+
+/* Reads what the caller wrote; each may be NULL:
+ *   disable  names of capabilities, "sub,f16"
+ *   caps     NAME=VALUE,...: limits ("subgroup=16,shared=16K,invocations=128,range=64M,align=4K,allocation=1G,
+ *            push=128,buffers=8"), and any capability's name with 0 ("unified=0")
+ *   quirks   "NAME=on,NAME=off" */
+bool pum_caps_wishes_parse(const char *disable, const char *caps, const char *quirks, pum_caps_wishes *out_wishes,
+                           pumice_error *err);
+/* Applies the quirks that match or are forced, then takes away the rest. Needs caps->family. A limit that is not below
+ * the device's own changes nothing. */
+void pum_caps_wishes_apply(const pum_caps_wishes *wishes, pum_caps *caps);
+
+/* pum_caps_profile (caps.h) with wishes. */
+bool pum_caps_profile_wish(const char *name, const pum_caps_wishes *wishes, pum_caps *out_caps);
+
+#endif
