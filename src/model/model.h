@@ -77,13 +77,9 @@ typedef struct pum_weight {
     char name[64];
     pum_dtype dtype;               /* on the device */
     uint64_t rows, cols;
-<<<<<<< HEAD
     uint64_t row_bytes;            /* in `data`; on the device: pum_dtype_device_row_bytes */
-=======
-    uint64_t row_bytes;
     const pum_gguf_tensor *source; /* the file's tensor; NULL: made by the loader */
     uint64_t source_row;           /* of it the first: several weights may lie in one tensor */
->>>>>>> 6cef18c (Model: where a weight lies in its file; positions' offset; keys by their common names)
     const void *data;
     void *owned;                   /* pum_free'd with the model; NULL if data is the file's */
     bool splittable;               /* may be cut between rows (matrices) */
