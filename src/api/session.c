@@ -203,13 +203,15 @@ static pumice_status evaluate_rows(pumice_session *s, uint32_t seq, uint32_t at,
 }
 
 /* Evaluates the tokens of a sequence that are not cached, in chunks, a prefix in one; the last chunk
- * leaves the logits of the last token in row 0. */
+ * leaves the logits of the last token in row 0. A few tokens go one by one where pipelines for
+ * several rows cost more than that: those for one row are needed next in any case. */
 static pumice_status evaluate(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
     size_t end = q->tokens.count;
+    bool few = end - q->n_cached <= s->model->device->tuning.prompt_single_rows;
     while (q->n_cached < end) {
-        uint32_t at = q->n_cached, n = (uint32_t)PUM_MIN(end - at, s->size.n_batch);
+        uint32_t at = q->n_cached, n = (uint32_t)PUM_MIN(end - at, few ? 1 : s->size.n_batch);
         if (at == 0) n = PUM_MAX(n, q->layout.prefix);
         bool last = at + n == end;
         PUM_TRY(evaluate_rows(s, seq, at, n, last ? PUM_HEAD_SLOTS : PUM_HEAD_NONE));
