@@ -188,6 +188,9 @@ typedef struct pumice_model_params {
     pumice_progress_fn progress; /* bytes uploaded of bytes in all */
     void *progress_user;
     uint32_t vocab_only; /* 1 = only metadata and tokenizer: no weights, `device` may be NULL */
+    /* What sessions on it will be created with: the pipelines they decode with are then made while
+     * the weights are uploaded. NULL = not ahead of the session. Read during the call. */
+    const struct pumice_session_params *session;
 } pumice_model_params;
 
 typedef struct pumice_model_info {

@@ -1,27 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer
  * calls. */
-#include "api.h"
+#include "warm.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Rows of a weight, as the file stores them, to their place on the device. */
-static pumice_status upload_rows(pum_vk_device *vk, pum_vk_buffer *to, uint64_t at,
-                                     const pum_weight *w, const void *rows_data, uint64_t rows,
-                                     pumice_error *err)
+typedef struct row_source {
+    const pum_weight *weight;
+    const uint8_t *rows; /* as the file stores them */
+} row_source;
+
+/* Rows of a weight as the device has them. */
+static void produce_rows(void *user, void *to, uint64_t first, uint64_t count)
 {
-    uint64_t row_bytes = 0;
-    pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
-    if (!pum_dtype_get(w->dtype)->planes[0].bytes) {
-        return pum_vk_buffer_write(vk, to, at, rows_data, rows * row_bytes, err);
-    }
-    void *packed = pum_alloc((size_t)(rows * row_bytes));
-    if (!packed) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-    pum_dtype_pack_rows(w->dtype, rows, w->cols, rows_data, packed);
-    pumice_status status = pum_vk_buffer_write(vk, to, at, packed, rows * row_bytes, err);
-    pum_free(packed);
-    return status;
+    const row_source *s = user;
+    const pum_weight *w = s->weight;
+    pum_dtype_pack_rows(w->dtype, count, w->cols, s->rows + first * w->row_bytes, to);
 }
 
 static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
@@ -29,14 +24,15 @@ static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
 {
     const uint64_t slice = 8ull << 20; /* between two calls of progress */
     const pum_weight *w = &m->def.weights.data[piece->tensor];
-    const uint8_t *src = (const uint8_t *)w->data + piece->row_first * w->row_bytes;
+    row_source source = { w, (const uint8_t *)w->data + piece->row_first * w->row_bytes };
     uint64_t row_bytes = 0, at = piece->offset_bytes;
     pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
     uint64_t step = PUM_MAX(slice / row_bytes, 1u);
     for (uint64_t row = 0; row < piece->row_count; row += step) {
         uint64_t rows = PUM_MIN(step, piece->row_count - row), n = rows * row_bytes;
-        PUM_TRY(upload_rows(m->device->vk, &m->buffers[piece->buffer], at, w, src, rows, err));
-        src += rows * w->row_bytes;
+        PUM_TRY(pum_vk_buffer_stream(m->device->vk, &m->buffers[piece->buffer], at, row_bytes, rows,
+                                     produce_rows, &source, err));
+        source.rows += rows * w->row_bytes;
         at += n;
         *done += n;
         if (p->progress && p->progress(p->progress_user, *done, m->placement.total_bytes)) {
@@ -57,10 +53,12 @@ static pumice_status upload(pumice_model *m, const pumice_model_params *p, pumic
                                      err));
     }
     uint64_t done = 0;
-    for (size_t i = 0; i < m->placement.pieces.count; i++) {
-        PUM_TRY(upload_piece(m, &m->placement.pieces.data[i], p, &done, err));
+    pumice_status status = PUMICE_OK;
+    for (size_t i = 0; i < m->placement.pieces.count && status == PUMICE_OK; i++) {
+        status = upload_piece(m, &m->placement.pieces.data[i], p, &done, err);
     }
-    return PUMICE_OK;
+    pumice_status ended = pum_vk_stream_end(m->device->vk, status == PUMICE_OK ? err : NULL);
+    return status == PUMICE_OK ? ended : status;
 }
 
 static void destroy(pumice_model *m)
@@ -95,6 +93,7 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     pumice_model *m = pum_alloc(sizeof *m);
     if (!m) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
     pumice_status status;
+    pum_warm warm = { 0 };
     atomic_init(&m->references, 1);
     m->vocab_only = p.vocab_only;
     if (device) {
@@ -108,16 +107,22 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     pumice_error ignored = { 0 };
     status = pum_model_def_load(m->gguf, &m->def, p.vocab_only ? &ignored : err);
     if (status != PUMICE_OK && !p.vocab_only) goto fail;
+    if (!p.vocab_only) {
+        pum_gguf_prefetch(m->gguf);
+        PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
+        pum_warm_begin(&warm, m, p.session);
+    }
     PUM_GOTO(pum_tokenizer_create(m->gguf, &m->tokenizer, err));
     m->open_ns = pum_now_ns() - begin;
     if (!p.vocab_only) {
-        PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
         PUM_GOTO(upload(m, &p, err));
+        pum_warm_end(&warm, false);
         m->upload_ns = pum_now_ns() - begin - m->open_ns;
     }
     *out_model = m;
     return PUMICE_OK;
 fail:
+    pum_warm_end(&warm, true);
     destroy(m);
     return status;
 }

@@ -121,6 +121,8 @@ typedef struct pum_file {
 } pum_file;
 pumice_status pum_file_map(const char *path, pum_file *out_file, pumice_error *err);
 void pum_file_unmap(pum_file *file);
+/* Has the system read all of it soon, in the background; only a hint. */
+void pum_file_prefetch(const pum_file *file);
 /* Reads a whole small file (at most max_bytes); *out_data is pum_free'd by the caller. */
 pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_data,
                             size_t *out_bytes, pumice_error *err);

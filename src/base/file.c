@@ -69,6 +69,12 @@ pumice_status pum_file_map(const char *path, pum_file *out_file, pumice_error *e
     return PUMICE_OK;
 }
 
+void pum_file_prefetch(const pum_file *file)
+{
+    if (file->handle)
+        posix_madvise(file->handle, (size_t)file->size_bytes, POSIX_MADV_WILLNEED);
+}
+
 void pum_file_unmap(pum_file *file)
 {
     if (file->handle) munmap(file->handle, (size_t)file->size_bytes);

@@ -222,6 +222,17 @@ static int on_progress(void *user, uint64_t done, uint64_t total)
     return 0;
 }
 
+static pumice_session_params session_params(const cli_run *run)
+{
+    const cli_options *o = run->options;
+    return (pumice_session_params){ .struct_size = sizeof(pumice_session_params),
+                                    .n_ctx_tokens = o->n_ctx,
+                                    .n_batch_tokens = o->n_batch,
+                                    .kv_type_k = (pumice_kv_type)o->kv_type_k,
+                                    .kv_type_v = (pumice_kv_type)o->kv_type_v,
+                                    .no_fusion = o->no_fusion };
+}
+
 static int load(cli_run *run, const char *path, bool vocab_only)
 {
     pumice_error err = { 0 };
@@ -229,10 +240,12 @@ static int load(cli_run *run, const char *path, bool vocab_only)
                    .start_ns = cli_now_ns(),
                    .quiet = run->options->quiet,
                    .terminal = isatty(STDERR_FILENO) };
+    pumice_session_params session = session_params(run);
     pumice_model_params params = { .struct_size = sizeof params,
                                    .path = path,
                                    .progress = on_progress,
                                    .progress_user = &p,
+                                   .session = vocab_only ? NULL : &session,
                                    .vocab_only = vocab_only };
     pumice_status status = pumice_model_load(run->device, &params, &run->model, &err);
     if (p.terminal && p.shown) fputs("\r\033[K", stderr);
@@ -253,14 +266,9 @@ int cli_open_vocabulary(cli_run *run, const char *path) { return load(run, path,
 
 int cli_open_session(cli_run *run, uint32_t n_ctx, bool profile)
 {
-    const cli_options *o = run->options;
-    pumice_session_params params = { .struct_size = sizeof params,
-                                     .n_ctx_tokens = n_ctx ? n_ctx : o->n_ctx,
-                                     .n_batch_tokens = o->n_batch,
-                                     .kv_type_k = (pumice_kv_type)o->kv_type_k,
-                                     .kv_type_v = (pumice_kv_type)o->kv_type_v,
-                                     .no_fusion = o->no_fusion,
-                                     .profile = profile };
+    pumice_session_params params = session_params(run);
+    params.profile = profile;
+    if (n_ctx) params.n_ctx_tokens = n_ctx;
     pumice_error err = { 0 };
     pumice_status status = pumice_session_create(run->model, &params, &run->session, &err);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);

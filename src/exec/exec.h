@@ -20,6 +20,10 @@ typedef struct pum_exec_buffers {
 
 typedef struct pum_exec pum_exec;
 
+/* Creates a plan's pipelines and no more; a non-zero `cancel` (may be NULL) ends it with CANCELLED.
+ */
+pumice_status pum_exec_prepare(pum_vk_device *device, const pum_plan *plan, atomic_int *cancel,
+                               pumice_error *err);
 /* Creates pipelines, descriptor sets and command buffers (one per submit of the plan). Nothing of
  * the plan is kept. With `profile`, timestamps are written around every step (UNSUPPORTED where the
  * device has none). */

@@ -175,12 +175,15 @@ static pumice_status record_submit(pum_exec *x, size_t number, VkCommandBuffer c
     return PUMICE_OK;
 }
 
-static pumice_status prepare_pipelines(pum_exec *x, const pum_plan *plan, pumice_error *err)
+pumice_status pum_exec_prepare(pum_vk_device *device, const pum_plan *plan, atomic_int *cancel,
+                               pumice_error *err)
 {
-    pum_vk_pipeline_key *keys = pum_alloc_array(x->n_steps, sizeof *keys);
+    enum { SLICE = 16 }; /* between two looks at `cancel` */
+    size_t n = plan->steps.count;
+    pum_vk_pipeline_key *keys = pum_alloc_array(n, sizeof *keys);
     if (!keys) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to record a plan");
     pumice_status status = PUMICE_OK;
-    for (size_t i = 0; i < x->n_steps; i++) {
+    for (size_t i = 0; i < n; i++) {
         const pum_step *step = &plan->steps.data[i];
         if (step->kernel >= PUM_KERNEL_COUNT) {
             PUM_GOTO(
@@ -191,9 +194,11 @@ static pumice_status prepare_pipelines(pum_exec *x, const pum_plan *plan, pumice
             keys[i].spec[s] = step->spec[s];
         }
     }
-    uint64_t begin = pum_now_ns();
-    status = pum_vk_pipelines_prepare(x->device, keys, x->n_steps, err);
-    x->pipeline_ns = pum_now_ns() - begin;
+    for (size_t i = 0; i < n; i += SLICE) {
+        if (cancel && atomic_load(cancel))
+            PUM_GOTO(pum_fail(err, PUMICE_ERROR_CANCELLED, "the work was cancelled"));
+        PUM_GOTO(pum_vk_pipelines_prepare(device, keys + i, PUM_MIN(n - i, (size_t)SLICE), err));
+    }
 fail:
     pum_free(keys);
     return status;
@@ -204,7 +209,9 @@ pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_ex
 {
     pum_exec *x = exec;
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
-    PUM_TRY(prepare_pipelines(x, plan, err));
+    uint64_t begin = pum_now_ns();
+    PUM_TRY(pum_exec_prepare(x->device, plan, NULL, err));
+    x->pipeline_ns = pum_now_ns() - begin;
     PUM_TRY(create_pool(x, plan, err));
     VkCommandPoolCreateInfo pool = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                      .queueFamilyIndex = pum_vk_queue_family(x->device) };

@@ -519,6 +519,8 @@ pumice_status pum_gguf_open(const char *path, pum_gguf **out_gguf, pumice_error 
     return PUMICE_OK;
 }
 
+void pum_gguf_prefetch(const pum_gguf *gguf) { pum_file_prefetch(&gguf->file); }
+
 void pum_gguf_close(pum_gguf **gguf)
 {
     if (!gguf || !*gguf) return;

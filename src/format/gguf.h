@@ -48,6 +48,8 @@ pumice_status pum_gguf_open(const char *path, pum_gguf **out_gguf, pumice_error 
 pumice_status pum_gguf_open_memory(const void *data, size_t bytes, const char *name,
                                    pum_gguf **out_gguf, pumice_error *err);
 void pum_gguf_close(pum_gguf **gguf);
+/* Has the system read the whole file soon, in the background. */
+void pum_gguf_prefetch(const pum_gguf *gguf);
 
 const char *pum_gguf_path(const pum_gguf *gguf);
 uint32_t pum_gguf_version(const pum_gguf *gguf);

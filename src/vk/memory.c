@@ -256,7 +256,8 @@ void pum_vk_memory_free(pum_vk_device *device)
     device->have_staging_lock = false;
 }
 
-static pumice_status staging_begin(pum_vk_device *device, pumice_error *err)
+/* Takes the lock; copies of a stream may be under way. */
+static pumice_status staging_open(pum_vk_device *device, pumice_error *err)
 {
     pum_vk_staging *s = &device->staging;
     pthread_mutex_lock(&s->lock);
@@ -310,6 +311,17 @@ static pumice_status staging_end(pum_vk_device *device, pumice_status status, pu
     }
     pthread_mutex_unlock(&s->lock);
     return status;
+}
+
+/* Takes the lock of a ring that nobody uses. */
+static pumice_status staging_begin(pum_vk_device *device, pumice_error *err)
+{
+    PUM_TRY(staging_open(device, err));
+    for (uint32_t i = 0; i < PUM_VK_CHUNKS; i++) {
+        pumice_status status = staging_wait(device, i, err);
+        if (status != PUMICE_OK) return staging_end(device, status, err);
+    }
+    return PUMICE_OK;
 }
 
 typedef enum copy_kind { COPY_TO_DEVICE, COPY_TO_HOST, COPY_FILL } copy_kind;
@@ -425,6 +437,71 @@ pumice_status pum_vk_buffer_write(pum_vk_device *device, pum_vk_buffer *buffer, 
     if (!buffer->mapped) return write_staged(device, buffer, offset, data, bytes, err);
     memcpy((uint8_t *)buffer->mapped + offset, data, (size_t)bytes);
     return sync_mapped(device, buffer, offset, bytes, true, err);
+}
+
+/* An item that is larger than a chunk is made in memory of its own. */
+static pumice_status stream_large(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset,
+                                  uint64_t item_bytes, uint64_t first, pum_vk_produce_fn produce,
+                                  void *user, pumice_error *err)
+{
+    void *item = pum_alloc((size_t)item_bytes);
+    if (!item) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for a transfer");
+    produce(user, item, first, 1);
+    pumice_status status = write_staged(device, b, offset, item, item_bytes, err);
+    pum_free(item);
+    return status;
+}
+
+static pumice_status stream_chunks(pum_vk_device *device, const pum_vk_buffer *b, uint64_t offset,
+                                   uint64_t item_bytes, uint64_t count, pum_vk_produce_fn produce,
+                                   void *user, pumice_error *err)
+{
+    pum_vk_staging *s = &device->staging;
+    uint64_t step = PUM_VK_CHUNK_BYTES / item_bytes;
+    pumice_status status;
+    PUM_TRY(staging_open(device, err));
+    for (uint64_t at = 0; at < count; at += step) {
+        uint64_t n = PUM_MIN(count - at, step);
+        uint32_t chunk = s->next;
+        uint64_t ring = (uint64_t)chunk * PUM_VK_CHUNK_BYTES;
+        PUM_GOTO(staging_wait(device, chunk, err));
+        produce(user, (uint8_t *)s->buffer.mapped + ring, at, n);
+        PUM_GOTO(sync_mapped(device, &s->buffer, ring, n * item_bytes, true, err));
+        PUM_GOTO(submit_copy(device, COPY_TO_DEVICE, chunk, b, offset + at * item_bytes,
+                             n * item_bytes, 0, err));
+        s->next = (chunk + 1) % PUM_VK_CHUNKS;
+    }
+    pthread_mutex_unlock(&s->lock); /* the copies go on: staging_wait finds their tickets */
+    return PUMICE_OK;
+fail:
+    return staging_end(device, status, err);
+}
+
+pumice_status pum_vk_buffer_stream(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
+                                   uint64_t item_bytes, uint64_t count, pum_vk_produce_fn produce,
+                                   void *user, pumice_error *err)
+{
+    uint64_t bytes;
+    if (!pum_mul_u64(item_bytes, count, &bytes)) bytes = UINT64_MAX;
+    PUM_TRY(check_range(buffer, offset, bytes, err));
+    if (bytes == 0) return PUMICE_OK;
+    if (buffer->mapped) {
+        produce(user, (uint8_t *)buffer->mapped + offset, 0, count);
+        return sync_mapped(device, buffer, offset, bytes, true, err);
+    }
+    if (item_bytes <= PUM_VK_CHUNK_BYTES)
+        return stream_chunks(device, buffer, offset, item_bytes, count, produce, user, err);
+    for (uint64_t i = 0; i < count; i++) {
+        PUM_TRY(stream_large(device, buffer, offset + i * item_bytes, item_bytes, i, produce, user,
+                             err));
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_vk_stream_end(pum_vk_device *device, pumice_error *err)
+{
+    pthread_mutex_lock(&device->staging.lock);
+    return staging_end(device, PUMICE_OK, err);
 }
 
 pumice_status pum_vk_buffer_read(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,

@@ -77,6 +77,16 @@ pumice_status pum_vk_buffer_read(pum_vk_device *device, pum_vk_buffer *buffer, u
 pumice_status pum_vk_buffer_fill(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
                                  uint64_t bytes, uint32_t word, pumice_error *err);
 
+/* Host -> device without waiting: `count` items of item_bytes, one behind the other, which `produce`
+ * writes straight into the device's memory or into the staging ring, some at a time, while what it
+ * wrote before is on its way. Work submitted later sees them. The buffer must live until
+ * pum_vk_stream_end or a failure of this, which wait for the copies. */
+typedef void (*pum_vk_produce_fn)(void *user, void *to, uint64_t first, uint64_t count);
+pumice_status pum_vk_buffer_stream(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
+                                   uint64_t item_bytes, uint64_t count, pum_vk_produce_fn produce,
+                                   void *user, pumice_error *err);
+pumice_status pum_vk_stream_end(pum_vk_device *device, pumice_error *err);
+
 /* ---- pipelines: one per (kernel, specialisation constants), made on demand, kept by the device
  * ---- */
 typedef struct pum_vk_pipeline {

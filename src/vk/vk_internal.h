@@ -195,7 +195,8 @@ typedef struct pum_vk_staging {
     pum_vk_buffer buffer; /* PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES, made at the first use */
     VkCommandPool pool;
     VkCommandBuffer commands[PUM_VK_CHUNKS];
-    uint64_t ticket[PUM_VK_CHUNKS];
+    uint64_t ticket[PUM_VK_CHUNKS]; /* of the copy under way; 0 = none */
+    uint32_t next;                  /* chunk of a stream's next copy */
 } pum_vk_staging;
 
 pumice_status pum_vk_memory_init(pum_vk_device *device, pumice_error *err);

@@ -33,10 +33,10 @@ static pumice_status whole_use(pumice_device *device, const char *path, char *te
     pumice_error err = { 0 };
     pumice_model *model = NULL;
     pumice_session *session = NULL;
-    pumice_model_params mp = { .struct_size = sizeof mp, .path = path };
     pumice_session_params sp = { .struct_size = sizeof sp,
                                  .n_ctx_tokens = 64,
                                  .n_batch_tokens = 16 };
+    pumice_model_params mp = { .struct_size = sizeof mp, .path = path, .session = &sp };
     int32_t ids[32];
     size_t n = 0;
     pumice_status status = pumice_model_load(device, &mp, &model, &err);

@@ -43,6 +43,11 @@ static pum_vk_params params_of(const config *c)
                             .get_instance_proc_addr = fault_vk_loader() };
 }
 
+static void produce(void *user, void *to, uint64_t first, uint64_t count)
+{
+    memcpy(to, (const uint8_t *)user + first * 1000, (size_t)count * 1000);
+}
+
 /* A device's life: buffers in and out, a plan with times, replays in flight. */
 static pumice_status whole_life(const config *c, pumice_error *err)
 {
@@ -66,6 +71,8 @@ static pumice_status whole_life(const config *c, pumice_error *err)
     PUM_GOTO(pum_vk_buffer_create(d, PUM_VK_DEVICE, BYTES, "big", &big, err));
     PUM_GOTO(pum_vk_buffer_write(d, &big, 0, bytes, BYTES, err));
     PUM_GOTO(pum_vk_buffer_read(d, &big, 0, bytes, BYTES, err));
+    PUM_GOTO(pum_vk_buffer_stream(d, &big, 1, 1000, BYTES / 1000, produce, bytes, err));
+    PUM_GOTO(pum_vk_stream_end(d, err));
     PUM_GOTO(pum_vk_buffer_fill(d, &arena, 0, plan.arena_bytes, 0, err));
     PUM_GOTO(pum_vk_buffer_write(d, &arena, VK_SLOT_BYTES, words, sizeof words, err));
     PUM_GOTO(pum_exec_create(d, &plan, &buffers, pum_vk_timestamp_bits(d) > 0, &exec, err));

@@ -121,6 +121,40 @@ static void test_broken_loader(void **state)
 
 /* ---- buffers ---- */
 
+typedef struct stream_source {
+    const uint8_t *bytes;
+    size_t item_bytes;
+} stream_source;
+
+static void produce(void *user, void *to, uint64_t first, uint64_t count)
+{
+    const stream_source *s = user;
+    memcpy(to, s->bytes + first * s->item_bytes, (size_t)count * s->item_bytes);
+}
+
+/* The content comes as items of several sizes: many in a chunk, one, a part of one. */
+static void check_stream(pum_vk_device *d, pum_vk_buffer *b, uint8_t *out, uint8_t *in, size_t bytes)
+{
+    pumice_error err = { 0 };
+    size_t sizes[] = { 1, 1001, bytes / 2, bytes };
+    for (size_t k = 0; k < PUM_COUNT(sizes); k++) {
+        size_t item = PUM_MAX(sizes[k], (size_t)1), count = bytes / item;
+        stream_source source = { out, item };
+        for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(i * 7 + (i >> 8) + k);
+        for (int twice = 0; twice < 2; twice++) /* the second while the first may be under way */
+            assert_vk_ok(pum_vk_buffer_stream(d, b, bytes - count * item, item, count, produce,
+                                              &source, &err),
+                         err);
+        assert_vk_ok(pum_vk_buffer_read(d, b, bytes - count * item, in, count * item, &err), err);
+        assert_memory_equal(in, out, count * item);
+    }
+    stream_source source = { out, 1 };
+    assert_int_equal(pum_vk_buffer_stream(d, b, 1, 1, bytes, produce, &source, &err),
+                     PUMICE_ERROR_INTERNAL);
+    pum_error_clear(&err);
+    assert_vk_ok(pum_vk_stream_end(d, &err), err);
+}
+
 static void check_buffer(pum_vk_device *d, pum_vk_use use, size_t bytes, size_t offset)
 {
     pumice_error err = { 0 };
@@ -152,6 +186,7 @@ static void check_buffer(pum_vk_device *d, pum_vk_use use, size_t bytes, size_t 
         assert_int_equal(in[0], 0);
         if (bytes > words * 4) assert_int_equal(in[bytes - 1], out[bytes - 1]);
     }
+    check_stream(d, &b, out, in, bytes);
     pum_vk_buffer_destroy(d, &b);
     assert_null(b.buffer);
     pum_vk_buffer_destroy(d, &b); /* again does nothing */

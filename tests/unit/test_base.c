@@ -3,6 +3,7 @@
  * layout. */
 #include "args.h"
 #include "graph.h"
+#include "task.h"
 #include "testing.h"
 
 static void test_utf8(void **state)
@@ -177,6 +178,21 @@ static void test_files(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static void add_one(void *user) { atomic_fetch_add((atomic_int *)user, 1); }
+
+static void test_tasks(void **state)
+{
+    (void)state;
+    atomic_int count;
+    pum_task tasks[3] = { 0 };
+    atomic_init(&count, 0);
+    for (size_t i = 0; i < PUM_COUNT(tasks); i++)
+        assert_true(pum_task_start(&tasks[i], add_one, &count));
+    for (size_t i = 0; i < PUM_COUNT(tasks); i++) pum_task_join(&tasks[i]);
+    assert_int_equal(atomic_load(&count), 3);
+    pum_task_join(&tasks[0]); /* again does nothing */
+}
+
 static void test_step_layout(void **state)
 {
     (void)state;
@@ -195,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_sizes), cmocka_unit_test(test_planes_of_q8_0),
         cmocka_unit_test(test_planes_round_trip), cmocka_unit_test(test_array_arena_text),
         cmocka_unit_test(test_files), cmocka_unit_test(test_step_layout),
+        cmocka_unit_test(test_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Makes the pipelines that decoding needs on a thread of its own. Decides which pass: the one that
+ * every session has, and no pass of prompts, whose length nobody knows yet. */
+#include "warm.h"
+
+static pumice_status make_pipelines(pum_warm *w, pumice_error *err)
+{
+    const pumice_model *m = w->model;
+    const pum_caps *caps = pum_vk_device_caps(m->device->vk);
+    const pum_plan_options options = { .no_fusion = w->params.no_fusion };
+    const pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS };
+    pum_session_size size;
+    pum_placement kv = { 0 };
+    pum_plan plan = { 0 };
+    pumice_status status;
+    PUM_GOTO(pum_session_size_make(&m->def, &w->params, &size, err));
+    PUM_GOTO(pum_kv_place(&m->def, caps, size.kv_k, size.kv_v, size.pages, &kv, err));
+    PUM_GOTO(pum_pass_plan(&m->def, &size, caps, &m->device->tuning, &m->placement, &kv, &options,
+                           &key, &plan, err));
+    status = pum_exec_prepare(m->device->vk, &plan, &w->stop, err);
+fail:
+    pum_plan_free(&plan);
+    pum_placement_free(&kv);
+    return status;
+}
+
+static void work(void *user)
+{
+    pum_warm *w = user;
+    pumice_error err = { 0 };
+    if (make_pipelines(w, &err) != PUMICE_OK) {
+        pum_log_write(pum_vk_device_log(w->model->device->vk), PUMICE_LOG_DEBUG,
+                      "no pipelines were made ahead: %s", err.text);
+    }
+}
+
+void pum_warm_begin(pum_warm *warm, const pumice_model *model, const pumice_session_params *params)
+{
+    *warm = (pum_warm){ .model = model };
+    atomic_init(&warm->stop, 0);
+    if (!params || pum_params_check(params->struct_size, sizeof(uint32_t), "", NULL) != PUMICE_OK)
+        return;
+    pum_params_copy(&warm->params, sizeof warm->params, params);
+    pum_task_start(&warm->task, work, warm);
+}
+
+void pum_warm_end(pum_warm *warm, bool cancel)
+{
+    if (cancel) atomic_store(&warm->stop, 1);
+    pum_task_join(&warm->task);
+}
