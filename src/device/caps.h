@@ -13,7 +13,7 @@
 #define PUM_CAP_F16 (1u << 1)        /* 16-bit storage and arithmetic */
 #define PUM_CAP_I8 (1u << 2)         /* 8-bit storage */
 #define PUM_CAP_DOT8 (1u << 3)       /* accelerated packed 4x8 dot product */
-#define PUM_CAP_COOP (1u << 4)       /* KHR cooperative matrix */
+#define PUM_CAP_COOP (1u << 4)       /* KHR cooperative matrix with such a product: coop_m, n, k */
 #define PUM_CAP_TIMELINE (1u << 8)   /* timeline semaphores */
 #define PUM_CAP_TIMESTAMPS (1u << 9) /* timestamp queries on the compute queue */
 #define PUM_CAP_MEMORY_BUDGET (1u << 10)
@@ -56,6 +56,7 @@ typedef struct pum_caps {
     uint64_t local_heap_bytes;       /* largest device-local heap */
     uint64_t local_budget_bytes;     /* free of it now, where known, else the heap */
     double timestamp_period_ns;      /* 0 = no timestamps */
+    uint32_t coop_m, coop_n, coop_k; /* a cooperative f16 x f16 -> f32 product of a subgroup; 0 = none */
 } pum_caps;
 
 /* Bits for a comma-separated list of names ("sub,f16"); false and err names the unknown one. */

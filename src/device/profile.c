@@ -38,6 +38,7 @@ typedef struct profile_row {
     uint32_t shared_bytes, push_bytes, storage_buffers, align_bytes;
     uint64_t range, allocation, heap;
     double tick_ns;
+    uint32_t coop[3];                 /* with COOP, M N K; 0 = 16 x 16 x 16 */
 } profile_row;
 
 /* What all devices of a driver share. */
@@ -94,15 +95,16 @@ static const profile_row rows[] = {
       .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 12 * GIB, .tick_ns = 52.083333 },
     { .name = "intel-a770", .device = "Intel(R) Arc(tm) A770 Graphics (DG2)", .id = 0x56a0, ANV,
       .kind = PUMICE_DEVICE_DISCRETE, .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 32, 8, 32 },
-      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 16 * GIB, .tick_ns = 52.083333 },
+      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 16 * GIB, .tick_ns = 52.083333,
+      .coop = { 8, 8, 16 } },
     { .name = "intel-b580", .device = "Intel(R) Arc(tm) B580 Graphics (BMG G21)", .id = 0xe20b, ANV,
       .kind = PUMICE_DEVICE_DISCRETE, .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 32, 16, 32 },
       .shared_bytes = 48 * KIB, .range = 4 * GIB - 1, .allocation = 4 * GIB - 4 * KIB, .heap = 12 * GIB,
-      .tick_ns = 52.083333 },
+      .tick_ns = 52.083333, .coop = { 8, 16, 16 } },
     { .name = "lunar-lake", .device = "Intel(R) Graphics (LNL)", .id = 0x64a0, ANV,
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | SIZES | DOT8 | COOP | UNIFIED,
       .subgroup = { 32, 16, 32 }, .shared_bytes = 128 * KIB, .range = 4 * GIB - 1, .allocation = 4 * GIB - 4 * KIB,
-      .heap = 16 * GIB, .tick_ns = 52.083333 },
+      .heap = 16 * GIB, .tick_ns = 52.083333, .coop = { 8, 16, 16 } },
 
     /* NVIDIA: R. Before Turing the driver offers no 16-bit arithmetic, before Pascal no fast integer dot product */
     { .name = "gtx-970", .device = "NVIDIA GeForce GTX 970", .id = 0x13c2, NVIDIA, .bits = GPU | PUM_CAP_I8 | SIZES,
@@ -219,6 +221,11 @@ bool pum_caps_profile_wish(const char *name, const pum_caps_wishes *wishes, pum_
                    .local_heap_bytes = r->heap,
                    .local_budget_bytes = r->heap,
                    .timestamp_period_ns = r->tick_ns };
+    if (r->bits & PUM_CAP_COOP) {
+        c.coop_m = r->coop[0] ? r->coop[0] : 16;
+        c.coop_n = r->coop[1] ? r->coop[1] : 16;
+        c.coop_k = r->coop[2] ? r->coop[2] : 16;
+    }
     memcpy(c.max_workgroup_size, r->size, sizeof c.max_workgroup_size);
     memcpy(c.max_workgroup_count, r->count, sizeof c.max_workgroup_count);
     snprintf(c.name, sizeof c.name, "%s", r->device);

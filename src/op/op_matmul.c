@@ -129,6 +129,39 @@ static void matmul_spec(const pum_select *s, const pum_node *node, const pum_val
     d->spec[PUM_SPEC_MATMUL_ALIGNED] = aligned_rows(w);
 }
 
+/* Cooperative matrices want whole chunks, formats that f16 holds well, a product the device has that divides the
+ * tile, and shared memory for three tiles of f16 (rows padded by 8) and a fragment of f32 per subgroup. */
+static bool coop_fits(const pum_select *s, const pum_value *w, uint64_t x_rows)
+{
+    const pum_caps *c = s->caps;
+    const pum_tuning *t = s->tuning;
+    if (!(c->bits & PUM_CAP_COOP) || !c->coop_m || !c->coop_n || !c->coop_k || !t->coop_sgs) return false;
+    if (x_rows <= t->matvec_max_rows || !aligned_rows(w) || w->cols % 4 != 0) return false;
+    if (w->dtype != PUM_DTYPE_F16 && pum_dtype_get(w->dtype)->block_elems == 1) return false;
+    uint64_t shared = 2ull * (2 * t->coop_bm + t->coop_bn) * (t->coop_bk + 8) +
+                      4ull * t->coop_sgs * c->coop_m * c->coop_n;
+    uint32_t wg = t->coop_sgs * c->subgroup_size;
+    return t->coop_bm % c->coop_m == 0 && t->coop_bn % (t->coop_sgs * c->coop_n) == 0 &&
+           t->coop_bk % c->coop_k == 0 && t->coop_bk % 4 == 0 && shared <= c->shared_memory_bytes &&
+           wg <= c->max_workgroup_invocations && wg <= c->max_workgroup_size[0] &&
+           pum_kernel_find(PUM_FAMILY_MATMUL_COOP, w->dtype, c->bits) >= 0;
+}
+
+static void coop_spec(const pum_select *s, const pum_node *node, uint32_t epi, pum_draft *d)
+{
+    const pum_tuning *t = s->tuning;
+    d->spec[PUM_SPEC_MATMUL_COOP_WG] = t->coop_sgs * s->caps->subgroup_size;
+    d->spec[PUM_SPEC_MATMUL_COOP_BM] = t->coop_bm;
+    d->spec[PUM_SPEC_MATMUL_COOP_BN] = t->coop_bn;
+    d->spec[PUM_SPEC_MATMUL_COOP_BK] = t->coop_bk;
+    d->spec[PUM_SPEC_MATMUL_COOP_SGS] = t->coop_sgs;
+    d->spec[PUM_SPEC_MATMUL_COOP_CM] = s->caps->coop_m;
+    d->spec[PUM_SPEC_MATMUL_COOP_CN] = s->caps->coop_n;
+    d->spec[PUM_SPEC_MATMUL_COOP_CK] = s->caps->coop_k;
+    d->spec[PUM_SPEC_MATMUL_COOP_EPI] = epi;
+    d->spec[PUM_SPEC_MATMUL_COOP_ACT] = node->params.act;
+}
+
 pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
 {
     pum_value_id weight = node->in[PUM_IN_MATMUL_W], bias = node->in[PUM_IN_MATMUL_BIAS];
@@ -136,7 +169,9 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
     const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, x);
     const pum_value *y = pum_select_value(s, node->out);
     bool vec = xv->rows <= s->tuning->matvec_max_rows;
+    bool coop = coop_fits(s, w, xv->rows);
     uint32_t family = vec                     ? PUM_FAMILY_MATVEC
+                      : coop                  ? PUM_FAMILY_MATMUL_COOP
                       : s->tuning->matmul_reg ? PUM_FAMILY_MATMUL_REG
                                               : PUM_FAMILY_MATMUL;
     uint32_t kernel, epi = (bias >= 0 ? EPI_BIAS : 0) | (res >= 0 ? EPI_RESIDUAL : 0);
@@ -150,6 +185,10 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
                 piece.count,
                 matvec_rows_per_group(s, kernel, d.spec[PUM_SPEC_MATVEC_WG],
                                       d.spec[PUM_SPEC_MATVEC_GROUP], d.spec[PUM_SPEC_MATVEC_ROWS]));
+        } else if (coop) {
+            coop_spec(s, node, epi, &d);
+            d.grid[0] = (uint32_t)pum_ceil_div(piece.count, s->tuning->coop_bn);
+            d.grid[1] = (uint32_t)pum_ceil_div(xv->rows, s->tuning->coop_bm);
         } else {
             matmul_spec(s, node, w, epi, &d);
             d.grid[0] = (uint32_t)pum_ceil_div(piece.count, s->tuning->matmul_bn);

@@ -43,6 +43,7 @@ bool pum_ref_matvec(const pum_ref_step *step);
 bool pum_ref_matvec_glu(const pum_ref_step *step);
 bool pum_ref_matmul(const pum_ref_step *step);
 bool pum_ref_matmul_reg(const pum_ref_step *step);
+bool pum_ref_matmul_coop(const pum_ref_step *step);
 bool pum_ref_rope(const pum_ref_step *step);
 bool pum_ref_kv_store(const pum_ref_step *step);
 bool pum_ref_rope_kv(const pum_ref_step *step);

@@ -123,6 +123,11 @@ bool pum_ref_matmul_reg(const pum_ref_step *step)
     return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_EPI], step->spec[PUM_SPEC_MATMUL_REG_ACT]);
 }
 
+bool pum_ref_matmul_coop(const pum_ref_step *step)
+{
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_EPI], step->spec[PUM_SPEC_MATMUL_COOP_ACT]);
+}
+
 bool pum_ref_matvec_glu(const pum_ref_step *step)
 {
     const pum_args_matmul *a = step->args;

@@ -9,6 +9,7 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_MATVEC_GLU] = pum_ref_matvec_glu,
     [PUM_FAMILY_MATMUL] = pum_ref_matmul,
     [PUM_FAMILY_MATMUL_REG] = pum_ref_matmul_reg,
+    [PUM_FAMILY_MATMUL_COOP] = pum_ref_matmul_coop,
     [PUM_FAMILY_ROPE] = pum_ref_rope,
     [PUM_FAMILY_KV_STORE] = pum_ref_kv_store,
     [PUM_FAMILY_ROPE_KV] = pum_ref_rope_kv,

@@ -60,6 +60,7 @@ pumice_status pum_vk_load_instance(PFN_vkGetInstanceProcAddr get, VkInstance ins
 #define X(name) f->name = (PFN_##name)get(instance, #name);
     PUM_VK_OPTIONAL_FUNCTIONS(X)
 #undef X
+    f->get_coop_products = (pum_vk_get_coop_products)get(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
     if (!missing) return PUMICE_OK;
     return pum_fail(err, PUMICE_ERROR_NO_DEVICE, "the Vulkan loader is broken: it has no %s",
                     missing);

@@ -308,6 +308,37 @@ static void read_memory(const pum_vk_instance *vi, pum_vk_snapshot *s)
     c->local_budget_bytes = left == UINT64_MAX ? c->local_heap_bytes : left;
 }
 
+/* ---- cooperative matrices ---- */
+
+/* The first f16 x f16 -> f32 product of a subgroup; 16 x 16 x 16 is preferred. None is no fault. */
+static void read_coop(const pum_vk_instance *vi, pum_vk_snapshot *s)
+{
+    enum { FLOAT16 = 0, FLOAT32 = 1, SUBGROUP = 3, MOST = 256 };
+    const VkStructureType stype = (VkStructureType)1000506001;
+    uint32_t count = 0;
+    pum_caps *c = &s->caps;
+    if (!s->features.coop.cooperativeMatrix || !vi->f.get_coop_products ||
+        vi->f.get_coop_products(s->physical, &count, NULL) < VK_SUCCESS || !count) {
+        return;
+    }
+    count = PUM_MIN(count, (uint32_t)MOST);
+    pum_vk_coop_product *list = pum_alloc_array(count, sizeof *list);
+    if (!list) return;
+    for (uint32_t i = 0; i < count; i++) list[i].sType = stype;
+    if (vi->f.get_coop_products(s->physical, &count, list) < VK_SUCCESS) count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const pum_vk_coop_product *p = &list[i];
+        bool fits = p->a_type == FLOAT16 && p->b_type == FLOAT16 && p->c_type == FLOAT32 &&
+                    p->result_type == FLOAT32 && p->scope == SUBGROUP;
+        bool best = p->m == 16 && p->n == 16 && p->k == 16;
+        if (!fits || (c->coop_m && !best)) continue;
+        c->coop_m = p->m;
+        c->coop_n = p->n;
+        c->coop_k = p->k;
+    }
+    pum_free(list);
+}
+
 /* ---- the verdict ---- */
 
 static void fill_bits(const properties *p, const extension_list *extensions, pum_vk_snapshot *s)
@@ -326,7 +357,7 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
         { PUM_CAP_I8, f->storage8.storageBuffer8BitAccess && f->float16.shaderInt8 },
         { PUM_CAP_DOT8, f->dot8.shaderIntegerDotProduct
                             && p->dot8.integerDotProduct4x8BitPackedSignedAccelerated },
-        { PUM_CAP_COOP, f->coop.cooperativeMatrix && f->memory_model.vulkanMemoryModel },
+        { PUM_CAP_COOP, s->caps.coop_m && f->memory_model.vulkanMemoryModel },
         { PUM_CAP_TIMELINE, f->timeline.timelineSemaphore },
         { PUM_CAP_TIMESTAMPS, s->caps.timestamp_period_ns > 0 },
         { PUM_CAP_MEMORY_BUDGET, has_extension(extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) },
@@ -390,6 +421,7 @@ pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDe
     read_features(vi, s, &extensions);
     read_properties(vi, s, &extensions, &p);
     fill_limits(&p, s);
+    read_coop(vi, s);
     fill_bits(&p, &extensions, s);
     read_memory(vi, s);
     s->portability = has_extension(&extensions, "VK_KHR_portability_subset");

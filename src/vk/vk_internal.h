@@ -37,6 +37,17 @@
     X(vkCmdBeginDebugUtilsLabelEXT)                                                                \
     X(vkCmdEndDebugUtilsLabelEXT)
 
+/* VK_KHR_cooperative_matrix is younger than the headers this is built with: one product a device has. */
+typedef struct pum_vk_coop_product {
+    VkStructureType sType;
+    void *pNext;
+    uint32_t m, n, k;
+    int32_t a_type, b_type, c_type, result_type; /* VkComponentTypeKHR */
+    VkBool32 saturating;
+    int32_t scope; /* VkScopeKHR */
+} pum_vk_coop_product;
+typedef VkResult(VKAPI_PTR *pum_vk_get_coop_products)(VkPhysicalDevice, uint32_t *, pum_vk_coop_product *);
+
 typedef struct pum_vk_functions {
 #define X(name) PFN_##name name;
     PUM_VK_GLOBAL_FUNCTIONS(X)
@@ -44,6 +55,7 @@ typedef struct pum_vk_functions {
     PUM_VK_OPTIONAL_FUNCTIONS(X)
 #undef X
     PFN_vkEnumerateInstanceVersion vkEnumerateInstanceVersion; /* absent in a 1.0 loader */
+    pum_vk_get_coop_products get_coop_products;                /* may be absent */
 } pum_vk_functions;
 
 /* The given vkGetInstanceProcAddr, or the system loader's; NO_DEVICE when there is no loader. */

@@ -236,6 +236,12 @@ class Facts(Case):
             self.assertEqual(out, self.ok("plan", MODEL, *args)[0], "the same plan twice")
             self.assertIn(b"arena", out)
         self.assertIn(b"check: ok", self.ok("plan", MODEL, "--device", "navi31", "--check")[0])
+        # cooperative matrices: only where there are some, and only once their quirk is off
+        for device, quirk, chosen in (("navi31", "off", True), ("navi31", "on", False), ("navi21", "off", False)):
+            out = self.ok("plan", MODEL, "--device", device, "--rows", "64", "--check", "--quirk",
+                          f"coop-unproven={quirk}")[0]
+            self.assertEqual(b"matmul_coop" in out, chosen)
+        self.assertIn(b"matvec_q8_0_base", self.ok("plan", MODEL, "--device", "navi31", "--caps", "sub=0")[0])
         plan = self.json("plan", MODEL, "--device", "navi31", "--json")
         self.assertTrue(plan["steps"])
         self.has(plan["steps"][0], {"kernel": str, "label": str, "grid": list, "bindings": list, "barrier": bool})

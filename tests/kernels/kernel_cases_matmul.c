@@ -307,6 +307,32 @@ static bool bench_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     return true;
 }
 
+/* Tiles of other shapes than the planner's too; the product's size is the device's. */
+static bool make_coop(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    static const struct {
+        uint32_t bm, bn, bk, sgs;
+    } sizes[] = { { 64, 64, 32, 4 }, { 32, 32, 16, 1 }, { 64, 32, 64, 2 }, { 16, 64, 32, 2 } };
+    pum_dtype type = weight_of(kernel);
+    uint32_t v = variant % PUM_COUNT(sizes), wg = sizes[v].sgs * caps->subgroup_size;
+    char more[80];
+    shape s = random_shape(rng, type, variant, 70);
+    if (!aligned(type, s.k) && pum_dtype_get(type)->block_elems == 1) s.k = 8 * (s.k / 8 + 1);
+    s.x_pad = s.x_pad / 4 * 4;
+    if (s.k > 512) s.k = 512;
+    if (!caps->coop_m || wg > caps->max_workgroup_invocations || !bind_shape(rng, type, &s, false, false, out)) {
+        return false;
+    }
+    const uint32_t spec[] = { wg,           sizes[v].bm,  sizes[v].bn, sizes[v].bk, sizes[v].sgs,
+                              caps->coop_m, caps->coop_n, caps->coop_k, s.epi,      s.act };
+    memcpy(out->spec, spec, sizeof spec);
+    out->grid[0] = (uint32_t)pum_ceil_div(s.n, sizes[v].bn);
+    out->grid[1] = (uint32_t)pum_ceil_div(s.rows, sizes[v].bm);
+    snprintf(more, sizeof more, " tile %ux%ux%u, %u subgroups", sizes[v].bm, sizes[v].bn, sizes[v].bk, sizes[v].sgs);
+    shape_name(out, &s, more);
+    return true;
+}
+
 static void set_reg(const shape *s, pum_dtype type, uint32_t wg, kernel_case *out)
 {
     const uint32_t spec[] = { wg, s->epi, s->act, aligned(type, s->k) };
@@ -348,5 +374,6 @@ const case_family case_families_matmul[] = {
     { PUM_FAMILY_MATVEC_GLU, 10, make_vec, 11, bench_vec },
     { PUM_FAMILY_MATMUL, 8, make_tile, PUM_COUNT(tiles), bench_tile },
     { PUM_FAMILY_MATMUL_REG, 8, make_reg, 3, bench_reg },
+    { PUM_FAMILY_MATMUL_COOP, 8, make_coop, 0, NULL },
 };
 const uint32_t case_families_matmul_count = PUM_COUNT(case_families_matmul);

@@ -483,6 +483,8 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
     bool bench = false;
     double ms = 200.0;
     int i = 1;
+    /* kernels that plans leave alone until they have run here */
+    if (!pum_caps_wishes_parse(NULL, NULL, "coop-unproven=off", &params->wishes, NULL)) return false;
     for (; i < argc && argv[i][0] == '-'; i++) {
         bool more = i + 1 < argc;
         pumice_error err = { 0 };
