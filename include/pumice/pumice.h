@@ -211,6 +211,8 @@ typedef struct pumice_model_info {
     uint64_t decode_bytes; /* of weights that one decoded token reads: the limit of decoding */
     uint64_t decode_flops; /* of matrices for one decoded token, a multiply-add is two */
     uint64_t head_flops;   /* the output matrix's part: a prompt needs it once */
+    uint32_t n_encoder_layers;               /* 0 = decoder-only; n_layers is the decoder's */
+    int32_t token_start; /* what an encoder-decoder's decoder begins with; -1 = none */
 } pumice_model_info;
 
 /* Loads a model. Blocks for the upload; progress may cancel it. The device must outlive nothing: it
@@ -292,10 +294,27 @@ enum { PUMICE_PREFIX_MODEL = -1 };
 PUMICE_API pumice_status pumice_session_set_prefix(pumice_session *session, uint32_t seq,
                                                    int32_t n_tokens);
 
+/* Encoder-decoders (T5, BART): gives `seq` its input. The encoder runs once, over all tokens in one
+ * pass (activations and step buffer grow to it, as for a prefix), and the keys and values that the
+ * decoder's layers make of its output are kept until the next encode or clear. The decoder then begins
+ * anew: the sequence consists of the model's start token, and next and generate go on from there;
+ * sync may give it other decoder tokens, the start token included. The same input again is not
+ * computed again. At most the session's context of tokens; an EOS that the model wants is the
+ * caller's to give (pumice_tokenize adds it). After a failure the sequence has no input. INVALID for
+ * models without an encoder; without an input the other calls on a sequence of an encoder-decoder
+ * are INVALID. */
+PUMICE_API pumice_status pumice_session_encode(pumice_session *session, uint32_t seq,
+                                               const int32_t *tokens, size_t count);
+
+/* Copies the encoder's output for the input of `seq`: float32 [count][n_embd], the count that
+ * pumice_session_encode was given. Runs the encoder again if other passes came between. */
+PUMICE_API pumice_status pumice_session_encoder_states(pumice_session *session, uint32_t seq,
+                                                       float *out_states);
+
 /* Number of tokens whose KV is cached in `seq`. */
 PUMICE_API uint32_t pumice_session_length(const pumice_session *session, uint32_t seq);
 
-/* Forgets all tokens of a sequence and gives its pages back. */
+/* Forgets all tokens of a sequence, also its encoder's input, and gives its pages back. */
 PUMICE_API pumice_status pumice_session_clear(pumice_session *session, uint32_t seq);
 
 /* Copies the logits [n_vocab] float32 after the last token of `seq`. */
@@ -331,7 +350,9 @@ PUMICE_API pumice_status pumice_session_next(pumice_session *session, const uint
 /* Generates up to max_tokens tokens on one sequence; several may be in flight on the device.
  * `token` is called for each in order with its text (UTF-8, never half a sequence; may be empty);
  * return non-zero to stop. Ends at EOS unless ignore_eos. *out_count receives the number of tokens
- * given to the callback. */
+ * given to the callback. Encoder-decoders may ask for a certain first token (a language, say) or for
+ * EOS as the max_tokens-th: they are given to the callback like chosen ones, unless no_forced or
+ * ignore_eos says otherwise. */
 typedef struct pumice_generate_params {
     uint32_t struct_size;
     uint32_t max_tokens; /* 0 = up to the context's end */
@@ -339,6 +360,7 @@ typedef struct pumice_generate_params {
     pumice_sampling sampling;
     int (*token)(void *user, int32_t token, const char *text, size_t text_bytes);
     void *user;
+    uint32_t no_forced; /* 1 = only tokens that the model chose */
 } pumice_generate_params;
 PUMICE_API pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
                                                  const pumice_generate_params *params,

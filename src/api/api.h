@@ -53,6 +53,7 @@ bool pum_kv_dtype(pumice_kv_type type, pum_dtype *out);
 /* How large a session is, from its params and the model: shared by sessions and pumice_plan. */
 typedef struct pum_session_size {
     uint32_t n_ctx, n_sequences, n_batch, logits_rows, pages_per_sequence;
+    uint64_t logits_bytes; /* of the buffer, which also takes an encoder's output */
     uint64_t pages;
     pum_dtype kv_k, kv_v;
     pum_step_layout step;

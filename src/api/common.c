@@ -96,7 +96,11 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
     uint32_t rows = PUM_MAX(z.n_batch, z.n_sequences);
     uint64_t fit = max_logits_bytes / ((uint64_t)def->hp.n_vocab * 4);
     z.logits_rows = (uint32_t)PUM_MAX(PUM_MIN(fit, z.n_batch), z.n_sequences);
-    z.step = pum_step_layout_make(rows, z.n_sequences, z.n_sequences, z.n_ctx);
+    bool encoder = def->hp.encoder.n_layers > 0;
+    uint64_t states = encoder ? (uint64_t)z.n_ctx * def->hp.n_embd * 4 : 0;
+    z.logits_bytes = PUM_MAX((uint64_t)z.logits_rows * def->hp.n_vocab * 4, states);
+    /* a second table per sequence: for what attends to the encoder's output */
+    z.step = pum_step_layout_make(rows, z.n_sequences, z.n_sequences << encoder, z.n_ctx);
     z.pages_per_sequence = z.step.pages_per_sequence;
     z.pages = (uint64_t)z.pages_per_sequence * z.n_sequences;
     *out = z;
@@ -124,7 +128,7 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
 {
     *out = (pum_placement){ 0 };
     const pum_hparams *hp = &def->hp;
-    size_t count = 2 * (size_t)hp->n_layers;
+    size_t count = 2 * (size_t)hp->n_layers << (hp->encoder.n_layers > 0);
     pum_tensor_size *sizes = pum_alloc_array(count, sizeof *sizes);
     if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the KV cache");
     for (size_t i = 0; i < count; i++) {
@@ -132,6 +136,12 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
         sizes[i] =
             (pum_tensor_size){ i % 2 ? "V cache" : "K cache", pages * KV_PAGE * hp->n_kv_heads,
                                hp->head_dim * element, false };
+        if (i / 2 != hp->n_layers) continue;
+        /* the encoder's own layers use this one too, maybe with other heads (model.h) */
+        pum_tensor_size other = sizes[i];
+        other.rows = pages * KV_PAGE * hp->encoder.n_heads;
+        other.row_bytes = hp->encoder.head_dim * element;
+        if (other.rows * other.row_bytes > sizes[i].rows * sizes[i].row_bytes) sizes[i] = other;
     }
     pumice_status status = pum_placement_make(sizes, count, caps, out, err);
     pum_free(sizes);

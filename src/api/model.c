@@ -195,7 +195,9 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
                                .token_bos = pum_tokenizer_bos(model->tokenizer),
                                .token_eos = pum_tokenizer_eos(model->tokenizer),
                                .token_unk = pum_tokenizer_unk(model->tokenizer),
-                               .tied_head = hp->tied_head };
+                               .tied_head = hp->tied_head,
+                               .n_encoder_layers = hp->encoder.n_layers,
+                               .token_start = hp->encoder.n_layers ? (int32_t)hp->start_token : -1 };
     copy_text(model->gguf, "general.architecture", full.architecture, sizeof full.architecture);
     copy_text(model->gguf, "general.name", full.name, sizeof full.name);
     copy_text(model->gguf, "general.license", full.license, sizeof full.license);

@@ -16,6 +16,7 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
     pum_build build = { .rows = key->rows,
                         .n_slots = key->n_slots,
                         .one_sequence = key->one_sequence,
+                        .encode = key->encode,
                         .long_rope = size->n_ctx > def->hp.rope.original_ctx,
                         .head = key->head,
                         .sampler = key->sampler,
@@ -51,10 +52,12 @@ pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes)
           .n_slots = s->size.n_sequences,
           .head = PUM_HEAD_SLOTS,
           .sampler = PUM_SAMPLER_CHAIN },
+        { .rows = s->size.n_batch, .one_sequence = true, .encode = true },
     };
     *out_bytes = 64;
     for (size_t i = 0; i < PUM_COUNT(largest); i++) {
         pum_plan p;
+        if (largest[i].encode && !s->model->def.hp.encoder.n_layers) continue;
         PUM_TRY(plan(s, &largest[i], &p));
         *out_bytes = PUM_MAX(*out_bytes, p.arena_bytes);
         pum_plan_free(&p);
@@ -77,7 +80,7 @@ void pum_pass_clear(pumice_session *s)
 static bool same_key(const pum_pass_key *a, const pum_pass_key *b)
 {
     return a->rows == b->rows && a->n_slots == b->n_slots && a->one_sequence == b->one_sequence &&
-           a->head == b->head && a->sampler == b->sampler;
+           a->encode == b->encode && a->head == b->head && a->sampler == b->sampler;
 }
 
 static pumice_status grow_arena(pumice_session *s, uint64_t bytes)
@@ -108,10 +111,23 @@ pumice_status pum_pass_grow(pumice_session *s, uint32_t rows)
     return PUMICE_OK;
 }
 
+pumice_status pum_pass_get_large(pumice_session *s, const pum_pass_key *key, const char *what,
+                                 pum_pass **out_pass)
+{
+    pumice_status status = pum_pass_grow(s, key->rows);
+    if (status == PUMICE_OK) status = pum_pass_get(s, key, out_pass);
+    if (status != PUMICE_ERROR_DEVICE_MEMORY || key->rows <= s->size.n_batch) return status;
+    return pum_fail(&s->err, status,
+                    "%s of %u tokens is computed at once, for which there is not enough device "
+                    "memory: make it shorter or the context smaller",
+                    what, key->rows);
+}
+
 pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass)
 {
     pum_pass *oldest = &s->passes[0];
     *out_pass = NULL;
+    if (key->head != PUM_HEAD_NONE) s->states_seq = -1; /* logits come where they are */
     for (size_t i = 0; i < PUM_PASS_CACHE; i++) {
         pum_pass *p = &s->passes[i];
         if (p->last_use && same_key(&p->key, key)) {

@@ -33,12 +33,31 @@ pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count
     return PUMICE_OK;
 }
 
+/* Index of a token, count if it is not there. */
+static size_t find(const int32_t *tokens, size_t count, uint32_t token)
+{
+    size_t i = 0;
+    while (i < count && (uint32_t)tokens[i] != token) i++;
+    return i;
+}
+
 pum_sequence_layout pum_sequence_layout_of(const pumice_session *s, uint32_t seq,
                                            const int32_t *tokens, size_t count)
 {
     int32_t prefix = s->sequences[seq].prefix;
-    (void)tokens, (void)count;
-    return (pum_sequence_layout){ .prefix = prefix > 1 ? (uint32_t)prefix : 0 };
+    const pum_hparams *hp = &s->model->def.hp;
+    pum_sequence_layout layout = { .turn = UINT32_MAX };
+    /* ChatGLM-6B: up to <sop> the context, with positions as ever; from there on the position stays
+     * where [gMASK] (or else [MASK]) is, and the block position counts. */
+    size_t sop = find(tokens, count, hp->sop_token), mask = find(tokens, count, hp->gmask_token);
+    if (mask == count) mask = find(tokens, count, hp->mask_token);
+    if (sop < count && mask < count) {
+        layout.turn = (uint32_t)sop;
+        layout.stop = (uint32_t)mask;
+        if (prefix == PUMICE_PREFIX_MODEL) prefix = (int32_t)sop;
+    }
+    layout.prefix = prefix > 1 ? (uint32_t)prefix : 0;
+    return layout;
 }
 
 void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count)
@@ -64,18 +83,58 @@ pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token
     return PUMICE_OK;
 }
 
+/* The block table of what the encoder made for a sequence. */
+static uint32_t input_table(const pumice_session *s, uint32_t seq)
+{
+    return s->size.n_sequences + seq;
+}
+
+static uint32_t position(const pum_sequence_layout *layout, uint32_t index)
+{
+    return index < layout->turn ? index : layout->stop;
+}
+
+static uint32_t block_position(const pum_sequence_layout *layout, uint32_t index)
+{
+    return index < layout->turn ? 0 : index - layout->turn + 1;
+}
+
 void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index)
 {
     uint32_t *w = s->words + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
     const pum_sequence *q = &s->sequences[seq];
     w[ROW_TOKEN] = (uint32_t)q->tokens.data[index];
-    w[ROW_POS] = index;
+    w[ROW_POS] = position(&q->layout, index);
     w[ROW_SEQ] = seq;
     w[ROW_CELL] = index;
     w[ROW_LO] = 0;
     w[ROW_HI] = PUM_MAX(index + 1, q->layout.prefix);
-    w[ROW_POS2] = 0;
+    w[ROW_POS2] = block_position(&q->layout, index);
     w[ROW_FLAGS] = 0;
+    w[ROW_SEQ2] = q->input.count ? input_table(s, seq) : ROW_INACTIVE;
+    w[ROW_LO2] = 0;
+    w[ROW_HI2] = (uint32_t)q->input.count;
+}
+
+void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index)
+{
+    uint32_t *w = s->words + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
+    const pum_tokens *input = &s->sequences[seq].input;
+    memset(w, 0, STEP_ROW_WORDS * sizeof *w);
+    w[ROW_TOKEN] = (uint32_t)input->data[index];
+    w[ROW_POS] = w[ROW_CELL] = index;
+    w[ROW_SEQ] = input_table(s, seq);
+    w[ROW_HI] = (uint32_t)input->count;
+    w[ROW_SEQ2] = ROW_INACTIVE;
+}
+
+void pum_input_tables_write(pumice_session *s)
+{
+    uint32_t pages = s->size.pages_per_sequence;
+    if (!pum_session_has_encoder(s)) return;
+    for (uint32_t i = 0; i < s->size.n_sequences; i++) {
+        for (uint32_t k = 0; k < pages; k++) table(s, input_table(s, i))[k] = i * pages + k;
+    }
 }
 
 static uint32_t float_bits(float f)
@@ -102,9 +161,11 @@ void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src
         next; /* the draw's number is the token's index: replaying a sequence replays its draws */
     w[SLOT_SEQ] = seq;
     w[SLOT_CELL] = next;
-    w[SLOT_POS] = next;
-    w[SLOT_POS_STEP] = 1;
-    w[SLOT_POS2] = w[SLOT_POS2_STEP] = 0;
+    const pum_sequence_layout *layout = &s->sequences[seq].layout;
+    w[SLOT_POS] = position(layout, next);
+    w[SLOT_POS2] = block_position(layout, next);
+    w[SLOT_POS_STEP] = next < layout->turn;
+    w[SLOT_POS2_STEP] = next >= layout->turn;
     w[SLOT_LO] = 0;
 }
 

@@ -22,6 +22,7 @@ static void destroy(pumice_session *s)
         for (uint32_t i = 0; i < s->size.n_sequences; i++) {
             pum_array_free(&s->sequences[i].tokens);
             pum_array_free(&s->sequences[i].pages);
+            pum_array_free(&s->sequences[i].input);
         }
     }
     pum_free(s->sequences);
@@ -43,14 +44,16 @@ static pumice_status create_buffers(pumice_session *s)
          * numbers. */
         PUM_TRY(pum_vk_buffer_fill(s->vk, &s->kv[i], 0, s->kv[i].size_bytes, 0, err));
     }
-    uint64_t arena, logits = (uint64_t)s->size.logits_rows * s->model->def.hp.n_vocab * 4;
+    uint64_t arena;
     PUM_TRY(pum_pass_arena(s, &arena));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, arena, "activations", &s->arena, err));
-    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, logits, "logits", &s->logits, err));
+    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, s->size.logits_bytes, "logits", &s->logits,
+                                 err));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)s->size.step.words * 4,
                                  "step buffer", &s->step, err));
     s->words = s->step.mapped;
     memset(s->words, 0, (size_t)s->size.step.words * 4);
+    pum_input_tables_write(s);
     s->exec_buffers = (pum_exec_buffers){ .arena = &s->arena,
                                           .step = &s->step,
                                           .logits = &s->logits,
@@ -95,7 +98,7 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
     s->model = model;
     s->vk = model->device->vk;
     s->profile = p.profile;
-    s->logits_seq = -1;
+    s->logits_seq = s->states_seq = -1;
     s->plan_options = (pum_plan_options){ .no_fusion = p.no_fusion,
                                           .max_submit_ns = (uint64_t)p.max_submit_us * 1000 };
     atomic_init(&s->cancel, 0);
@@ -130,7 +133,7 @@ void pumice_session_cancel(pumice_session *session)
 }
 
 /* Every public call that works begins here. */
-static pumice_status begin(pumice_session *s)
+pumice_status pum_session_begin(pumice_session *s)
 {
     pum_error_clear(&s->err);
     atomic_store(&s->cancel, 0);
@@ -142,7 +145,7 @@ static pumice_status begin(pumice_session *s)
     return PUMICE_OK;
 }
 
-static pumice_status check_seq(pumice_session *s, uint32_t seq)
+pumice_status pum_session_check_seq(pumice_session *s, uint32_t seq)
 {
     if (seq < s->size.n_sequences) return PUMICE_OK;
     return pum_fail(&s->err, PUMICE_ERROR_INVALID,
@@ -150,7 +153,7 @@ static pumice_status check_seq(pumice_session *s, uint32_t seq)
                     s->size.n_sequences);
 }
 
-static pumice_status check_tokens(pumice_session *s, const int32_t *tokens, size_t count)
+pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens, size_t count)
 {
     uint32_t n_vocab = s->model->def.hp.n_vocab;
     if (count == 0 || !tokens)
@@ -173,18 +176,6 @@ static pumice_status check_tokens(pumice_session *s, const int32_t *tokens, size
 
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
-/* The pass for `key`, with room for its rows: more than a batch only where a prefix needs it. */
-static pumice_status prefill_pass(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass)
-{
-    pumice_status status = pum_pass_grow(s, key->rows);
-    if (status == PUMICE_OK) status = pum_pass_get(s, key, out_pass);
-    if (status != PUMICE_ERROR_DEVICE_MEMORY || key->rows <= s->size.n_batch) return status;
-    return pum_fail(&s->err, status,
-                    "a prefix of %u tokens is computed at once, for which there is not enough "
-                    "device memory: make it shorter or the context smaller",
-                    key->rows);
-}
-
 /* Evaluates `n` tokens of a sequence from `at` in one pass. */
 static pumice_status evaluate_rows(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
                                    pum_head head)
@@ -193,7 +184,7 @@ static pumice_status evaluate_rows(pumice_session *s, uint32_t seq, uint32_t at,
     pum_pass_key key = { .rows = n, .one_sequence = true, .head = head,
                          .n_slots = head == PUM_HEAD_SLOTS };
     pum_pass *pass;
-    PUM_TRY(prefill_pass(s, &key, &pass));
+    PUM_TRY(pum_pass_get_large(s, &key, "a prefix", &pass));
     for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, at + r);
     if (key.n_slots) pum_slot_write(s, 0, seq, n - 1, ROW_INACTIVE, &greedy);
     if (head != PUM_HEAD_NONE) s->logits_seq = -1;
@@ -224,6 +215,7 @@ static pumice_status evaluate(pumice_session *s, uint32_t seq)
 static pumice_status need_logits(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
+    PUM_TRY(pum_session_check_input(s, seq));
     if (q->tokens.count == 0) {
         return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is empty: give it tokens first",
                         seq);
@@ -240,6 +232,7 @@ static pumice_status replace_tokens(pumice_session *s, uint32_t seq, const int32
 {
     pum_sequence *q = &s->sequences[seq];
     pum_sequence_layout layout = pum_sequence_layout_of(s, seq, tokens, count);
+    PUM_TRY(pum_session_check_input(s, seq));
     if (layout.prefix > count) {
         return pum_fail(&s->err, PUMICE_ERROR_INVALID,
                         "sequence %u has a prefix of %u tokens, but only %zu were given", seq,
@@ -265,7 +258,11 @@ pumice_status pumice_session_set_prefix(pumice_session *session, uint32_t seq, i
     pumice_session *s = session;
     if (!s) return PUMICE_ERROR_INVALID;
     pum_error_clear(&s->err);
-    PUM_TRY(check_seq(s, seq));
+    PUM_TRY(pum_session_check_seq(s, seq));
+    if (n_tokens > 1 && pum_session_has_encoder(s)) {
+        return pum_fail(&s->err, PUMICE_ERROR_INVALID,
+                        "a model with an encoder has no prefix: its encoder's input is one");
+    }
     if (n_tokens < PUMICE_PREFIX_MODEL || n_tokens > (int64_t)s->size.n_ctx) {
         return pum_fail(&s->err, PUMICE_ERROR_INVALID,
                         "a prefix of %d tokens is not possible in a context of %u", (int)n_tokens,
@@ -284,9 +281,9 @@ pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const i
 {
     pumice_session *s = session;
     if (!s) return PUMICE_ERROR_INVALID;
-    PUM_TRY(begin(s));
-    PUM_TRY(check_seq(s, seq));
-    PUM_TRY(check_tokens(s, tokens, count));
+    PUM_TRY(pum_session_begin(s));
+    PUM_TRY(pum_session_check_seq(s, seq));
+    PUM_TRY(pum_session_check_tokens(s, tokens, count));
     pum_sequence *q = &s->sequences[seq];
     PUM_TRY(replace_tokens(s, seq, tokens, count));
     uint64_t t0 = pum_now_ns();
@@ -310,8 +307,10 @@ pumice_status pumice_session_clear(pumice_session *session, uint32_t seq)
 {
     if (!session) return PUMICE_ERROR_INVALID;
     pum_error_clear(&session->err);
-    PUM_TRY(check_seq(session, seq));
+    PUM_TRY(pum_session_check_seq(session, seq));
     pum_sequence_truncate(session, seq, 0);
+    session->sequences[seq].input.count = 0;
+    if (session->states_seq == (int64_t)seq) session->states_seq = -1;
     return PUMICE_OK;
 }
 
@@ -319,8 +318,8 @@ pumice_status pumice_session_logits(pumice_session *session, uint32_t seq, float
 {
     pumice_session *s = session;
     if (!s || !out_logits) return PUMICE_ERROR_INVALID;
-    PUM_TRY(begin(s));
-    PUM_TRY(check_seq(s, seq));
+    PUM_TRY(pum_session_begin(s));
+    PUM_TRY(pum_session_check_seq(s, seq));
     PUM_TRY(need_logits(s, seq));
     return pum_vk_buffer_read(s->vk, &s->logits, 0, out_logits,
                               (uint64_t)s->model->def.hp.n_vocab * 4, &s->err);
@@ -347,9 +346,9 @@ pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
 {
     pumice_session *s = session;
     if (!s || !row) return PUMICE_ERROR_INVALID;
-    PUM_TRY(begin(s));
-    PUM_TRY(check_seq(s, seq));
-    PUM_TRY(check_tokens(s, tokens, count));
+    PUM_TRY(pum_session_begin(s));
+    PUM_TRY(pum_session_check_seq(s, seq));
+    PUM_TRY(pum_session_check_tokens(s, tokens, count));
     pum_sequence *q = &s->sequences[seq];
     pum_sequence_truncate(s, seq, 0);
     PUM_TRY(replace_tokens(s, seq, tokens, count));
@@ -425,8 +424,9 @@ static pumice_status check_next(pumice_session *s, const uint32_t *seqs, uint32_
                         s->size.n_sequences);
     }
     for (uint32_t i = 0; i < count; i++) {
-        PUM_TRY(check_seq(s, seqs[i]));
+        PUM_TRY(pum_session_check_seq(s, seqs[i]));
         const pum_sequence *q = &s->sequences[seqs[i]];
+        PUM_TRY(pum_session_check_input(s, seqs[i]));
         if (q->tokens.count == 0) {
             return pum_fail(&s->err, PUMICE_ERROR_INVALID,
                             "sequence %u is empty: give it tokens first", seqs[i]);
@@ -450,7 +450,7 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
 {
     pumice_session *s = session;
     if (!s || !out_tokens) return PUMICE_ERROR_INVALID;
-    PUM_TRY(begin(s));
+    PUM_TRY(pum_session_begin(s));
     PUM_TRY(check_next(s, seqs, count));
     pumice_sampling p;
     if (sampling)
@@ -530,6 +530,7 @@ typedef struct generation {
     pum_text_stream stream;
     pum_text text;
     uint32_t given; /* tokens handed to the callback */
+    bool ended;     /* by a token or by the callback */
 } generation;
 
 /* Hands one token over. Returns true when generation must end. */
@@ -589,7 +590,52 @@ fail:
         if (status == PUMICE_OK) status = waited;
     }
     s->timings.n_decode_tokens += done;
+    g->ended = end;
     return status;
+}
+
+/* Makes the passes for up to `max` tokens and runs them. */
+static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
+{
+    const pumice_sampling *p = &g->params->sampling;
+    pum_sampler sampler = sampler_for(p);
+    pum_pass_key first_key = step_key(s, &seq, 1, sampler);
+    pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS, .sampler = sampler };
+    pum_pass *first, *step;
+    PUM_TRY(pum_pass_get(s, &key, &step)); /* twice, since making one may move the other */
+    PUM_TRY(pum_pass_get(s, &first_key, &first));
+    PUM_TRY(pum_pass_get(s, &key, &step));
+    write_step(s, &seq, 1, p);
+    s->logits_seq = -1;
+    return generate(s, seq, max, first, step, g);
+}
+
+/* Appends and hands over a token that nobody chose; what stands before it must be cached. */
+static pumice_status force(pumice_session *s, uint32_t seq, uint32_t token, generation *g)
+{
+    pum_sequence *q = &s->sequences[seq];
+    pumice_status status = PUMICE_OK;
+    if (q->n_cached < q->tokens.count) {
+        PUM_TRY(evaluate_rows(s, seq, q->n_cached, 1, PUM_HEAD_NONE));
+    }
+    PUM_TRY(pum_sequence_append(s, seq, (int32_t)token));
+    g->ended = give(s, g, (int32_t)token, &status);
+    s->timings.n_decode_tokens++;
+    return status;
+}
+
+/* Up to `max` tokens, some of which the model's files may prescribe. */
+static pumice_status choose_or_force(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
+{
+    const pum_hparams *hp = &s->model->def.hp;
+    bool forced = pum_session_has_encoder(s) && !g->params->ignore_eos && !g->params->no_forced;
+    if (forced && hp->first_token != PUM_NO_TOKEN && s->sequences[seq].tokens.count == 1) {
+        PUM_TRY(force(s, seq, hp->first_token, g));
+        max--;
+    }
+    bool last = forced && hp->last_token != PUM_NO_TOKEN && max > 0;
+    if (max - last > 0 && !g->ended) PUM_TRY(choose(s, seq, max - last, g));
+    return last && !g->ended ? force(s, seq, hp->last_token, g) : PUMICE_OK;
 }
 
 pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
@@ -598,7 +644,7 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
     pumice_session *s = session;
     if (out_count) *out_count = 0;
     if (!s || !params) return PUMICE_ERROR_INVALID;
-    PUM_TRY(begin(s));
+    PUM_TRY(pum_session_begin(s));
     PUM_TRY(
         pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_generate_params", &s->err));
     PUM_TRY(check_next(s, &seq, 1));
@@ -613,22 +659,13 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
     }
     uint32_t max = p.max_tokens ? PUM_MIN(p.max_tokens, room) : room;
     PUM_TRY(pum_sequence_reserve(s, seq, q->tokens.count + max));
-    pum_sampler sampler = sampler_for(&p.sampling);
-    pum_pass_key first_key = step_key(s, &seq, 1, sampler);
-    pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS, .sampler = sampler };
-    pum_pass *first, *step;
-    PUM_TRY(pum_pass_get(s, &key, &step)); /* twice, since making one may move the other */
-    PUM_TRY(pum_pass_get(s, &first_key, &first));
-    PUM_TRY(pum_pass_get(s, &key, &step));
-    write_step(s, &seq, 1, &p.sampling);
-    s->logits_seq = -1;
     uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
     generation g = { .params = &p };
     /* after ordinary text the first token keeps its blank */
     pum_token_type last =
         pum_tokenizer_type(s->model->tokenizer, q->tokens.data[q->tokens.count - 1]);
     g.stream.started = last != PUM_TOKEN_CONTROL && last != PUM_TOKEN_UNKNOWN;
-    pumice_status status = generate(s, seq, max, first, step, &g);
+    pumice_status status = choose_or_force(s, seq, max, &g);
     s->timings.decode_ns += pum_now_ns() - t0;
     s->timings.submit_cpu_ns += pum_thread_cpu_ns() - cpu;
     pum_sequence_truncate(s, seq, q->tokens.count); /* gives unused pages back */

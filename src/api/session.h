@@ -9,7 +9,7 @@
 /* What tells one recorded pass from another. */
 typedef struct pum_pass_key {
     uint32_t rows, n_slots;
-    bool one_sequence;
+    bool one_sequence, encode;
     pum_head head;
     pum_sampler sampler;
 } pum_pass_key;
@@ -27,6 +27,9 @@ enum { PUM_PASS_CACHE = 12 };
  * so nothing cached outlives a change of it. */
 typedef struct pum_sequence_layout {
     uint32_t prefix; /* the first tokens, which see each other; 0 = causal */
+    uint32_t turn;   /* ChatGLM-6B: index of <sop>, where positions stop at `stop` and block positions
+                      * begin; UINT32_MAX: nowhere */
+    uint32_t stop;
 } pum_sequence_layout;
 
 typedef struct pum_sequence {
@@ -35,6 +38,8 @@ typedef struct pum_sequence {
                         * none at all unless the prefix is complete */
     PUM_ARRAY(uint32_t) pages; /* physical pages in logical order */
     int32_t prefix;            /* as asked: PUMICE_PREFIX_MODEL or a number of tokens */
+    pum_tokens input;          /* the encoder's; empty = none. Page i of sequence s in the second cache
+                                * is s * pages_per_sequence + i, always. */
     pum_sequence_layout layout;
 } pum_sequence;
 
@@ -56,6 +61,7 @@ struct pumice_session {
     pum_sequence *sequences;
     PUM_ARRAY(uint32_t) free_pages;
     int64_t logits_seq; /* sequence whose last logits are in row 0; -1 = none */
+    int64_t states_seq; /* sequence whose encoder's output is in the same buffer; -1 = none */
 
     pum_pass passes[PUM_PASS_CACHE];
     uint64_t clock;
@@ -80,8 +86,22 @@ void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index
  * dst_row as the token after the sequence's last. */
 void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row,
                     uint32_t dst_row, const pumice_sampling *sampling);
+/* Fills batch row r of an encoder's pass with token `index` of a sequence's input. */
+void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index);
+/* Fills the tables of the second cache, once. */
+void pum_input_tables_write(pumice_session *s);
 /* The token that the slot chose `counter` draws after the sequence began. */
 int32_t pum_slot_token(const pumice_session *s, uint32_t slot, uint32_t counter);
+
+/* ---- session.c, for encode.c ---- */
+pumice_status pum_session_begin(pumice_session *s);
+pumice_status pum_session_check_seq(pumice_session *s, uint32_t seq);
+pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens, size_t count);
+
+/* ---- encode.c ---- */
+bool pum_session_has_encoder(const pumice_session *s);
+/* INVALID if the model has an encoder and the sequence no input for it. */
+pumice_status pum_session_check_input(pumice_session *s, uint32_t seq);
 
 /* ---- pass.c ---- */
 /* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the
@@ -90,6 +110,10 @@ pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass 
 /* Makes the step buffer hold at least so many batch rows. Block tables are kept, rows and slots are
  * not; recorded passes are dropped. */
 pumice_status pum_pass_grow(pumice_session *s, uint32_t rows);
+/* Both: the pass for `key` with room for its rows, more than a batch only where `what` ("a prefix")
+ * needs it. */
+pumice_status pum_pass_get_large(pumice_session *s, const pum_pass_key *key, const char *what,
+                                 pum_pass **out_pass);
 /* Runs one pass and waits; reports its dispatches when profiling. */
 pumice_status pum_pass_run(pumice_session *s, pum_pass *pass);
 void pum_pass_report(pumice_session *s, pum_pass *pass);

@@ -25,6 +25,14 @@ static int on_row(void *user, size_t position, const float *logits, uint32_t n_v
     return fwrite(s->row, 4, n_vocab, s->file) != n_vocab || cli_interrupted();
 }
 
+/* What comes before the tokens: the encoder's input, or the prefix. */
+static pumice_status prepare(cli_run *run, int32_t prefix)
+{
+    const cli_list *input = &run->options->encoder_tokens;
+    if (!input->count) return pumice_session_set_prefix(run->session, 0, prefix);
+    return pumice_session_encode(run->session, 0, input->data, input->count);
+}
+
 static int write_rows(cli_run *run, cli_output *output)
 {
     const cli_list *ids = &run->options->tokens;
@@ -33,7 +41,7 @@ static int write_rows(cli_run *run, cli_output *output)
     if (code != CLI_OK) return code;
     sink s = { .file = output->file, .row = malloc((size_t)run->model_info.n_vocab * 4 + 1) };
     if (!s.row) return cli_no_memory();
-    pumice_status status = pumice_session_set_prefix(run->session, 0, prefix);
+    pumice_status status = prepare(run, prefix);
     if (status == PUMICE_OK) {
         status = pumice_session_eval_logits(run->session, 0, ids->data, ids->count, on_row, &s);
     }
@@ -60,6 +68,20 @@ static int print_facts(const cli_run *run)
     /* clang-format on */
 }
 
+static int check_encoder(const cli_run *run)
+{
+    const cli_options *o = run->options;
+    bool has = run->model_info.n_encoder_layers > 0;
+    if (has && !o->encoder_tokens.count) {
+        return cli_usage("this model has an encoder: logits also needs --encoder-tokens IDS");
+    }
+    if (!has && o->encoder_tokens.count) {
+        return cli_usage("this model has no encoder for --encoder-tokens");
+    }
+    if (has && o->prefix) return cli_usage("a model with an encoder takes no --prefix");
+    return cli_check_ids(run, o->encoder_tokens.data, o->encoder_tokens.count);
+}
+
 static int work(cli_run *run)
 {
     const cli_options *o = run->options;
@@ -68,8 +90,10 @@ static int work(cli_run *run)
     if (!o->output) return cli_usage("logits needs -o FILE");
     int code = cli_open_device(run);
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
+    if (code == CLI_OK) code = check_encoder(run);
     if (code == CLI_OK) code = cli_check_ids(run, o->tokens.data, o->tokens.count);
     if (code == CLI_OK) code = cli_check_context(run, o->tokens.count);
+    if (code == CLI_OK) code = cli_check_context(run, o->encoder_tokens.count);
     if (code == CLI_OK) code = cli_output_open(o->output, &output);
     if (code == CLI_OK) code = cli_open_session(run, 0, false);
     if (code == CLI_OK) code = write_rows(run, &output);
@@ -86,7 +110,9 @@ static int run_logits(const cli_options *options)
 
 static const cli_option logits_options[] = {
     CLI_ROW_LIST(NULL, "tokens", tokens, "IDS", INT32_MIN,
-                 "token ids, such as 1,2,3; BOS is not added"),
+                 "token ids, such as 1,2,3; BOS is not added (with an encoder: the decoder's)"),
+    CLI_ROW_LIST(NULL, "encoder-tokens", encoder_tokens, "IDS", INT32_MIN,
+                 "the encoder's token ids, where the model has one"),
     CLI_ROW_PREFIX,
     CLI_ROW_TEXT("o", "output", output, "FILE",
                  "where the rows go: float32 little-endian, tokens x vocabulary"),

@@ -76,13 +76,16 @@ static double per_second(uint64_t count, uint64_t ns)
     return ns ? (double)count * 1e9 / (double)ns : 0;
 }
 
+static bool has_encoder(const cli_run *run) { return run->model_info.n_encoder_layers > 0; }
+
 static const char *stop_reason(const cli_run *run, const generation *g)
 {
     uint32_t want = run->options->n_predict ? run->options->n_predict : (uint32_t)DEFAULT_PREDICT;
     if (cli_interrupted()) return "cancelled";
     if (g->tokens.count >= want) return "length";
     if (g->ended_by_eos) return "eos";
-    if (g->prompt.tokens.count + g->tokens.count >= cli_context(run)) return "context";
+    size_t before = has_encoder(run) ? 1 : g->prompt.tokens.count;
+    if (before + g->tokens.count >= cli_context(run)) return "context";
     return "end"; /* another token that ends a reply: only the library knows them all */
 }
 
@@ -150,6 +153,18 @@ static void print_timings(const cli_run *run, const generation *g)
             t.n_decode_tokens ? (double)t.submit_cpu_ns / 1e3 / t.n_decode_tokens : 0);
 }
 
+/* The prompt is what the text continues, or what an encoder reads. */
+static pumice_status evaluate_prompt(cli_run *run, const generation *g)
+{
+    const cli_list *tokens = &g->prompt.tokens;
+    if (has_encoder(run)) {
+        return pumice_session_encode(run->session, 0, tokens->data, tokens->count);
+    }
+    pumice_status status = pumice_session_set_prefix(run->session, 0, g->prefix);
+    if (status != PUMICE_OK) return status;
+    return pumice_session_sync(run->session, 0, tokens->data, tokens->count);
+}
+
 /* Evaluates the prompt and generates. Ctrl-C is no failure here: what was said stays said. */
 static int generate(cli_run *run, generation *g)
 {
@@ -166,13 +181,9 @@ static int generate(cli_run *run, generation *g)
                                          .top_p = o->top_p,
                                          .min_p = o->min_p,
                                          .seed = g->seed };
-    pumice_status status = pumice_session_set_prefix(run->session, 0, g->prefix);
-    if (status == PUMICE_OK) {
-        status =
-            pumice_session_sync(run->session, 0, g->prompt.tokens.data, g->prompt.tokens.count);
-    }
+    pumice_status status = evaluate_prompt(run, g);
     if (status == PUMICE_OK && !cli_interrupted()) {
-        if (!o->json && !o->no_echo) show(g, g->prompt.text, g->prompt.bytes);
+        if (!o->json && !o->no_echo && !has_encoder(run)) show(g, g->prompt.text, g->prompt.bytes);
         uint32_t count;
         status = pumice_session_generate(run->session, 0, &params, &count);
     }
@@ -192,6 +203,9 @@ static int work(cli_run *run, generation *g)
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
     if (code == CLI_OK) code = cli_prompt_tokens(run, &g->prompt);
     if (code == CLI_OK) code = cli_check_context(run, g->prompt.tokens.count);
+    if (code == CLI_OK && o->prefix && has_encoder(run)) {
+        code = cli_usage("a model with an encoder takes no --prefix");
+    }
     if (code == CLI_OK) code = cli_prefix_read(o, g->prompt.tokens.count, &g->prefix);
     if (code == CLI_OK) code = cli_open_session(run, 0, false);
     if (code != CLI_OK) return code;

@@ -308,6 +308,7 @@ void cli_options_free(cli_options *options)
 {
     free(options->models);
     free(options->tokens.data);
+    free(options->encoder_tokens.data);
     free(options->n_prompt.data);
     free(options->n_gen.data);
     *options = (cli_options){ 0 };

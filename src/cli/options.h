@@ -38,7 +38,7 @@ typedef struct cli_options {
     bool no_fusion;
     /* prompt */
     const char *prompt, *prompt_file;
-    cli_list tokens;
+    cli_list tokens, encoder_tokens;
     const char *prefix; /* "all" or a number; NULL = the model's own */
     /* generation */
     uint32_t n_predict;

@@ -63,6 +63,7 @@ enum {
     PUM_IN_ATTN_Q = 0,
     PUM_IN_ATTN_KC = 1,
     PUM_IN_ATTN_VC = 2,
+    PUM_IN_ATTN_BIAS = 3,
     PUM_IN_ACT_GATE = 0,
     PUM_IN_ACT_UP = 1, /* up absent: ungated */
     PUM_IN_ADD_A = 0,
@@ -86,6 +87,7 @@ typedef struct pum_params {
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
     uint32_t rows;      /* limit: the first rows of the input; 0 = all */
     uint32_t row_field; /* embed: ROW_TOKEN or ROW_POS (args.h) */
+    uint32_t bias_max;
     uint32_t slots; /* argmax, sample: how many slots, from slot 0, choose a token */
 } pum_params;
 

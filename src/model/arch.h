@@ -24,6 +24,8 @@ enum {
     PUM_ARCH_LOCAL_ROPE = 2048,  /* layers with a window rotate by base 10000, unscaled */
     PUM_ARCH_NOPE_GLOBAL = 4096, /* layers without a window do not rotate */
     PUM_ARCH_RENORM = 8192,      /* probabilities of chosen experts are scaled to sum 1 */
+    PUM_ARCH_ENCODER = 16384,    /* an encoder, and a decoder that also attends to its output */
+    PUM_ARCH_RELATIVE = 32768,   /* scores are not scaled, but biased by distance (T5) */
     PUM_ARCH_EVERY_SHIFT = 16
 };
 /* Every n-th layer has no window, or does not rotate. */
@@ -31,7 +33,7 @@ enum {
 #define PUM_ARCH_NOPE_EVERY(n) ((n) << (PUM_ARCH_EVERY_SHIFT + 4))
 
 /* In place of a pairing: no rotary embedding. */
-#define PUM_ROPE_OFF 2u
+#define PUM_ROPE_OFF 15u
 
 typedef struct pum_arch {
     const char *name;
@@ -65,6 +67,19 @@ pumice_status pum_weights_load(const pum_arch *arch, const pum_gguf *gguf, pum_m
 /* build.c: appends the pass to an initialised graph. */
 pumice_status pum_build_decoder(const pum_model_def *def, const pum_build *build, pum_graph *graph,
                                 pumice_error *err);
+
+/* build_encdec.c: the same for models with an encoder. */
+pumice_status pum_build_encdec(const pum_model_def *def, const pum_build *build, pum_graph *graph,
+                               pumice_error *err);
+
+/* relative.c: which bucket of T5's relative bias holds a distance, the key's position less the
+ * query's; as the original computes it, in single precision. */
+uint32_t pum_relative_bucket(int32_t distance, bool both_ways, uint32_t n_buckets,
+                             uint32_t max_distance);
+/* The bias by distance: out[head][distance + max_distance] of the table [n_buckets][n_heads].
+ * Farther distances have the bias of the farthest. */
+void pum_relative_expand(const float *table, uint32_t n_buckets, uint32_t n_heads, bool both_ways,
+                         uint32_t max_distance, float *out);
 
 /* pum_fail with the file's path in front. */
 pumice_status pum_model_fail(const pum_gguf *gguf, pumice_error *err, pumice_status status,

@@ -5,7 +5,7 @@
  * carried through the end of the last layer. */
 #include "builder.h"
 
-static const pum_layer *layer_of(const pum_builder *b) { return &b->def->layers.data[b->layer]; }
+static const pum_layer *layer_of(const pum_builder *b) { return &b->layers[b->layer]; }
 
 /* Attention of the rows h, before the output matrix: [rows x heads * head_dim]. With `store_only`
  * K and V are all that is wanted. */
@@ -44,6 +44,9 @@ static pum_value_id attention(pum_builder *b, pum_value_id h, bool store_only)
 /* x + branch, with what the model does to both. */
 static pum_value_id join(pum_builder *b, pum_value_id x, pum_value_id branch, const char *what)
 {
+    if (b->hp->deepnorm_alpha != 0.0f) {
+        return pum_build_add(b, x, branch, b->hp->deepnorm_alpha, what);
+    }
     float scale = b->hp->residual_scale;
     return scale == 1.0f ? pum_build_add(b, x, branch, 1.0f, what)
                          : pum_build_add(b, branch, x, scale, what);
@@ -59,11 +62,13 @@ static pum_value_id block(pum_builder *b, pum_value_id x)
     bool store_only = last && b->build->head == PUM_HEAD_NONE;
     bool before = hp->norm_at & PUM_NORM_BEFORE, sum = hp->norm_at & PUM_NORM_SUM;
     bool branch = hp->norm_at & PUM_NORM_BRANCH;
+    bool deep = hp->deepnorm_alpha != 0.0f; /* what is added to is not x but what was made of it */
     bool one_norm = hp->parallel && l->ffn_norm < 0; /* both branches read the same h */
     pum_value_id h = x;
     if (before) h = pum_build_norm(b, x, l->attn_norm, l->attn_norm_b, "attn_norm");
     pum_value_id a = attention(b, h, store_only);
     if (store_only) return PUM_NO_VALUE;
+    if (deep) x = h;
     if (last && b->build->head == PUM_HEAD_SLOTS && b->build->n_slots < b->rows) {
         a = pum_build_gather(b, a, "attn_rows");
         x = pum_build_gather(b, x, "rows");
@@ -78,6 +83,7 @@ static pum_value_id block(pum_builder *b, pum_value_id x)
     if (!hp->parallel) {
         h = before ? pum_build_norm(b, x, l->ffn_norm, l->ffn_norm_b, "ffn_norm") : x;
     }
+    if (deep) x = h;
     pum_value_id m = pum_build_mlp(b, h);
     if (branch) m = pum_build_norm(b, m, l->ffn_post_norm, l->ffn_post_norm_b, "ffn_post_norm");
     x = join(b, x, m, "ffn_sum");

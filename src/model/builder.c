@@ -10,7 +10,7 @@ pumice_status pum_builder_begin(const pum_model_def *def, const pum_build *build
                                 pum_builder *out_builder, pumice_error *err)
 {
     pum_builder b = { .def = def, .hp = &def->hp, .build = build, .graph = graph, .layer = -1,
-                      .rows = build->rows };
+                      .rows = build->rows, .layers = def->layers.data, .stack = "" };
     b.weights = pum_alloc_array(def->weights.count + 1, sizeof *b.weights);
     if (!b.weights) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to build the graph");
     *out_builder = b;
@@ -29,11 +29,11 @@ pumice_status pum_builder_end(pum_builder *b, pumice_error *err)
 
 static void layer_name(const pum_builder *b, const char *what, char out[NAME_BYTES])
 {
-    if (b->layer < 0) snprintf(out, NAME_BYTES, "%s", what);
-    else snprintf(out, NAME_BYTES, "blk.%d.%s", (int)b->layer, what);
+    if (b->layer < 0) snprintf(out, NAME_BYTES, "%s%s", b->stack, what);
+    else snprintf(out, NAME_BYTES, "%sblk.%d.%s", b->stack, (int)b->layer, what);
 }
 
-static const pum_layer *layer_of(const pum_builder *b) { return &b->def->layers.data[b->layer]; }
+static const pum_layer *layer_of(const pum_builder *b) { return &b->layers[b->layer]; }
 
 static uint64_t cols_of(const pum_builder *b, pum_value_id x)
 {
@@ -51,13 +51,18 @@ pum_value_id pum_build_weight(pum_builder *b, int32_t index)
     return b->weights[index];
 }
 
-pum_value_id pum_build_cache(pum_builder *b, bool is_v)
+pum_value_id pum_build_cache_at(pum_builder *b, int32_t cache, bool is_v)
 {
     char name[NAME_BYTES];
     layer_name(b, is_v ? "v_cache" : "k_cache", name);
     return pum_graph_value(b->graph, PUM_VALUE_KV, is_v ? b->build->kv_type_v : b->build->kv_type_k,
                            b->build->kv_cells * b->hp->n_kv_heads, b->hp->head_dim,
-                           2 * b->layer + is_v, name);
+                           2 * cache + is_v, name);
+}
+
+pum_value_id pum_build_cache(pum_builder *b, bool is_v)
+{
+    return pum_build_cache_at(b, b->layer, is_v);
 }
 
 pum_value_id pum_build_node(pum_builder *b, pum_op op, const pum_value_id in[4], pum_params params,

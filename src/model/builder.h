@@ -15,6 +15,8 @@ typedef struct pum_builder {
     pum_graph *graph;
     pum_value_id *weights; /* value of each weight, 0 = not made yet (0 is the step buffer) */
     uint64_t rows;         /* of the hidden state: batch rows, later those that have logits */
+    const pum_layer *layers; /* of the stack at hand, */
+    const char *stack;     /* and what its names begin with: "", "enc." or "dec." */
     int32_t layer;         /* -1 outside the layers */
 } pum_builder;
 
@@ -27,6 +29,8 @@ pumice_status pum_builder_end(pum_builder *b, pumice_error *err);
 pum_value_id pum_build_weight(pum_builder *b, int32_t index);
 /* This layer's cache of K or V. */
 pum_value_id pum_build_cache(pum_builder *b, bool is_v);
+/* The cache number `cache`, two KV values each, with the heads of b->hp. */
+pum_value_id pum_build_cache_at(pum_builder *b, int32_t cache, bool is_v);
 /* A node with up to four inputs, absent ones PUM_NO_VALUE, whose output has b->rows rows. */
 pum_value_id pum_build_node(pum_builder *b, pum_op op, const pum_value_id in[4], pum_params params,
                             uint64_t cols, const char *what);

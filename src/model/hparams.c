@@ -49,6 +49,14 @@ static const int_row int_rows[] = { /* block_count before what is PER_LAYER */
     { "expert_feed_forward_length", AT(n_ff_expert), 1, 1u << 22, PER_LAYER },
     { "expert_shared_feed_forward_length", AT(n_ff_shared), 0, 1u << 22, 0 },
     { "leading_dense_block_count", AT(n_dense_layers), 0, MAX_LAYERS, 0 },
+    { "attention.relative_buckets_count", AT(bias_buckets), 4, 4096, 0 },
+    { "attention.relative_max_distance", AT(bias_distance), 2, 1u << 16, 0 },
+    { "decoder_start_token_id", AT(start_token), 0, 1u << 24, 0 },
+    { "forced_bos_token_id", AT(first_token), 0, 1u << 24, 0 },
+    { "forced_eos_token_id", AT(last_token), 0, 1u << 24, 0 },
+    { "gmask_token_id", AT(gmask_token), 0, 1u << 24, 0 },
+    { "mask_token_id", AT(mask_token), 0, 1u << 24, 0 },
+    { "sop_token_id", AT(sop_token), 0, 1u << 24, 0 },
 };
 
 static const float_row float_rows[] = {
@@ -62,6 +70,7 @@ static const float_row float_rows[] = {
     { "logit_scale", AT(logit_scale), 1e-6f, 1e6f, 0 },
     { "embedding_scale", AT(embed_scale), 1e-6f, 1e6f, 0 },
     { "residual_scale", AT(residual_scale), 1e-6f, 1e6f, 0 },
+    { "deepnorm_alpha", AT(deepnorm_alpha), 0, 1e6f, 0 },
     { "expert_weights_scale", AT(expert_scale), 1e-6f, 1e6f, 0 },
     { "rope.scaling.yarn_ext_factor", AT(rope.ext_factor), -1.0f, 1.0f, 0 },
     { "rope.scaling.yarn_attn_factor", AT(rope.attn_factor), 1e-3f, 1e3f, 0 },
@@ -79,6 +88,7 @@ typedef struct bool_row {
 static const bool_row bool_rows[] = {
     { "use_parallel_residual", AT(parallel) },
     { "expert_weights_norm", AT(expert_renorm) },
+    { "rope.freq_f16", AT(rope.f16) },
     { "attention.scale_by_inverse_layer", AT(scale_by_layer) },
 };
 
@@ -88,9 +98,11 @@ static const char *const other_keys[] = {
     "attention.sliding_window_pattern", "attention.causal", "pre_norm",
     "rope.skip_every", "rope.scaling.type", "rope.scaling.factor", "rope.scale_linear",
     "rope.scaling.attn_factor", "activation", "hidden_activation", "expert_gating_func",
+    "decoder_block_count", "decoder_feed_forward_length", "attention.decoder_head_count",
     /* no effect */
     "tensor_data_layout", "rope.scaling.finetuned", "attention.key_length_mla",
-    "attention.value_length_mla", "pooling_type", "bos_token_id", "eos_token_id",
+    "attention.value_length_mla", "pooling_type", "bos_token_id", "eos_token_id", "eop_token_id",
+    "rope.position_2d",
 };
 
 /* Values of activation (or hidden_activation). */
@@ -254,17 +266,74 @@ static pumice_status check_heads(reader *r)
         }
     }
     bool rotary = r->arch->pairing != PUM_ROPE_OFF;
-    if (!hp->rot_dim && rotary) hp->rot_dim = hp->head_dim;
+    uint32_t most = r->arch->pairing == ROPE_2D ? hp->head_dim / 2 : hp->head_dim;
+    if (!hp->rot_dim && rotary) hp->rot_dim = most;
     if (hp->rot_dim && !rotary) {
         return PUM_UNSUPPORTED(r, "%s.rope.dimension_count is given, but the architecture has no "
                                   "rotary embedding", r->arch->name);
     }
-    if (hp->rot_dim > hp->head_dim || hp->rot_dim % 2 != 0) {
-        return PUM_DAMAGED(
-            r, "%s.rope.dimension_count is %u, but must be even and at most the head's %u elements",
-            r->arch->name, hp->rot_dim, hp->head_dim);
+    if (hp->rot_dim > most || hp->rot_dim % 2 != 0) {
+        return PUM_DAMAGED(r, "%s.rope.dimension_count is %u, but must be even and at most %u, as "
+                              "heads have %u elements",
+                           r->arch->name, hp->rot_dim, most, hp->head_dim);
     }
     if (hp->attn_scale == 0.0f) hp->attn_scale = default_scale(hp);
+    return PUMICE_OK;
+}
+
+/* ---- encoders ---- */
+
+/* What the keys of an encoder-decoder say of both is the encoder's; the decoder may differ. */
+static pumice_status read_encoder(reader *r)
+{
+    static const int_row rows[] = {
+        { "decoder_block_count", AT(n_layers), 1, MAX_LAYERS, 0 },
+        { "decoder_feed_forward_length", AT(n_ff), 1, 1u << 22, 0 },
+        { "attention.decoder_head_count", AT(n_heads), 1, 1u << 16, 0 },
+    };
+    pum_hparams *hp = r->hp;
+    if (!(r->arch->options & PUM_ARCH_ENCODER)) return PUMICE_OK;
+    bool relative = r->arch->options & PUM_ARCH_RELATIVE;
+    hp->encoder.n_layers = hp->n_layers;
+    hp->encoder.n_ff = hp->n_ff;
+    hp->encoder.n_heads = hp->n_heads;
+    hp->encoder.head_dim = hp->head_dim;
+    hp->encoder.attn_scale = hp->attn_scale;
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) PUM_TRY(read_int_row(r, &rows[i]));
+    if (hp->n_kv_heads != hp->encoder.n_heads) {
+        return PUM_UNSUPPORTED(r, "%s.attention.head_count_kv is %u, but encoder-decoders with "
+                                  "fewer heads of K and V than of Q are not supported",
+                               r->arch->name, hp->n_kv_heads);
+    }
+    hp->n_kv_heads = hp->n_heads;
+    if (hp->n_heads != hp->encoder.n_heads) {
+        hp->head_dim = hp->n_embd / hp->n_heads;
+        if (hp->n_embd % hp->n_heads != 0 || hp->head_dim % 2 != 0 || hp->head_dim > MAX_HEAD_DIM) {
+            return PUM_UNSUPPORTED(r, "%s.attention.decoder_head_count is %u, which with an "
+                                      "embedding_length of %u is not supported",
+                                   r->arch->name, hp->n_heads, hp->n_embd);
+        }
+        if (!look_up(r, "attention.scale")) hp->attn_scale = default_scale(hp);
+    }
+    if (relative && !hp->bias_buckets) {
+        look_up(r, "attention.relative_buckets_count");
+        return missing(r);
+    }
+    if (relative && !look_up(r, "attention.scale")) {
+        hp->attn_scale = hp->encoder.attn_scale = 1.0f;
+    }
+    if (relative && !look_up(r, "logit_scale")) hp->logit_scale = 0.0f; /* the weights tell */
+    if (relative && !hp->bias_distance) hp->bias_distance = 128;
+    if (!relative) hp->bias_buckets = hp->bias_distance = 0;
+    if (hp->start_token == PUM_NO_TOKEN) {
+        look_up(r, "decoder_start_token_id");
+        return missing(r);
+    }
+    /* files of T5 tell by their tensors alone whether the MLP has a gate */
+    if (pum_gguf_tensor_find(r->gguf, "enc.blk.0.ffn_gate.weight")) {
+        hp->gated = true;
+        if (!look_up(r, "activation") && relative) hp->act = ACT_GELU_TANH;
+    }
     return PUMICE_OK;
 }
 
@@ -517,6 +586,9 @@ static pum_hparams defaults(const pum_arch *arch)
                        .nope_every = o >> (PUM_ARCH_EVERY_SHIFT + 4) & 15,
                        .rope_base_local = o & PUM_ARCH_LOCAL_ROPE ? 10000.0f : 0.0f,
                        .alibi_max = o & PUM_ARCH_ALIBI ? 8.0f : 0.0f, .residual_scale = 1.0f,
+                       .start_token = PUM_NO_TOKEN, .first_token = PUM_NO_TOKEN,
+                       .last_token = PUM_NO_TOKEN, .gmask_token = PUM_NO_TOKEN,
+                       .mask_token = PUM_NO_TOKEN, .sop_token = PUM_NO_TOKEN,
                        .logit_scale = 1.0f, .expert_scale = 1.0f,
                        .rope = { .factor = 1.0f, .attn_factor = 1.0f, .beta_fast = 32.0f,
                                  .beta_slow = 1.0f, .ext_factor = 1.0f, .low_freq_factor = 1.0f,
@@ -541,6 +613,7 @@ pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pu
     PUM_TRY(read_act(&r));
     PUM_TRY(check_heads(&r));
     PUM_TRY(check_experts(&r));
+    PUM_TRY(read_encoder(&r));
     PUM_TRY(read_rope(&r));
     PUM_TRY(check_keys(&r));
     if (!hp.n_word_embd) hp.n_word_embd = hp.n_embd;

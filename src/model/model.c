@@ -83,7 +83,9 @@ pumice_status pum_model_def_load_as(const pum_arch *arch, const pum_gguf *gguf,
     pum_model_def def = { .embed = -1, .positions = -1, .embed_norm = -1, .embed_norm_b = -1,
                           .embed_in = -1, .embed_out = -1, .output_norm = -1,
                           .output_norm_b = -1, .head = -1, .head_b = -1, .rope_freq = -1,
-                          .rope_freq_long = -1, .rope_freq_local = -1, .rope_scale = 1.0f };
+                          .rope_freq_long = -1, .rope_freq_local = -1, .rope_scale = 1.0f,
+                          .encoder = { .positions = -1, .embed_norm = -1, .embed_norm_b = -1,
+                                       .output_norm = -1, .output_norm_b = -1 } };
     pumice_status status;
     *out_def = (pum_model_def){ 0 };
     PUM_GOTO(arch->read(arch, gguf, &def.hp, err));
@@ -116,6 +118,7 @@ void pum_model_def_free(pum_model_def *def)
     for (size_t i = 0; i < def->weights.count; i++) pum_free(def->weights.data[i].owned);
     pum_array_free(&def->weights);
     pum_array_free(&def->layers);
+    pum_array_free(&def->encoder.layers);
     *def = (pum_model_def){ 0 };
 }
 
@@ -138,6 +141,9 @@ static pumice_status check_build(const pum_build *b, pumice_error *err)
         return pum_fail(err, PUMICE_ERROR_INVALID,
                         "a pass with %u slots needs 1 to %u, with %u rows of logits", b->n_slots,
                         b->step.slots, b->logits_rows);
+    }
+    if (b->encode && (b->rows == 0 || b->head != PUM_HEAD_NONE || b->sampler != PUM_SAMPLER_NONE)) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "an encoder's pass has rows and no logits");
     }
     if (b->head == PUM_HEAD_ALL && b->rows > b->logits_rows) {
         return pum_fail(err, PUMICE_ERROR_INVALID,
@@ -164,6 +170,9 @@ pumice_status pum_model_build(const pum_model_def *def, const pum_build *build,
     const pum_arch *arch = pum_arch_find(def->hp.architecture);
     if (!arch) {
         return pum_fail(err, PUMICE_ERROR_INTERNAL, "no builder for '%s'", def->hp.architecture);
+    }
+    if (build->encode && !def->hp.encoder.n_layers) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "'%s' has no encoder", def->hp.architecture);
     }
     pum_graph graph;
     pum_graph_init(&graph, build->rows, &build->step);

@@ -18,14 +18,24 @@ enum {
 /* What is normalised of q and k before they are rotated. */
 typedef enum pum_qk_norm { PUM_QK_PLAIN, PUM_QK_HEADS, PUM_QK_WHOLE } pum_qk_norm;
 
-/* Hyper-parameters of a decoder-only transformer. Options that a derivative switches on are here and not in
+#define PUM_NO_TOKEN UINT32_MAX
+
+/* Hyper-parameters of a transformer; those of the blocks are the decoder's, unless named `encoder`. Options that a derivative switches on are here and not in
  * copies of the builder; 0 or false is plain LLaMA. */
 typedef struct pum_hparams {
     char architecture[32], name[128], license[64], file_type[32];
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
     uint32_t n_word_embd;          /* width of the embedding table; unlike n_embd: projected (OPT-350m) */
+    struct {                       /* n_layers 0 = there is none; norms, activation as the decoder's */
+        uint32_t n_layers, n_heads, head_dim, n_ff;
+        float attn_scale;
+    } encoder;
+    uint32_t bias_buckets, bias_distance; /* T5's relative bias; 0 = none */
+    uint32_t start_token, first_token, last_token; /* of decoders with an encoder: given, not chosen; PUM_NO_TOKEN */
+    uint32_t gmask_token, mask_token, sop_token; /* ChatGLM-6B: positions and prefix follow from them */
+    float deepnorm_alpha;          /* residuals are alpha * norm x, and not x (ChatGLM-6B); 0 = not */
     uint32_t rot_dim;              /* rotated dims of a head; < head_dim: partial rotary; 0: none */
-    uint32_t rope_pairing;         /* ROPE_INTERLEAVED or ROPE_HALVES */
+    uint32_t rope_pairing;         /* ROPE_* */
     float rope_base;
     float rope_base_local;         /* of layers with a window, unscaled; 0 = as the others */
     uint32_t norm;                 /* NORM_RMS or NORM_LAYER */
@@ -68,6 +78,7 @@ typedef struct pum_hparams {
         float beta_fast, beta_slow;/* YaRN: 32 and 1 */
         float ext_factor;          /* YaRN: 1 */
         float low_freq_factor, high_freq_factor; /* Llama 3: 1 and 4 */
+        bool f16;                  /* frequencies are rounded to half precision (ChatGLM-6B) */
     } rope;
 } pum_hparams;
 
@@ -95,6 +106,10 @@ typedef struct pum_layer {
     /* mixture of experts; router < 0: the layer has an MLP. The experts' matrices lie below one another. */
     int32_t router, gate_exps, up_exps, down_exps;
     int32_t shared_router, gate_shared, up_shared, down_shared;
+    /* of a decoder: attention to the encoder's output */
+    int32_t cross_norm, cross_norm_b, cross_q, cross_k, cross_v, cross_o;
+    int32_t cross_q_b, cross_k_b, cross_v_b, cross_o_b;
+    int32_t bias;                  /* constant [heads][2 bias_distance + 1]: of scores, by distance */
     uint32_t window;               /* 0 = none */
     bool rotates;                  /* rotary embedding */
     bool local_rope;               /* by def.rope_freq_local */
@@ -108,6 +123,10 @@ typedef struct pum_model_def {
     /* weight indices, -1 = absent */
     int32_t embed, positions, embed_norm, embed_norm_b, embed_in, embed_out;
     int32_t output_norm, output_norm_b, head, head_b;
+    struct {
+        PUM_ARRAY(pum_layer) layers;
+        int32_t positions, embed_norm, embed_norm_b, output_norm, output_norm_b;
+    } encoder;                     /* the same table of words */
     int32_t rope_freq, rope_freq_long, rope_freq_local;
     float rope_scale;              /* attention factor of the rotary scaling (YaRN's mscale), else 1 */
     uint64_t parameters;           /* number of weights in the file's tensors, embedding counted once */
@@ -130,6 +149,7 @@ typedef struct pum_build {
     uint32_t rows;                 /* batch rows; 0 = no forward pass, sampling only */
     uint32_t n_slots;              /* for PUM_HEAD_SLOTS and sampling */
     bool one_sequence;             /* all rows are consecutive tokens of one sequence */
+    bool encode;                   /* the pass of the encoder: one_sequence, PUM_HEAD_NONE, no sampler */
     bool long_rope;                /* the context is longer than hp.rope.original_ctx: matters to PUM_ROPE_LONG */
     pum_head head;
     pum_sampler sampler;           /* after the forward pass */
@@ -140,7 +160,11 @@ typedef struct pum_build {
 } pum_build;
 
 /* Builds the graph of one pass. KV values have source 2*layer and 2*layer+1, rows = kv_cells * n_kv_heads, cols =
- * head_dim. Writes the logits to the LOGITS value [logits_rows x n_vocab]. */
+ * head_dim. Writes the logits to the LOGITS value [logits_rows x n_vocab].
+ * With an encoder, the K and V of its output have source 2*(n_layers + layer) and one more. The encoder's pass fills
+ * them, and writes its output to the LOGITS value, here [rows x n_embd]. While it runs, its own layers' K and V stand
+ * where those of the decoder's layer 0 will. Its rows name the tables of the second cache in ROW_SEQ, those of the
+ * decoder in ROW_SEQ2. */
 pumice_status pum_model_build(const pum_model_def *def, const pum_build *build, pum_graph *out_graph,
                               pumice_error *err);
 

@@ -108,6 +108,16 @@ static pair interpolate(pair f, double factor, double keep)
     return add(kept, multiply(divide(f, factor), sum(1.0, -keep)));
 }
 
+/* The nearest number of half precision, by way of single precision as the original has it. */
+static pair half_precision(pair f)
+{
+    int exponent;
+    double x = (double)(float)f.hi;
+    frexp(x, &exponent);
+    int unit = exponent > -14 ? exponent - 11 : -24; /* of the last place; below 2^-14 there are no more */
+    return (pair){ ldexp(rint(ldexp(x, -unit)), unit), 0.0 };
+}
+
 void pum_rope_frequencies(const pum_hparams *hp, const float *factors, uint32_t *out_words,
                           float *out_scale)
 {
@@ -126,6 +136,7 @@ void pum_rope_frequencies(const pum_hparams *hp, const float *factors, uint32_t 
             if (hp->rope.kind == PUM_ROPE_LLAMA3 && !factors) { /* else it is in the divisors */
                 f = interpolate(f, factor, llama3_keep(hp, inverse.hi));
             }
+            if (hp->rope.f16) f = half_precision(f);
             uint64_t turns = fraction(multiply(f, TURNS_PER_RADIAN));
             out_words[2 * i] = (uint32_t)turns;
             out_words[2 * i + 1] = (uint32_t)(turns >> 32);

@@ -73,6 +73,42 @@ static const row layer_rows[] = {
 };
 #undef AT
 
+/* Layers of an encoder-decoder, after "enc.blk.N." or "dec.blk.N."; the second table: the decoder's. */
+#define AT(field) offsetof(pum_layer, field)
+static const row stack_layer_rows[] = {
+    { "attn_norm.weight",    AT(attn_norm),   ONE,  EMBD, MUST, ONE },
+    { "attn_norm.bias",      AT(attn_norm_b), ONE,  EMBD, MAY, ONE },
+    { "attn_q.weight",       AT(q),           Q,    EMBD, MUST, ONE },
+    { "attn_q.bias",         AT(q_b),         ONE,  Q,    MAY, ONE },
+    { "attn_k.weight",       AT(k),           KV,   EMBD, MUST, ONE },
+    { "attn_k.bias",         AT(k_b),         ONE,  KV,   MAY, ONE },
+    { "attn_v.weight",       AT(v),           KV,   EMBD, MUST, ONE },
+    { "attn_v.bias",         AT(v_b),         ONE,  KV,   MAY, ONE },
+    { "attn_o.weight",       AT(o),           EMBD, Q,    MUST, ONE },
+    { "attn_o.bias",         AT(o_b),         ONE,  EMBD, MAY, ONE },
+    { "ffn_norm.weight",     AT(ffn_norm),    ONE,  EMBD, MUST, ONE },
+    { "ffn_norm.bias",       AT(ffn_norm_b),  ONE,  EMBD, MAY, ONE },
+    { "ffn_gate.weight",     AT(gate),        FF,   EMBD, IF_GATE, ONE },
+    { "ffn_gate.bias",       AT(gate_b),      ONE,  FF,   MAY, ONE },
+    { "ffn_up.weight",       AT(up),          FF,   EMBD, MUST, ONE },
+    { "ffn_up.bias",         AT(up_b),        ONE,  FF,   MAY, ONE },
+    { "ffn_down.weight",     AT(down),        EMBD, FF,   MUST, ONE },
+    { "ffn_down.bias",       AT(down_b),      ONE,  EMBD, MAY, ONE },
+};
+static const row cross_rows[] = {
+    { "cross_attn_norm.weight", AT(cross_norm),   ONE,  EMBD, MUST, ONE },
+    { "cross_attn_norm.bias",   AT(cross_norm_b), ONE,  EMBD, MAY, ONE },
+    { "cross_attn_q.weight",    AT(cross_q),      Q,    EMBD, MUST, ONE },
+    { "cross_attn_q.bias",      AT(cross_q_b),    ONE,  Q,    MAY, ONE },
+    { "cross_attn_k.weight",    AT(cross_k),      KV,   EMBD, MUST, ONE },
+    { "cross_attn_k.bias",      AT(cross_k_b),    ONE,  KV,   MAY, ONE },
+    { "cross_attn_v.weight",    AT(cross_v),      KV,   EMBD, MUST, ONE },
+    { "cross_attn_v.bias",      AT(cross_v_b),    ONE,  KV,   MAY, ONE },
+    { "cross_attn_o.weight",    AT(cross_o),      EMBD, Q,    MUST, ONE },
+    { "cross_attn_o.bias",      AT(cross_o_b),    ONE,  EMBD, MAY, ONE },
+};
+#undef AT
+
 /* Matrices that a file may hold as one, below one another: without the tensor `unless`, the parts
  * are taken from `whole`, in this order. */
 typedef struct fused {
@@ -93,17 +129,35 @@ static const row first_rows[] = {
     { "token_embd_norm.weight", AT(embed_norm),   ONE,       EMBD, MAY, ONE },
     { "token_embd_norm.bias",   AT(embed_norm_b), ONE,       EMBD, MAY, ONE },
 };
+/* Of a stack, after "enc." or "dec."; T5 always ends one with a norm, BART never, mBART does. */
+static const row decoder_rows[] = {
+    { "position_embd.weight",   AT(positions),    POSITIONS, EMBD, IF_POSITIONS, ONE },
+    { "token_embd_norm.weight", AT(embed_norm),   ONE, EMBD, MAY, ONE },
+    { "token_embd_norm.bias",   AT(embed_norm_b), ONE, EMBD, MAY, ONE },
+    { "output_norm.weight",     AT(output_norm),   ONE, EMBD, IF_OUTPUT_NORM, ONE },
+    { "output_norm.bias",       AT(output_norm_b), ONE, EMBD, MAY, ONE },
+};
+static const row encoder_rows[] = {
+    { "position_embd.weight",   AT(encoder.positions),    POSITIONS, EMBD, IF_POSITIONS, ONE },
+    { "token_embd_norm.weight", AT(encoder.embed_norm),   ONE, EMBD, MAY, ONE },
+    { "token_embd_norm.bias",   AT(encoder.embed_norm_b), ONE, EMBD, MAY, ONE },
+    { "output_norm.weight",     AT(encoder.output_norm),   ONE, EMBD, IF_OUTPUT_NORM, ONE },
+    { "output_norm.bias",       AT(encoder.output_norm_b), ONE, EMBD, MAY, ONE },
+};
 static const row last_rows[] = {
     { "output_norm.weight", AT(output_norm),   ONE,   EMBD,  IF_OUTPUT_NORM, ONE },
     { "output_norm.bias",   AT(output_norm_b), ONE,   EMBD,  MAY, ONE },
     { "proj_out.weight",    AT(embed_out),     WORD,  EMBD,  IF_PROJECTED, ONE },
+};
+static const row head_rows[] = {
     { "output.weight",      AT(head),          VOCAB, WORD,  MAY, ONE },
     { "output.bias",        AT(head_b),        ONE,   VOCAB, MAY, ONE },
 };
 #undef AT
 
 /* What files of the known converters hold beside the model's tensors, without any effect. */
-static const char *const harmless[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq" };
+static const char *const harmless[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq",
+                                        ".cross_attn_rel_b.weight" };
 
 /* A tensor, or the rows of one from `first` on, in `shape`: its type, size and bytes. */
 typedef struct part {
@@ -117,6 +171,7 @@ typedef struct loader {
     const pum_gguf *gguf;
     pum_model_def *def;
     uint64_t sizes[SIZE_COUNT];
+    const char *stack; /* what names begin with: "", "enc." or "dec." */
     int32_t layer;  /* that is being loaded, < 0: the model's own tensors */
     PUM_ARRAY(const pum_gguf_tensor *) used;
     pumice_error *err;
@@ -300,8 +355,8 @@ static const pum_gguf_tensor *find(loader *l, const char *name)
 
 static void full_name(const loader *l, const char *name, char out[64])
 {
-    if (l->layer < 0) snprintf(out, 64, "%s", name);
-    else snprintf(out, 64, "blk.%d.%s", (int)l->layer, name);
+    if (l->layer < 0) snprintf(out, 64, "%s%s", l->stack, name);
+    else snprintf(out, 64, "%sblk.%d.%s", l->stack, (int)l->layer, name);
 }
 
 /* The rows of a tensor that hold a part of it, as a tensor. */
@@ -513,16 +568,16 @@ static void set_sizes(loader *l)
 }
 
 /* The table's row 0 becomes that of position 0; where no row is, no position can be. */
-static pumice_status shift_positions(loader *l)
+static pumice_status shift_positions(loader *l, int32_t index)
 {
     pum_hparams *hp = &l->def->hp;
     uint32_t offset = hp->position_offset;
-    if (l->def->positions < 0) return PUMICE_OK;
-    pum_weight *w = &l->def->weights.data[l->def->positions];
+    if (index < 0) return PUMICE_OK;
+    pum_weight *w = &l->def->weights.data[index];
     if (w->rows <= offset) {
-        return PUM_DAMAGED(l, "tensor 'position_embd.weight' has %llu rows, but the first position "
-                              "is row %u (%s.position_offset)",
-                           (unsigned long long)w->rows, offset, l->arch->name);
+        return PUM_DAMAGED(l, "tensor '%s' has %llu rows, but the first position is row %u "
+                              "(%s.position_offset)",
+                           w->name, (unsigned long long)w->rows, offset, l->arch->name);
     }
     w->rows -= offset;
     w->source_row += offset;
@@ -553,24 +608,120 @@ static pumice_status load_layers(loader *l)
     return PUMICE_OK;
 }
 
+/* ---- encoder-decoders ---- */
+
+/* The layer's table of relative biases, spread out; without one it uses that of layer 0. */
+static pumice_status add_bias(loader *l, const pum_layer *layer_0, bool both_ways,
+                              uint32_t n_heads, int32_t *out_index)
+{
+    const pum_hparams *hp = &l->def->hp;
+    uint32_t cols = 2 * hp->bias_distance + 1;
+    char name[64];
+    *out_index = layer_0 ? layer_0->bias : -1;
+    if (!hp->bias_buckets) return PUMICE_OK;
+    full_name(l, "attn_rel_b.weight", name);
+    const pum_gguf_tensor *t = find(l, name);
+    if (!t) return layer_0 ? PUMICE_OK : PUM_DAMAGED(l, "tensor '%s' is missing", name);
+    PUM_TRY(check_shape(l, name, t, hp->bias_buckets, n_heads, 1));
+    if (t->type != PUM_DTYPE_F32 && t->type != PUM_DTYPE_F16 && t->type != PUM_DTYPE_BF16) {
+        return PUM_UNSUPPORTED(l, "tensor '%s' must be of type F32, F16 or BF16", name);
+    }
+    pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = n_heads, .cols = cols, .row_bytes = 4ull * cols,
+                     .is_constant = true };
+    uint64_t items = (uint64_t)hp->bias_buckets * n_heads;
+    float *table = pum_alloc_array(items, sizeof *table);
+    w.data = w.owned = pum_alloc_array((uint64_t)n_heads * cols, sizeof(float));
+    if (!table || !w.owned) {
+        pum_free(table);
+        pum_free(w.owned);
+        return no_memory(l);
+    }
+    convert(t, items, table);
+    pum_relative_expand(table, hp->bias_buckets, n_heads, both_ways, hp->bias_distance, w.owned);
+    pum_free(table);
+    snprintf(w.name, sizeof w.name, "%s", name);
+    l->def->parameters += items;
+    return push(l, w, out_index);
+}
+
+static pumice_status load_stack(loader *l, bool encoder)
+{
+    pum_model_def *def = l->def;
+    const pum_hparams *hp = &def->hp;
+    const row *rows = encoder ? encoder_rows : decoder_rows;
+    uint32_t n = encoder ? hp->encoder.n_layers : hp->n_layers;
+    uint32_t heads = encoder ? hp->encoder.n_heads : hp->n_heads;
+    char name[64];
+    l->stack = encoder ? "enc." : "dec.";
+    l->sizes[Q] = l->sizes[KV] = (uint64_t)heads * (encoder ? hp->encoder.head_dim : hp->head_dim);
+    l->sizes[FF] = encoder ? hp->encoder.n_ff : hp->n_ff;
+    full_name(l, "position_embd.weight", name);
+    const pum_gguf_tensor *positions = pum_gguf_tensor_find(l->gguf, name);
+    if (positions) l->sizes[POSITIONS] = PUM_MIN(positions->ne[1], 1u << 30);
+    for (size_t i = 0; i < PUM_COUNT(decoder_rows); i++) PUM_TRY(load_row(l, &rows[i], def));
+    PUM_TRY(shift_positions(l, encoder ? def->encoder.positions : def->positions));
+    for (uint32_t i = 0; i < n; i++) {
+        pum_layer layer, *first = encoder ? def->encoder.layers.data : def->layers.data;
+        memset(&layer, 0xff, sizeof layer); /* no weight anywhere */
+        l->layer = (int32_t)i;
+        for (size_t k = 0; k < PUM_COUNT(stack_layer_rows); k++) {
+            PUM_TRY(load_row(l, &stack_layer_rows[k], &layer));
+        }
+        for (size_t k = 0; k < PUM_COUNT(cross_rows) && !encoder; k++) {
+            PUM_TRY(load_row(l, &cross_rows[k], &layer));
+        }
+        PUM_TRY(add_bias(l, i ? first : NULL, encoder, heads, &layer.bias));
+        PUM_TRY(pum_hparams_layer(l->arch, l->gguf, hp, i, &layer, l->err));
+        bool pushed = encoder ? pum_array_push(&def->encoder.layers, layer)
+                              : pum_array_push(&def->layers, layer);
+        if (!pushed) return no_memory(l);
+    }
+    l->layer = -1;
+    l->stack = "";
+    return PUMICE_OK;
+}
+
+static pumice_status load_rows(loader *l, const row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) PUM_TRY(load_row(l, &rows[i], l->def));
+    return PUMICE_OK;
+}
+
+static pumice_status load_decoder(loader *l)
+{
+    PUM_TRY(load_rows(l, first_rows, PUM_COUNT(first_rows)));
+    PUM_TRY(shift_positions(l, l->def->positions));
+    PUM_TRY(add_frequencies(l));
+    PUM_TRY(load_layers(l));
+    return load_rows(l, last_rows, PUM_COUNT(last_rows));
+}
+
+static pumice_status load_stacks(loader *l)
+{
+    PUM_TRY(load_row(l, &first_rows[0], l->def)); /* both share the words */
+    PUM_TRY(load_stack(l, true));
+    return load_stack(l, false);
+}
+
 static pumice_status load_all(loader *l)
 {
     pum_model_def *def = l->def;
     set_sizes(l);
-    for (size_t i = 0; i < PUM_COUNT(first_rows); i++) PUM_TRY(load_row(l, &first_rows[i], def));
-    PUM_TRY(shift_positions(l));
-    PUM_TRY(add_frequencies(l));
-    PUM_TRY(load_layers(l));
-    for (size_t i = 0; i < PUM_COUNT(last_rows); i++) PUM_TRY(load_row(l, &last_rows[i], def));
+    PUM_TRY(l->arch->options & PUM_ARCH_ENCODER ? load_stacks(l) : load_decoder(l));
+    PUM_TRY(load_rows(l, head_rows, PUM_COUNT(head_rows)));
     def->hp.tied_head = def->head < 0;
     if (def->hp.tied_head) def->head = def->embed;
+    if (def->hp.logit_scale == 0.0f) { /* T5 has one with a tied head */
+        def->hp.logit_scale = def->hp.tied_head ? 1.0f / sqrtf((float)def->hp.n_embd) : 1.0f;
+    }
     return check_unused(l);
 }
 
 pumice_status pum_weights_load(const pum_arch *arch, const pum_gguf *gguf, pum_model_def *def,
                                pumice_error *err)
 {
-    loader l = { .arch = arch, .gguf = gguf, .def = def, .layer = -1, .err = err };
+    loader l = { .arch = arch, .gguf = gguf, .def = def, .stack = "", .layer = -1,
+                 .err = err };
     /* a tensor is asked for four times at most: by the parts cut from it, or for its divisors */
     if (!pum_array_reserve(&l.used, 4 * pum_gguf_tensor_count(gguf) + 1)) return no_memory(&l);
     pumice_status status = load_all(&l);
