@@ -20,8 +20,8 @@ typedef enum pum_qk_norm { PUM_QK_PLAIN, PUM_QK_HEADS, PUM_QK_WHOLE } pum_qk_nor
 
 #define PUM_NO_TOKEN UINT32_MAX
 
-/* Hyper-parameters of a transformer; those of the blocks are the decoder's, unless named `encoder`. Options that a derivative switches on are here and not in
- * copies of the builder; 0 or false is plain LLaMA. */
+/* Hyper-parameters of a transformer; those of the blocks are the decoder's, unless named `encoder`. Options that a
+ * derivative switches on are here and not in copies of the builder; 0 or false is plain LLaMA. */
 typedef struct pum_hparams {
     char architecture[32], name[128], license[64], file_type[32];
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
@@ -31,7 +31,8 @@ typedef struct pum_hparams {
         float attn_scale;
     } encoder;
     uint32_t bias_buckets, bias_distance; /* T5's relative bias; 0 = none */
-    uint32_t start_token, first_token, last_token; /* of decoders with an encoder: given, not chosen; PUM_NO_TOKEN */
+    /* of a decoder with an encoder: what it begins with, and tokens that are given and not chosen; PUM_NO_TOKEN */
+    uint32_t start_token, first_token, last_token;
     uint32_t gmask_token, mask_token, sop_token; /* ChatGLM-6B: positions and prefix follow from them */
     float deepnorm_alpha;          /* residuals are alpha * norm x, and not x (ChatGLM-6B); 0 = not */
     uint32_t rot_dim;              /* rotated dims of a head; < head_dim: partial rotary; 0: none */
