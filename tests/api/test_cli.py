@@ -76,7 +76,8 @@ class Usage(Case):
         out, err = self.ok("--help")
         self.assertEqual(err, "")
         commands = re.findall(r"^  (\w+) ", out.decode(), flags=re.M)
-        self.assertEqual(set(commands), {"run", "devices", "info", "plan", "tokenize", "logits", "bench", "profile"})
+        self.assertEqual(set(commands), {"run", "devices", "info", "plan", "tokenize", "logits", "bench", "profile",
+                                         "warmup"})
         for command in commands:
             text = self.ok(command, "--help")[0].decode()
             self.assertIn(f"usage: pumice {command}", text)

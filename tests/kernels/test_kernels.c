@@ -493,6 +493,7 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
         else if (strcmp(argv[i], "--bench") == 0) bench = true;
         else if (strcmp(argv[i], "--verbose") == 0) t->verbose = true;
         else if (strcmp(argv[i], "--no-validation") == 0) params->validation = false;
+        else if (strcmp(argv[i], "--device") == 0 && more) params->select = argv[++i];
         else if (strcmp(argv[i], "--disable") == 0 && more) {
             if (!pum_caps_bits_from_names(argv[++i], &params->disable_bits, &err)) {
                 printf("%s\n", err.text);
