@@ -92,11 +92,12 @@ PUM_ARGS(pum_args_norm) {
 };
 
 /* y[r, y_first + n] = act(sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the piece
- * bound. Also used by matvec_glu (gate and up) and by the matmul families. */
+ * bound. With GLU the piece holds 2 n_rows rows, gate first: y[r, y_first + n] = act(row n x) * (row n_rows + n x). */
 PUM_ARGS(pum_args_matmul) {
     PUM_UINT k, n, rows;      /* inner size, weight rows bound here, batch rows */
     PUM_UINT x_stride, y_stride, res_stride;
     PUM_UINT y_first;         /* column of y (and bias, res) where the piece begins */
+    PUM_UINT epi;             /* EPI_* bits; not with GLU */
 };
 
 /* Rotates `heads` heads of head_dim within x[r, x_first ...] into y[r, y_first ...]; dims beyond rot_dim are copied.
@@ -211,7 +212,7 @@ PUM_ARGS(pum_args_roof) {
 #define ROPE_HALVES 1u      /* pair (i, i + rot_dim/2): GPT-NeoX, Hugging Face LLaMA */
 #define ROPE_2D 2u          /* two blocks of rot_dim dims, each as ROPE_HALVES: by ROW_POS and by ROW_POS2 (ChatGLM) */
 
-/* Epilogue bits of matmul kernels (specialisation constant EPI) */
+/* Epilogue bits of matmul kernels: an argument, so that one pipeline serves all of a model's matrices */
 #define EPI_BIAS 1u
 #define EPI_RESIDUAL 2u
 

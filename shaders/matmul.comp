@@ -3,7 +3,7 @@
 // y = act(W x + bias) + residual for many batch rows, the GPU way: a workgroup computes BM batch rows x BN weight
 // rows, walking k in steps of BK through shared memory; each invocation keeps TM x TN sums in registers.
 // WG = (BM / TM) * (BN / TN). Weights are turned to f32 when they enter shared memory.
-// BK: a multiple of 4; EPI, ACT: epilogue (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch
+// BK: a multiple of 4; ACT: activation (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch
 // rows begin on 16 bytes. grid (ceil(n / BN), ceil(rows / BM))
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
@@ -16,9 +16,8 @@ layout(constant_id = 2) const uint BN = 64;
 layout(constant_id = 3) const uint BK = 16;
 layout(constant_id = 4) const uint TM = 8;
 layout(constant_id = 5) const uint TN = 4;
-layout(constant_id = 6) const uint EPI = 0;
-layout(constant_id = 7) const uint ACT = 0;
-layout(constant_id = 8) const uint ALIGNED = 1;
+layout(constant_id = 6) const uint ACT = 0;
+layout(constant_id = 7) const uint ALIGNED = 1;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
 WEIGHTS(0, w)
@@ -36,11 +35,11 @@ vec4 x_at(uint t, uint k)
 {
     if (t >= a.rows || k >= a.k) return vec4(0.0);
     uint at = t * a.x_stride + k;
-    if (WHOLE) return x4[at >> 2];
-    vec4 v = vec4(x[at], 0.0, 0.0, 0.0);
-    if (k + 1u < a.k) v.y = x[at + 1u];
-    if (k + 2u < a.k) v.z = x[at + 2u];
-    if (k + 3u < a.k) v.w = x[at + 3u];
+    if (WHOLE) return x_quad(at >> 2);
+    vec4 v = vec4(x_one(at), 0.0, 0.0, 0.0);
+    if (k + 1u < a.k) v.y = x_one(at + 1u);
+    if (k + 2u < a.k) v.z = x_one(at + 2u);
+    if (k + 3u < a.k) v.w = x_one(at + 3u);
     return v;
 }
 

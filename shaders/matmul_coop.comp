@@ -24,8 +24,7 @@ layout(constant_id = 4) const uint SGS = 4;
 layout(constant_id = 5) const uint CM = 16;
 layout(constant_id = 6) const uint CN = 16;
 layout(constant_id = 7) const uint CK = 16;
-layout(constant_id = 8) const uint EPI = 0;
-layout(constant_id = 9) const uint ACT = 0;
+layout(constant_id = 8) const uint ACT = 0;
 const uint ALIGNED = 1u;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
@@ -71,7 +70,7 @@ void main()
         for (uint i = me; i < BM * (BK / 4u); i += WG) {
             uint m = i / (BK / 4u), k = i % (BK / 4u) * 4u;
             bool inside = t0 + m < a.rows && k0 + k < a.k;
-            put_x(m * STRIDE + k, inside ? x4[((t0 + m) * a.x_stride + k0 + k) >> 2] : vec4(0.0));
+            put_x(m * STRIDE + k, inside ? x_quad(((t0 + m) * a.x_stride + k0 + k) >> 2) : vec4(0.0));
         }
         for (uint i = me; i < BN * (BK / 4u); i += WG) {
             uint n = i / (BK / 4u), k = i % (BK / 4u) * 4u;

@@ -3,7 +3,7 @@
 // y = act(W x + bias) + residual for many batch rows, without shared memory: each invocation computes a tile of 8
 // batch rows x 8 weight rows in registers, straight from memory. For devices whose memory is a CPU's cache and whose
 // barriers are dear. Neighbouring invocations take neighbouring weight rows.
-// WG: workgroup; EPI, ACT: epilogue (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch rows
+// WG: workgroup; ACT: activation (args.h); ALIGNED: weight rows begin on 16 bytes and are whole chunks; batch rows
 // begin on 16 bytes. grid (ceil(n / (8 * WG)), ceil(rows / 8))
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
@@ -11,9 +11,8 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 8;
-layout(constant_id = 1) const uint EPI = 0;
-layout(constant_id = 2) const uint ACT = 0;
-layout(constant_id = 3) const uint ALIGNED = 1;
+layout(constant_id = 1) const uint ACT = 0;
+layout(constant_id = 2) const uint ALIGNED = 1;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
 WEIGHTS(0, w)
@@ -40,7 +39,7 @@ void main()
         vec4 wv[TN]; \
         [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = q_weights(raw[n], i); \
         [[unroll]] for (uint m = 0u; m < TM; m++) { \
-            vec4 xv = x4[(min(t0 + m, last_t) * a.x_stride >> 2) + at]; \
+            vec4 xv = x_quad((min(t0 + m, last_t) * a.x_stride >> 2) + at); \
             [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]); \
         } }
         Q_EACH(STEP)
@@ -50,7 +49,7 @@ void main()
         float wv[TN];
         [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = w_one(min(n0 + n, last_n), a.k, i);
         [[unroll]] for (uint m = 0u; m < TM; m++) {
-            float xv = x[min(t0 + m, last_t) * a.x_stride + i];
+            float xv = x_one(min(t0 + m, last_t) * a.x_stride + i);
             [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += xv * wv[n];
         }
     }

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // y[t, y_first + n] = act(sum_k W[n,k] x[t,k] + bias) + residual for few batch rows t. Bound by the speed of memory:
 // every weight is loaded once per COLS batch rows, x is re-used over ROWS weight rows.
-// WG: workgroup; ROWS (1..8), GROUP: see lib/matvec.glsl; COLS: batch rows at once; EPI, ACT: epilogue (args.h);
+// With GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up; ROWS is even then.
+// WG: workgroup; ROWS (1..8), GROUP: see lib/matvec.glsl; COLS: batch rows at once; ACT: activation (args.h);
 // ALIGNED: weight rows and batch rows begin on 16 bytes. grid (ceil(n / weight rows of a workgroup)), or any other.
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
@@ -16,10 +17,10 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 64;
 layout(constant_id = 1) const uint ROWS = 2;
 layout(constant_id = 2) const uint COLS = 1;
-layout(constant_id = 3) const uint EPI = 0;
-layout(constant_id = 4) const uint ACT = 0;
-layout(constant_id = 5) const uint ALIGNED = 1;
-layout(constant_id = 6) const uint GROUP = 32;
+layout(constant_id = 3) const uint ACT = 0;
+layout(constant_id = 4) const uint ALIGNED = 1;
+layout(constant_id = 5) const uint GROUP = 32;
+layout(constant_id = 6) const uint GLU = 0;
 layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
 WEIGHTS(0, w)
@@ -28,15 +29,24 @@ WEIGHTS(0, w)
 #include "lib/epilogue.glsl"
 #include "lib/matvec.glsl"
 
+const uint OUT = GLU != 0u ? ROWS / 2u : ROWS; // columns of y that a set computes
+
+uint weight_row(uint n0, uint r)
+{
+    if (GLU == 0u) return min(n0 + r, a.n - 1u);
+    uint n = min(n0 + r % OUT, a.n - 1u);
+    return r < OUT ? n : a.n + n;
+}
+
 void rows_by_cols(uint n0, uint t0)
 {
     float acc[ROWS * COLS];
     [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) acc[i] = 0.0;
     /* weight and batch rows past the end repeat the last and are not stored */
-    uint lane = set_lane(), lanes = set_lanes(), last_n = a.n - 1u, last_t = a.rows - 1u;
+    uint lane = set_lane(), lanes = set_lanes(), last_t = a.rows - 1u;
     for (uint c = lane; c < whole_chunks(); c += lanes) {
         q_raw raw[ROWS];
-        [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(min(n0 + r, last_n), a.k, c);
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(weight_row(n0, r), a.k, c);
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
             vec4 xv[Q_VECS];
             float x_sum[Q_RUNS];
@@ -47,17 +57,20 @@ void rows_by_cols(uint n0, uint t0)
 #if !Q_BLOCKS
     for (uint i = lane; i < slow_end(); i += lanes) {
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
-            float weight = w_one(min(n0 + r, last_n), a.k, i);
+            float weight = w_one(weight_row(n0, r), a.k, i);
             [[unroll]] for (uint t = 0u; t < COLS; t++) {
-                acc[r * COLS + t] += weight * x[min(t0 + t, last_t) * a.x_stride + i];
+                acc[r * COLS + t] += weight * x_one(min(t0 + t, last_t) * a.x_stride + i);
             }
         }
     }
 #endif
-    [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+    [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) acc[i] = set_sum(acc[i]);
+    if (lane != 0u) return;
+    [[unroll]] for (uint r = 0u; r < OUT; r++) {
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
-            float v = set_sum(acc[r * COLS + t]);
-            if (lane == 0u && n0 + r < a.n && t0 + t < a.rows) finish(t0 + t, n0 + r, v);
+            if (n0 + r >= a.n || t0 + t >= a.rows) continue;
+            if (GLU != 0u) finish_glu(t0 + t, n0 + r, acc[r * COLS + t], acc[(r + OUT) * COLS + t]);
+            else finish(t0 + t, n0 + r, acc[r * COLS + t]);
         }
     }
 }
@@ -66,8 +79,8 @@ void main()
 {
     uint sets = sets_per_workgroup();
     // uniform over the workgroup: with a reduction all invocations must stay together
-    for (uint s = gl_WorkGroupID.x * sets; s * ROWS < a.n; s += gl_NumWorkGroups.x * sets) {
-        uint n0 = (s + set_index()) * ROWS;
+    for (uint s = gl_WorkGroupID.x * sets; s * OUT < a.n; s += gl_NumWorkGroups.x * sets) {
+        uint n0 = (s + set_index()) * OUT;
         if (SKIP_EMPTY && n0 >= a.n) continue;
         for (uint t0 = 0u; t0 < a.rows; t0 += COLS) rows_by_cols(n0, t0);
     }

@@ -16,12 +16,15 @@ import struct
 import sys
 import tomllib
 
-TIERS = ["base", "sub", "f16", "dot8", "coop"]
-TIER_NEEDS = {"base": "0", "sub": "PUM_CAP_SUBGROUP", "f16": "PUM_CAP_SUBGROUP | PUM_CAP_F16",
+TIERS = ["base", "sub", "texel", "f16", "dot8", "coop"]
+TIER_NEEDS = {"base": "0", "sub": "PUM_CAP_SUBGROUP", "texel": "PUM_CAP_SUBGROUP | PUM_CAP_TEXEL",
+              "f16": "PUM_CAP_SUBGROUP | PUM_CAP_F16",
               "dot8": "PUM_CAP_SUBGROUP | PUM_CAP_DOT8", "coop": "PUM_CAP_SUBGROUP | PUM_CAP_F16 | PUM_CAP_COOP"}
-# SPIR-V capabilities a tier may declare: Shader, Matrix; GroupNonUniform, Vote, Arithmetic, Ballot, Shuffle
-TIER_CAPABILITIES = {"base": {0, 1}, "sub": {0, 1, 61, 62, 63, 64, 65, 66}}
-ACCESS = {"r": "PUM_ACCESS_R", "w": "PUM_ACCESS_W", "rw": "PUM_ACCESS_RW"}
+# SPIR-V capabilities a tier may declare: Shader, Matrix; GroupNonUniform, Vote, Arithmetic, Ballot, Shuffle;
+# SampledBuffer
+SUB_CAPABILITIES = {0, 1, 61, 62, 63, 64, 65, 66}
+TIER_CAPABILITIES = {"base": {0, 1}, "sub": SUB_CAPABILITIES, "texel": SUB_CAPABILITIES | {46}}
+ACCESS = {"r": "PUM_ACCESS_R", "w": "PUM_ACCESS_W", "rw": "PUM_ACCESS_RW", "t": "PUM_ACCESS_TEXEL"}
 
 
 def die(text):
@@ -117,7 +120,7 @@ OP_CAPABILITY, OP_EXECUTION_MODE, OP_TYPE_INT, OP_TYPE_FLOAT, OP_TYPE_STRUCT = 1
 OP_TYPE_POINTER, OP_VARIABLE, OP_DECORATE, OP_MEMBER_DECORATE, OP_EXECUTION_MODE_ID = 32, 59, 71, 72, 331
 OP_SPEC_TRUE, OP_SPEC_FALSE, OP_SPEC_CONSTANT, OP_SPEC_COMPOSITE = 48, 49, 50, 51
 SPEC_ID, NON_WRITABLE, NON_READABLE, BINDING, SET, OFFSET, BUILTIN = 1, 24, 25, 33, 34, 35, 11
-STORAGE_BUFFER, UNIFORM, PUSH_CONSTANT, WORKGROUP_SIZE = 12, 2, 9, 25
+STORAGE_BUFFER, UNIFORM, PUSH_CONSTANT, UNIFORM_CONSTANT, WORKGROUP_SIZE = 12, 2, 9, 0, 25
 
 
 class Module:
@@ -157,10 +160,15 @@ class Module:
             self.composites[w[1]] = w[2:]
 
     def bindings(self):
-        """binding -> access, of storage buffers; a buffer is read-only or write-only if all its members are."""
+        """binding -> access; a storage buffer is read-only or write-only if all its members are."""
         found = {}
         for var, (ptr, storage) in self.variables.items():
-            if storage not in (STORAGE_BUFFER, UNIFORM) or BINDING not in self.decorate.get(var, {}):
+            if BINDING not in self.decorate.get(var, {}):
+                continue
+            if storage == UNIFORM_CONSTANT:
+                found.setdefault(self.decorate[var][BINDING], set()).add("t")
+                continue
+            if storage not in (STORAGE_BUFFER, UNIFORM):
                 continue
             struct_id = self.pointer[ptr][1]
             flags = self.decorate[var]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the matmul families do with a finished sum v of batch row t and weight row n: bias, activation, residual, store.
-// Needs the specialisation constants EPI and ACT, the arguments `a` and the bindings 2, 3 and 4, which it declares.
+// Needs the specialisation constant ACT, the arguments `a` and the bindings 2, 3 and 4, which it declares.
 #include "act.glsl"
 layout(set = 0, binding = 2) readonly buffer bias_words { float bias[]; };
 layout(set = 0, binding = 3) readonly buffer res_words { float res[]; };
@@ -9,8 +9,14 @@ layout(set = 0, binding = 4) writeonly buffer y_words { float y[]; };
 void finish(uint t, uint n, float v)
 {
     uint col = a.y_first + n;
-    if ((EPI & EPI_BIAS) != 0u) v += bias[col];
+    if ((a.epi & EPI_BIAS) != 0u) v += bias[col];
     v = activate(ACT, v);
-    if ((EPI & EPI_RESIDUAL) != 0u) v += res[t * a.res_stride + col];
+    if ((a.epi & EPI_RESIDUAL) != 0u) v += res[t * a.res_stride + col];
     y[t * a.y_stride + col] = v;
+}
+
+// The gated MLP's: gate and up are the sums of y's column n
+void finish_glu(uint t, uint n, float gate, float up)
+{
+    y[t * a.y_stride + a.y_first + n] = activate(ACT, gate) * up;
 }

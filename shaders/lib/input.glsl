@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads the input x of the matmul families, in chunks that match those of the weights. Define X_BINDING first; needs
 // `a` and weights.glsl. Where weights come in whole chunks, batch rows begin on 16 bytes: x_stride is a multiple of 4.
+#ifdef PUM_TEXEL
+layout(set = 0, binding = X_BINDING) uniform usamplerBuffer x_t;
+vec4 x_quad(uint i) { return uintBitsToFloat(texelFetch(x_t, int(i))); }
+float x_one(uint i) { return x_quad(i >> 2)[i & 3u]; }
+#else
 layout(set = 0, binding = X_BINDING) readonly buffer x_words { float x[]; };
 layout(set = 0, binding = X_BINDING) readonly buffer x_quads { vec4 x4[]; };
+vec4 x_quad(uint i) { return x4[i]; }
+float x_one(uint i) { return x[i]; }
+#endif
 
 /* Of rows of whole chunks: vec i of chunk c, and the sum of each run for formats with minimums (else nothing, and
  * then it costs nothing). */
 void x_chunk(uint t, uint c, out vec4 v[Q_VECS], out float sum[Q_RUNS])
 {
-    uint quad = t * a.x_stride >> 2;
-#define X_LOAD(i) v[i] = x4[quad + q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS];
+    uint at = t * a.x_stride >> 2;
+#define X_LOAD(i) v[i] = x_quad(at + q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS);
     Q_EACH(X_LOAD)
 #define X_CLEAR(s) sum[s] = 0.0;
     Q_EACH_RUN(X_CLEAR)

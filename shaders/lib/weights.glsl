@@ -26,7 +26,8 @@
 // Q_EACH(OP) = OP(0) .. OP(Q_VECS - 1) and Q_EACH_RUN(OP) = OP(0) .. OP(Q_RUNS - 1). No bitfieldExtract: dear there.
 //
 // A format's file defines Q_CHUNK, Q_RUNS, Q_HAS_MIN, Q_BLOCKS, q_raw, q_at, the functions of a chunk and the macro
-// Q_CHUNK_OF(words, quads), the body of name_chunk; optionally Q_FOUR_OF. How rows lie in memory comes from
+// Q_CHUNK_OF(word, quad), the body of name_chunk, which reads memory through two functions alone: word(i) is the
+// i-th 4 bytes, quad(i) the i-th 16 bytes; optionally Q_FOUR_OF. How rows lie in memory comes from
 // graph/dtype.def as Q_ELEMS and Q_PLANE0..2 (see there); the functions below turn it into positions.
 
 // ---- rows on the device, in units of 16 bytes ----
@@ -36,7 +37,7 @@ uint q_plane2(uint k) { return q_plane1(k) + ((k / Q_ELEMS * Q_PLANE1 + 15u) >> 
 uint q_row(uint k) { return q_plane2(k) + ((k / Q_ELEMS * Q_PLANE2 + 15u) >> 4); }
 
 // half i, counted from a position in units of 16 bytes
-#define Q_HALF(words, at16, i) unpackHalf2x16(words[4u * (at16) + ((i) >> 1)] >> (16u * ((i) & 1u))).x
+#define Q_HALF(word, at16, i) unpackHalf2x16(word(4u * (at16) + ((i) >> 1)) >> (16u * ((i) & 1u))).x
 
 // ---- bytes to floats ----
 vec4 q_unsigned(uint u) { return vec4(uvec4(u, u >> 8, u >> 16, u >> 24) & 255u); }
@@ -133,13 +134,31 @@ uvec2 q_find(uint i) { return uvec2(i / Q_VECS, i % Q_VECS); }
 #if Q_BLOCKS
 #define Q_ONE(name)
 #else
-#define Q_ONE(name) float name##_one(uint row, uint k, uint i) { Q_ONE_OF(name##_w) }
+#define Q_ONE(name) float name##_one(uint row, uint k, uint i) { Q_ONE_OF(name##_word) }
 #endif
 
-// the same buffer as words and as groups of four: one load of four words costs much less than four loads
-#define WEIGHTS(slot, name) \
+// Through storage buffers the range is bound as words and as groups of four, since one load of four words costs much
+// less than four loads; through texel buffers (tier texel) there are only groups of four.
+#ifdef PUM_TEXEL
+#define WEIGHTS_READ(slot, name) \
+    layout(set = 0, binding = slot) uniform usamplerBuffer name##_t; \
+    uvec4 name##_quad(uint i) { return texelFetch(name##_t, int(i)); } \
+    uint name##_word(uint i) \
+    { \
+        uvec4 v = name##_quad(i >> 2); \
+        uvec2 pair = (i & 2u) != 0u ? v.zw : v.xy; \
+        return (i & 1u) != 0u ? pair.y : pair.x; \
+    }
+#else
+#define WEIGHTS_READ(slot, name) \
     layout(set = 0, binding = slot) readonly buffer name##_words { uint name##_w[]; }; \
     layout(set = 0, binding = slot) readonly buffer name##_quads { uvec4 name##_q[]; }; \
-    q_raw name##_chunk(uint row, uint k, uint c) { Q_CHUNK_OF(name##_w, name##_q) } \
+    uvec4 name##_quad(uint i) { return name##_q[i]; } \
+    uint name##_word(uint i) { return name##_w[i]; }
+#endif
+
+#define WEIGHTS(slot, name) \
+    WEIGHTS_READ(slot, name) \
+    q_raw name##_chunk(uint row, uint k, uint c) { Q_CHUNK_OF(name##_word, name##_quad) } \
     vec4 name##_four(uint row, uint k, uint i) { Q_FOUR_OF(name) } \
     Q_ONE(name)

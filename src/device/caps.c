@@ -11,7 +11,8 @@ static const struct {
 } bit_names[] = {
     { "sub", PUM_CAP_SUBGROUP },          { "f16", PUM_CAP_F16 },
     { "i8", PUM_CAP_I8 },                 { "dot8", PUM_CAP_DOT8 },
-    { "coop", PUM_CAP_COOP },             { "timeline", PUM_CAP_TIMELINE },
+    { "coop", PUM_CAP_COOP },             { "texel", PUM_CAP_TEXEL },
+    { "timeline", PUM_CAP_TIMELINE },
     { "timestamps", PUM_CAP_TIMESTAMPS }, { "budget", PUM_CAP_MEMORY_BUDGET },
     { "unified", PUM_CAP_UNIFIED },       { "size-control", PUM_CAP_SUBGROUP_SIZE_CONTROL },
     { "query-reset", PUM_CAP_HOST_QUERY_RESET },
@@ -23,6 +24,7 @@ static const struct {
 } tiers[PUM_TIER_COUNT] = {
     [PUM_TIER_BASE] = { "base", 0 },
     [PUM_TIER_SUB] = { "sub", PUM_CAP_SUBGROUP },
+    [PUM_TIER_TEXEL] = { "texel", PUM_CAP_SUBGROUP | PUM_CAP_TEXEL },
     [PUM_TIER_F16] = { "f16", PUM_CAP_SUBGROUP | PUM_CAP_F16 },
     [PUM_TIER_DOT8] = { "dot8", PUM_CAP_SUBGROUP | PUM_CAP_DOT8 },
     [PUM_TIER_COOP] = { "coop", PUM_CAP_SUBGROUP | PUM_CAP_F16 | PUM_CAP_COOP },
@@ -40,7 +42,7 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
         }
         if (i < PUM_COUNT(bit_names)) *out_bits |= bit_names[i].bits;
         else if (n > 0) {
-            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, "
+            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, texel, "
                      "timeline, timestamps, budget, unified, size-control or query-reset",
                      (int)PUM_MIN(n, 40u), text);
             return false;

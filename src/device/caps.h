@@ -14,6 +14,7 @@
 #define PUM_CAP_I8 (1u << 2)         /* 8-bit storage */
 #define PUM_CAP_DOT8 (1u << 3)       /* accelerated packed 4x8 dot product */
 #define PUM_CAP_COOP (1u << 4)       /* KHR cooperative matrix with such a product: coop_m, n, k */
+#define PUM_CAP_TEXEL (1u << 5)      /* texel buffers are worth reading large arrays through */
 #define PUM_CAP_TIMELINE (1u << 8)   /* timeline semaphores */
 #define PUM_CAP_TIMESTAMPS (1u << 9) /* timestamp queries on the compute queue */
 #define PUM_CAP_MEMORY_BUDGET (1u << 10)
@@ -28,6 +29,7 @@
 typedef enum pum_tier {
     PUM_TIER_BASE,
     PUM_TIER_SUB,
+    PUM_TIER_TEXEL,
     PUM_TIER_F16,
     PUM_TIER_DOT8,
     PUM_TIER_COOP,
@@ -51,6 +53,7 @@ typedef struct pum_caps {
     uint32_t max_push_bytes;
     uint32_t max_storage_buffers;    /* bindings per shader stage */
     uint64_t max_buffer_range_bytes; /* maxStorageBufferRange */
+    uint64_t max_texel_bytes;        /* of one texel buffer view; 0 = none */
     uint64_t max_allocation_bytes;   /* maxMemoryAllocationSize and maxBufferSize, the smaller */
     uint32_t offset_align_bytes;     /* minStorageBufferOffsetAlignment */
     uint64_t local_heap_bytes;       /* largest device-local heap */

@@ -11,7 +11,15 @@
 
 enum { PUM_MAX_BINDINGS = 8, PUM_MAX_SPEC = 12, PUM_MAX_ARGS_BYTES = 128 };
 
-typedef enum pum_access { PUM_ACCESS_R = 1, PUM_ACCESS_W = 2, PUM_ACCESS_RW = 3 } pum_access;
+/* TEXEL: read, through a uniform texel buffer of 16-byte texels; all others are storage buffers. */
+typedef enum pum_access {
+    PUM_ACCESS_R = 1,
+    PUM_ACCESS_W = 2,
+    PUM_ACCESS_RW = 3,
+    PUM_ACCESS_TEXEL = 4 | PUM_ACCESS_R
+} pum_access;
+
+enum { PUM_TEXEL_BYTES = 16 };
 
 typedef struct pum_kernel_info {
     const char *name; /* "matvec_q8_0_sub" */

@@ -36,7 +36,7 @@ typedef struct profile_row {
     uint32_t subgroup[3];             /* size, min, max */
     uint32_t invocations, size[3], count[3];
     uint32_t shared_bytes, push_bytes, storage_buffers, align_bytes;
-    uint64_t range, allocation, heap;
+    uint64_t range, allocation, heap, texel;
     double tick_ns;
     uint32_t coop[3];                 /* with COOP, M N K; 0 = 16 x 16 x 16 */
 } profile_row;
@@ -58,10 +58,11 @@ typedef struct profile_row {
 /* clang-format off */
 static const profile_row rows[] = {
     { .name = "lavapipe", .device = "llvmpipe (LLVM 15.0.6, 256 bits)", .vendor = 0x10005, .driver = 13, /* M */
-      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE | HALF, .subgroup = { 8, 8, 8 },
+      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE | HALF | PUM_CAP_TEXEL,
+      .subgroup = { 8, 8, 8 },
       .invocations = 1024, .size = { 1024, 1024, 1024 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 32, .align_bytes = 16, .range = 128 * MIB,
-      .allocation = 2 * GIB, .heap = 2 * GIB, .tick_ns = 1.0 },
+      .allocation = 2 * GIB, .heap = 2 * GIB, .texel = 2 * GIB, .tick_ns = 1.0 },
     { .name = "swiftshader", .device = "SwiftShader Device (Subzero)", .vendor = 0x1ae0, .id = 0xc0de, /* M */
       .driver = 10, .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE, .subgroup = { 4, 4, 4 },
       .invocations = 256, .size = { 256, 256, 64 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 32 * KIB,
@@ -216,6 +217,7 @@ bool pum_caps_profile_wish(const char *name, const pum_caps_wishes *wishes, pum_
                    .max_push_bytes = r->push_bytes,
                    .max_storage_buffers = r->storage_buffers,
                    .max_buffer_range_bytes = r->range,
+                   .max_texel_bytes = r->texel,
                    .max_allocation_bytes = r->allocation,
                    .offset_align_bytes = r->align_bytes,
                    .local_heap_bytes = r->heap,

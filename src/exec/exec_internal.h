@@ -12,6 +12,8 @@ struct pum_exec {
     VkCommandBuffer *commands; /* one per submit */
     VkDescriptorPool descriptor_pool;
     VkDescriptorSet *sets; /* one per step; bound for the life of the exec */
+    VkBufferView *views; /* of texel bindings, n_views of them */
+    size_t n_views;
     VkQueryPool queries;   /* n_steps + n_submits timestamps, see profile.c; null without profile */
     uint32_t
         *query_of_step;   /* the timestamp after each step; the one before it is where it began */

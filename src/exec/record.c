@@ -31,20 +31,46 @@ pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
 
 static pumice_status create_pool(pum_exec *x, const pum_plan *plan, pumice_error *err)
 {
-    uint32_t n_buffers = 0;
+    uint32_t n_storage = 0, n_texel = 0;
     for (size_t i = 0; i < x->n_steps; i++) {
-        n_buffers += pum_kernels[plan->steps.data[i].kernel].n_bindings;
+        const pum_kernel_info *k = &pum_kernels[plan->steps.data[i].kernel];
+        for (uint32_t b = 0; b < k->n_bindings; b++) {
+            if (k->access[b] == PUM_ACCESS_TEXEL) n_texel++;
+            else n_storage++;
+        }
     }
-    VkDescriptorPoolSize size = { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_buffers };
+    VkDescriptorPoolSize sizes[2] = { { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_storage },
+                                      { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, n_texel } };
     VkDescriptorPoolCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                         .maxSets = (uint32_t)x->n_steps,
-                                        .poolSizeCount = 1,
-                                        .pPoolSizes = &size };
+                                        .poolSizeCount = n_texel ? 2 : 1,
+                                        .pPoolSizes = sizes };
     VkResult r = pum_vk_table(x->device)->vkCreateDescriptorPool(pum_vk_handle(x->device), &info,
                                                                  NULL, &x->descriptor_pool);
-    if (r == VK_SUCCESS) return PUMICE_OK;
-    x->descriptor_pool = VK_NULL_HANDLE;
-    return pum_vk_fail(x->device, r, "creating a descriptor pool", err);
+    if (r != VK_SUCCESS) {
+        x->descriptor_pool = VK_NULL_HANDLE;
+        return pum_vk_fail(x->device, r, "creating a descriptor pool", err);
+    }
+    if (!n_texel) return PUMICE_OK;
+    x->views = pum_alloc_array(n_texel, sizeof *x->views);
+    return x->views ? PUMICE_OK
+                    : pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to record a plan");
+}
+
+/* The range as texels of 16 bytes; a rest below that is not read. Owned by the exec. */
+static pumice_status make_view(pum_exec *x, const pum_vk_buffer *buffer, const pum_binding *b,
+                               VkBufferView *out_view, pumice_error *err)
+{
+    VkBufferViewCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                    .buffer = buffer->buffer,
+                                    .format = VK_FORMAT_R32G32B32A32_UINT,
+                                    .offset = b->offset_bytes,
+                                    .range = b->size_bytes / PUM_TEXEL_BYTES * PUM_TEXEL_BYTES };
+    VkResult r = pum_vk_table(x->device)->vkCreateBufferView(pum_vk_handle(x->device), &info, NULL,
+                                                             out_view);
+    if (r != VK_SUCCESS) return pum_vk_fail(x->device, r, "creating a buffer view", err);
+    x->views[x->n_views++] = *out_view;
+    return PUMICE_OK;
 }
 
 static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec_buffers *buffers,
@@ -52,8 +78,9 @@ static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec
                                pumice_error *err)
 {
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
-    uint32_t n = pum_kernels[step->kernel].n_bindings;
+    const pum_kernel_info *k = &pum_kernels[step->kernel];
     VkDescriptorBufferInfo ranges[PUM_MAX_BINDINGS];
+    VkBufferView views[PUM_MAX_BINDINGS];
     VkWriteDescriptorSet writes[PUM_MAX_BINDINGS];
     VkDescriptorSetAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                          .descriptorPool = x->descriptor_pool,
@@ -61,13 +88,13 @@ static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec
                                          .pSetLayouts = &layout };
     VkResult r = t->vkAllocateDescriptorSets(pum_vk_handle(x->device), &info, out_set);
     if (r != VK_SUCCESS) return pum_vk_fail(x->device, r, "allocating a descriptor set", err);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < k->n_bindings; i++) {
         const pum_binding *b = &step->bind[i];
         const pum_vk_buffer *buffer = pum_exec_buffer(buffers, b->buffer);
         if (!buffer || !buffer->buffer || b->size_bytes == 0 || b->offset_bytes > buffer->size_bytes
             || b->size_bytes > buffer->size_bytes - b->offset_bytes) {
             return pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' binds '%s' beyond its buffer",
-                            step->label, pum_kernels[step->kernel].binding[i]);
+                            step->label, k->binding[i]);
         }
         ranges[i] = (VkDescriptorBufferInfo){ buffer->buffer, b->offset_bytes, b->size_bytes };
         writes[i] = (VkWriteDescriptorSet){ .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
@@ -76,8 +103,14 @@ static pumice_status write_set(pum_exec *x, const pum_step *step, const pum_exec
                                             .descriptorCount = 1,
                                             .pBufferInfo = &ranges[i],
                                             .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER };
+        if (k->access[i] == PUM_ACCESS_TEXEL) {
+            PUM_TRY(make_view(x, buffer, b, &views[i], err));
+            writes[i].descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+            writes[i].pBufferInfo = NULL;
+            writes[i].pTexelBufferView = &views[i];
+        }
     }
-    t->vkUpdateDescriptorSets(pum_vk_handle(x->device), n, writes, 0, NULL);
+    t->vkUpdateDescriptorSets(pum_vk_handle(x->device), k->n_bindings, writes, 0, NULL);
     return PUMICE_OK;
 }
 

@@ -57,9 +57,11 @@ void pum_exec_destroy(pum_exec **exec)
         t->vkDestroyCommandPool(device, x->command_pool, NULL); /* frees its command buffers */
     }
     if (x->descriptor_pool) t->vkDestroyDescriptorPool(device, x->descriptor_pool, NULL);
+    for (size_t i = 0; i < x->n_views; i++) t->vkDestroyBufferView(device, x->views[i], NULL);
     if (x->queries) t->vkDestroyQueryPool(device, x->queries, NULL);
     pum_free(x->commands);
     pum_free(x->sets);
+    pum_free(x->views);
     pum_free(x->query_of_step);
     pum_free(x);
 }

@@ -93,6 +93,7 @@ static pumice_status check_node(const pum_graph *g, size_t index, bool *written,
             return pum_fail(err, PUMICE_ERROR_INTERNAL, "node %zu (%s): input %u is no value",
                             index, name, i);
         }
+        if (v != PUM_NO_VALUE && g->values.data[v].base) v = g->values.data[v].base;
         if (v != PUM_NO_VALUE && g->values.data[v].kind == PUM_VALUE_ACT && !written[v]) {
             return pum_fail(err, PUMICE_ERROR_INTERNAL,
                             "node %zu (%s) reads '%s' before it is written", index, name,

@@ -25,6 +25,10 @@ typedef struct pum_value {
     pum_dtype dtype;
     uint64_t rows, cols; /* cols are contiguous */
     int32_t source;
+    uint32_t stack;    /* weights: tensors [source, source + stack), which lie one behind the other and are
+                          bound as one; 0 = source alone. Made by plan_fuse.c */
+    pum_value_id base; /* activations: 0, or the value whose columns [first, first + cols) these are; */
+    uint32_t first;    /* made by plan_fuse.c; ops that may read such a value use pum_select_columns */
     char name[48];
 } pum_value;
 
@@ -45,9 +49,8 @@ enum {
     PUM_IN_MATMUL_X = 1,
     PUM_IN_MATMUL_BIAS = 2,
     PUM_IN_MATMUL_RES = 3,
-    PUM_IN_GLU_GATE = 0,
-    PUM_IN_GLU_UP = 1,
-    PUM_IN_GLU_X = 2,
+    PUM_IN_GLU_W = 0, /* rows of the gate, then as many of up */
+    PUM_IN_GLU_X = 1,
     PUM_IN_ROPE_X = 0,
     PUM_IN_ROPE_FREQ = 1,
     PUM_IN_KV_K = 0,

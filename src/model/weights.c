@@ -25,7 +25,8 @@ typedef enum size {
 
 /* A tensor, of a layer (after "blk.N.") or of the model: its shape, and the field that gets its
  * index. Rows of ONE are vectors; `stack` such matrices lie below one another. In the order of use,
- * since that is the order in device memory. */
+ * since that is the order in device memory; matrices that multiply the same rows stand together,
+ * so that the planner can bind them as one (plan_stack.c). */
 typedef struct row {
     const char *name;
     size_t at;
@@ -41,10 +42,10 @@ static const row layer_rows[] = {
     { "attn_norm_2.weight",         AT(attn_norm_2),      ONE,  EMBD, MAY, ONE },
     { "attn_norm_2.bias",           AT(attn_norm_2_b),    ONE,  EMBD, MAY, ONE },
     { "attn_q.weight",              AT(q),                Q,    EMBD, MUST, ONE },
-    { "attn_q.bias",                AT(q_b),              ONE,  Q,    IF_QKV_BIAS, ONE },
     { "attn_k.weight",              AT(k),                KV,   EMBD, MUST, ONE },
-    { "attn_k.bias",                AT(k_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
     { "attn_v.weight",              AT(v),                KV,   EMBD, MUST, ONE },
+    { "attn_q.bias",                AT(q_b),              ONE,  Q,    IF_QKV_BIAS, ONE },
+    { "attn_k.bias",                AT(k_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
     { "attn_v.bias",                AT(v_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
     { "attn_q_norm.weight",         AT(q_norm),           ONE,  Q_NORM, IF_QK_NORM, ONE },
     { "attn_k_norm.weight",         AT(k_norm),           ONE,  K_NORM, IF_QK_NORM, ONE },
@@ -63,8 +64,8 @@ static const row layer_rows[] = {
     { "ffn_up_shexp.weight",        AT(up_shared),        FF_SHARED, EMBD, IF_SHARED, ONE },
     { "ffn_down_shexp.weight",      AT(down_shared),      EMBD, FF_SHARED, IF_SHARED, ONE },
     { "ffn_gate.weight",            AT(gate),             FF,   EMBD, IF_GATE, ONE },
-    { "ffn_gate.bias",              AT(gate_b),           ONE,  FF,   MAY, ONE },
     { "ffn_up.weight",              AT(up),               FF,   EMBD, IF_MLP, ONE },
+    { "ffn_gate.bias",              AT(gate_b),           ONE,  FF,   MAY, ONE },
     { "ffn_up.bias",                AT(up_b),             ONE,  FF,   MAY, ONE },
     { "ffn_down.weight",            AT(down),             EMBD, FF,   IF_MLP, ONE },
     { "ffn_down.bias",              AT(down_b),           ONE,  EMBD, MAY, ONE },

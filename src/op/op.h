@@ -56,10 +56,20 @@ typedef struct pum_select {
 uint32_t pum_select_pieces(const pum_select *s, pum_value_id weight);
 pum_select_rows pum_select_piece(const pum_select *s, pum_value_id weight, uint32_t index);
 
+/* Where the columns of an activation lie: in itself, or among those of a wider value. */
+typedef struct pum_columns {
+    pum_value_id value; /* to bind */
+    uint32_t stride, first;
+} pum_columns;
+pum_columns pum_select_columns(const pum_select *s, pum_value_id id);
+
 /* Finds the best kernel of a family or fails with a sentence that names the op, the type and the
  * device. */
 pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight,
                                 uint32_t *out_kernel);
+/* Is there a kernel that multiplies x by gate and up in one, if up's matrix lies behind the gate's? */
+bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const pum_value *gate,
+                           const pum_value *x);
 /* Starts a draft: kernel, node, layer, label, no in-place. */
 pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel);
 /* Appends a finished draft; checks grid limits. args must have the kernel's args_bytes. */

@@ -49,7 +49,8 @@ pumice_status pum_op_rope_select(pum_select *s, const pum_node *node)
     pum_draft d = pum_draft_begin(s, kernel);
     d.spec[PUM_SPEC_ROPE_WG] = s->tuning->elementwise_wg;
     d.spec[PUM_SPEC_ROPE_PAIRING] = p->pairing;
-    d.bind[0].value = node->in[PUM_IN_ROPE_X];
+    pum_columns from = pum_select_columns(s, node->in[PUM_IN_ROPE_X]);
+    d.bind[0].value = from.value;
     d.bind[1].value = node->in[PUM_IN_ROPE_FREQ];
     d.bind[2].value = s->graph->step_value;
     d.bind[3].value = node->out;
@@ -65,7 +66,8 @@ pumice_status pum_op_rope_select(pum_select *s, const pum_node *node)
                            .head_dim = p->head_dim,
                            .rot_dim = p->rot_dim,
                            .rows = (uint32_t)x->rows,
-                           .x_stride = n,
+                           .x_stride = from.stride,
+                           .x_first = from.first,
                            .y_stride = n,
                            .scale = p->scale };
     return pum_draft_emit(s, &d, &args, sizeof args);
@@ -100,8 +102,10 @@ pumice_status pum_op_kv_store_select(pum_select *s, const pum_node *node)
     d.spec[PUM_SPEC_KV_STORE_WG] = s->tuning->elementwise_wg;
     d.spec[PUM_SPEC_KV_STORE_KT] = kv_code(pum_select_value(s, node->in[PUM_IN_KV_KC])->dtype);
     d.spec[PUM_SPEC_KV_STORE_VT] = kv_code(pum_select_value(s, node->in[PUM_IN_KV_VC])->dtype);
-    d.bind[0].value = node->in[PUM_IN_KV_K];
-    d.bind[1].value = node->in[PUM_IN_KV_V];
+    pum_columns k = pum_select_columns(s, node->in[PUM_IN_KV_K]);
+    pum_columns v = pum_select_columns(s, node->in[PUM_IN_KV_V]);
+    d.bind[0].value = k.value;
+    d.bind[1].value = v.value;
     d.bind[2].value = s->graph->step_value;
     d.bind[3].value = node->in[PUM_IN_KV_KC];
     d.bind[4].value = node->in[PUM_IN_KV_VC];
@@ -111,8 +115,10 @@ pumice_status pum_op_kv_store_select(pum_select *s, const pum_node *node)
     pum_args_kv_store args = { .kv_heads = p->kv_heads,
                                .head_dim = p->head_dim,
                                .rows = rows,
-                               .k_stride = width,
-                               .v_stride = width,
+                               .k_stride = k.stride,
+                               .k_first = k.first,
+                               .v_stride = v.stride,
+                               .v_first = v.first,
                                .table_at = s->graph->step.table_at,
                                .table_stride = s->graph->step.table_stride };
     return pum_draft_emit(s, &d, &args, sizeof args);
@@ -145,13 +151,21 @@ pumice_status pum_op_rope_kv_select(pum_select *s, const pum_node *node)
     d.spec[PUM_SPEC_ROPE_KV_PAIRING] = p->pairing;
     d.spec[PUM_SPEC_ROPE_KV_KT] = kv_code(pum_select_value(s, node->in[PUM_IN_ROPE_KV_KC])->dtype);
     d.spec[PUM_SPEC_ROPE_KV_VT] = kv_code(pum_select_value(s, node->in[PUM_IN_ROPE_KV_VC])->dtype);
-    for (int i = 0; i < 4; i++) d.bind[i].value = node->in[i]; /* q, k, v, freq */
+    pum_columns q = pum_select_columns(s, node->in[PUM_IN_ROPE_KV_Q]);
+    pum_columns k = pum_select_columns(s, node->in[PUM_IN_ROPE_KV_K]);
+    pum_columns v = pum_select_columns(s, node->in[PUM_IN_ROPE_KV_V]);
+    d.bind[0].value = q.value;
+    d.bind[1].value = k.value;
+    d.bind[2].value = v.value;
+    d.bind[3].value = node->in[PUM_IN_ROPE_KV_FREQ];
     d.bind[4].value = s->graph->step_value;
     d.bind[5].value = node->out;
     d.bind[6].value = node->in[PUM_IN_ROPE_KV_KC];
     d.bind[7].value = node->in[PUM_IN_ROPE_KV_VC];
-    d.inplace_in = 0;
-    d.inplace_out = 5;
+    if (!q.first && q.stride == width) {
+        d.inplace_in = 0;
+        d.inplace_out = 5;
+    }
     d.grid[0] = (uint32_t)pum_ceil_div((width + 2 * kv_width) / 2, s->tuning->elementwise_wg);
     d.grid[1] = rows;
     d.bytes = (uint64_t)rows * (2 * 4 * width + 2 * kv_width * (4 + 2));
@@ -161,9 +175,12 @@ pumice_status pum_op_rope_kv_select(pum_select *s, const pum_node *node)
                               .head_dim = p->head_dim,
                               .rot_dim = p->rot_dim,
                               .rows = rows,
-                              .q_stride = width,
-                              .k_stride = kv_width,
-                              .v_stride = kv_width,
+                              .q_stride = q.stride,
+                              .q_first = q.first,
+                              .k_stride = k.stride,
+                              .k_first = k.first,
+                              .v_stride = v.stride,
+                              .v_first = v.first,
                               .y_stride = width,
                               .table_at = s->graph->step.table_at,
                               .table_stride = s->graph->step.table_stride,
@@ -213,7 +230,8 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
         d.spec[PUM_SPEC_ATTN_DECODE_VT] = vt;
         d.grid[1] = rows;
     }
-    d.bind[0].value = node->in[PUM_IN_ATTN_Q];
+    pum_columns q = pum_select_columns(s, node->in[PUM_IN_ATTN_Q]);
+    d.bind[0].value = q.value;
     d.bind[1].value = node->in[PUM_IN_ATTN_KC];
     d.bind[2].value = node->in[PUM_IN_ATTN_VC];
     d.bind[3].value = s->graph->step_value;
@@ -226,7 +244,8 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
                            .kv_heads = p->kv_heads,
                            .head_dim = p->head_dim,
                            .rows = rows,
-                           .q_stride = width,
+                           .q_stride = q.stride,
+                           .q_first = q.first,
                            .y_stride = width,
                            .scale = p->scale,
                            .softcap = p->softcap,

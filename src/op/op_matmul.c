@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Everything that reads weight matrices: the embedding gather, y = W x with its epilogue, and the
- * fused gate + up. Decides between mat-vec (few batch rows, bound by memory) and matmul (many,
- * bound by arithmetic), and cuts a matrix that lies in several pieces into one dispatch per piece.
+ * fused gate + up. Decides between mat-vec (few batch rows, bound by memory), matmul (many, bound
+ * by arithmetic) and the register tiles of software devices, and cuts a matrix that lies in several
+ * pieces into one dispatch per piece.
  */
 #include "op.h"
 
@@ -84,57 +85,101 @@ pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, 
     return PUMICE_OK;
 }
 
+/* What a mat-mul is, whatever its kernel. */
+typedef struct product {
+    const pum_value *w, *x;
+    uint64_t n; /* columns of y per piece of w; with glu half of w's rows */
+    uint32_t act;
+    bool glu;
+} product;
+
+enum { REG_TILE = 8 }; /* matmul_reg.comp, matmul_texel.comp: tiles of 8 x 8; the latter also 1 x 8 */
+
 /* Weight rows that one workgroup of a mat-vec computes: see matvec.comp. In the sub tier the lanes
  * of a subgroup share ROWS rows, in base GROUP lanes do. */
-static uint32_t matvec_rows_per_group(const pum_select *s, uint32_t kernel, uint32_t wg,
-                                      uint32_t group, uint32_t rows)
+static uint32_t matvec_rows_per_group(const pum_select *s, const pum_draft *d)
 {
-    uint32_t lanes =
-        pum_kernels[kernel].tier == PUM_TIER_BASE ? group : PUM_MAX(s->caps->subgroup_size, 1u);
-    return PUM_MAX(wg / PUM_MAX(lanes, 1u), 1u) * rows;
+    uint32_t lanes = pum_kernels[d->kernel].tier == PUM_TIER_BASE
+                         ? d->spec[PUM_SPEC_MATVEC_GROUP]
+                         : PUM_MAX(s->caps->subgroup_size, 1u);
+    return PUM_MAX(d->spec[PUM_SPEC_MATVEC_WG] / PUM_MAX(lanes, 1u), 1u) *
+           d->spec[PUM_SPEC_MATVEC_ROWS];
 }
 
-static void matvec_spec(const pum_select *s, const pum_node *node, const pum_value *w,
-                        uint64_t x_rows, uint32_t epi, pum_draft *d)
+static void draft_matvec(const pum_select *s, const product *p, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
     d->spec[PUM_SPEC_MATVEC_WG] = t->matvec_wg;
-    d->spec[PUM_SPEC_MATVEC_ROWS] = t->matvec_rows;
-    d->spec[PUM_SPEC_MATVEC_COLS] = (uint32_t)PUM_MIN(x_rows, 8u);
-    d->spec[PUM_SPEC_MATVEC_EPI] = epi;
-    d->spec[PUM_SPEC_MATVEC_ACT] = node->params.act;
-    d->spec[PUM_SPEC_MATVEC_ALIGNED] = aligned_rows(w);
+    d->spec[PUM_SPEC_MATVEC_ROWS] = p->glu ? (uint32_t)pum_align_up(t->matvec_rows, 2) : t->matvec_rows;
+    d->spec[PUM_SPEC_MATVEC_COLS] = (uint32_t)PUM_MIN(p->x->rows, 8u);
+    d->spec[PUM_SPEC_MATVEC_ACT] = p->act;
+    d->spec[PUM_SPEC_MATVEC_ALIGNED] = aligned_rows(p->w);
     d->spec[PUM_SPEC_MATVEC_GROUP] = t->matvec_group;
+    d->spec[PUM_SPEC_MATVEC_GLU] = p->glu;
+    d->grid[0] = (uint32_t)pum_ceil_div(p->n * (p->glu ? 2 : 1), matvec_rows_per_group(s, d));
 }
 
-static void matmul_spec(const pum_select *s, const pum_node *node, const pum_value *w, uint32_t epi,
-                        pum_draft *d)
+static void draft_tiles(const pum_select *s, const product *p, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
-    if (t->matmul_reg) {
-        d->spec[PUM_SPEC_MATMUL_REG_WG] = t->matmul_wg;
-        d->spec[PUM_SPEC_MATMUL_REG_EPI] = epi;
-        d->spec[PUM_SPEC_MATMUL_REG_ACT] = node->params.act;
-        d->spec[PUM_SPEC_MATMUL_REG_ALIGNED] = aligned_rows(w);
-        return;
-    }
     d->spec[PUM_SPEC_MATMUL_WG] = t->matmul_wg;
     d->spec[PUM_SPEC_MATMUL_BM] = t->matmul_bm;
     d->spec[PUM_SPEC_MATMUL_BN] = t->matmul_bn;
     d->spec[PUM_SPEC_MATMUL_BK] = t->matmul_bk;
     d->spec[PUM_SPEC_MATMUL_TM] = t->matmul_tm;
     d->spec[PUM_SPEC_MATMUL_TN] = t->matmul_tn;
-    d->spec[PUM_SPEC_MATMUL_EPI] = epi;
-    d->spec[PUM_SPEC_MATMUL_ACT] = node->params.act;
-    d->spec[PUM_SPEC_MATMUL_ALIGNED] = aligned_rows(w);
+    d->spec[PUM_SPEC_MATMUL_ACT] = p->act;
+    d->spec[PUM_SPEC_MATMUL_ALIGNED] = aligned_rows(p->w);
+    d->grid[0] = (uint32_t)pum_ceil_div(p->n, t->matmul_bn);
+    d->grid[1] = (uint32_t)pum_ceil_div(p->x->rows, t->matmul_bm);
+}
+
+static void draft_reg(const pum_select *s, const product *p, pum_draft *d)
+{
+    d->spec[PUM_SPEC_MATMUL_REG_WG] = s->tuning->matmul_wg;
+    d->spec[PUM_SPEC_MATMUL_REG_ACT] = p->act;
+    d->spec[PUM_SPEC_MATMUL_REG_ALIGNED] = aligned_rows(p->w);
+    d->grid[0] = (uint32_t)pum_ceil_div(p->n, (uint64_t)REG_TILE * s->tuning->matmul_wg);
+    d->grid[1] = (uint32_t)pum_ceil_div(p->x->rows, REG_TILE);
+}
+
+/* Lanes share a row's chunks where they divide them evenly enough; else each has rows of its own. */
+static bool lanes_share(const product *p, uint32_t lanes)
+{
+    uint64_t chunk = pum_dtype_get(p->w->dtype)->block_elems > 1 ? 32 : 8;
+    uint64_t chunks = p->w->cols / chunk;
+    return 4 * chunks >= 3 * pum_align_up(chunks, lanes);
+}
+
+static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
+{
+    const pum_tuning *t = s->tuning;
+    bool vec = p->x->rows <= t->matmul_texel_vec_rows;
+    uint32_t lanes = PUM_MAX(s->caps->subgroup_size, 1u), tiles = t->matmul_wg;
+    if (vec && lanes_share(p, lanes)) {
+        d->spec[PUM_SPEC_MATMUL_TEXEL_SHARE] = 1;
+        tiles = PUM_MAX(tiles / lanes, 1u);
+    }
+    d->spec[PUM_SPEC_MATMUL_TEXEL_WG] = t->matmul_wg;
+    d->spec[PUM_SPEC_MATMUL_TEXEL_VEC] = vec;
+    d->spec[PUM_SPEC_MATMUL_TEXEL_GLU] = p->glu;
+    d->spec[PUM_SPEC_MATMUL_TEXEL_ACT] = p->act;
+    d->grid[0] = (uint32_t)pum_ceil_div(p->n * (p->glu ? 2 : 1), (uint64_t)REG_TILE * tiles);
+    d->grid[1] = (uint32_t)(vec ? p->x->rows : pum_ceil_div(p->x->rows, REG_TILE));
+}
+
+/* May weights and input be read as texels? Both must begin and end on 16 bytes and fit one view. */
+static bool texels_fit(const pum_caps *caps, const pum_value *w, uint64_t piece_rows, const pum_value *x)
+{
+    uint64_t most = PUM_MAX(weight_bytes(w, piece_rows), 4 * x->rows * x->cols);
+    return aligned_rows(w) && x->cols % 4 == 0 && most <= caps->max_texel_bytes &&
+           pum_kernel_find(PUM_FAMILY_MATMUL_TEXEL, w->dtype, caps->bits) >= 0;
 }
 
 /* Cooperative matrices want whole chunks, formats that f16 holds well, a product the device has that divides the
  * tile, and shared memory for three tiles of f16 (rows padded by 8) and a fragment of f32 per subgroup. */
-static bool coop_fits(const pum_select *s, const pum_value *w, uint64_t x_rows)
+static bool coop_fits(const pum_caps *c, const pum_tuning *t, const pum_value *w, uint64_t x_rows)
 {
-    const pum_caps *c = s->caps;
-    const pum_tuning *t = s->tuning;
     if (!(c->bits & PUM_CAP_COOP) || !c->coop_m || !c->coop_n || !c->coop_k || !t->coop_sgs) return false;
     if (x_rows <= t->matvec_max_rows || !aligned_rows(w) || w->cols % 4 != 0) return false;
     if (w->dtype != PUM_DTYPE_F16 && pum_dtype_get(w->dtype)->block_elems == 1) return false;
@@ -147,7 +192,7 @@ static bool coop_fits(const pum_select *s, const pum_value *w, uint64_t x_rows)
            pum_kernel_find(PUM_FAMILY_MATMUL_COOP, w->dtype, c->bits) >= 0;
 }
 
-static void coop_spec(const pum_select *s, const pum_node *node, uint32_t epi, pum_draft *d)
+static void draft_coop(const pum_select *s, const product *p, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
     d->spec[PUM_SPEC_MATMUL_COOP_WG] = t->coop_sgs * s->caps->subgroup_size;
@@ -158,8 +203,47 @@ static void coop_spec(const pum_select *s, const pum_node *node, uint32_t epi, p
     d->spec[PUM_SPEC_MATMUL_COOP_CM] = s->caps->coop_m;
     d->spec[PUM_SPEC_MATMUL_COOP_CN] = s->caps->coop_n;
     d->spec[PUM_SPEC_MATMUL_COOP_CK] = s->caps->coop_k;
-    d->spec[PUM_SPEC_MATMUL_COOP_EPI] = epi;
-    d->spec[PUM_SPEC_MATMUL_COOP_ACT] = node->params.act;
+    d->spec[PUM_SPEC_MATMUL_COOP_ACT] = p->act;
+    d->grid[0] = (uint32_t)pum_ceil_div(p->n, t->coop_bn);
+    d->grid[1] = (uint32_t)pum_ceil_div(p->x->rows, t->coop_bm);
+}
+
+/* The ways to compute a product, those that can take gate and up in one first. */
+typedef enum way { BY_TEXEL, BY_MATVEC, BY_COOP, BY_REG, BY_TILES } way;
+
+static way choose_way(const pum_caps *caps, const pum_tuning *t, const pum_value *w,
+                      uint64_t piece_rows, const pum_value *x)
+{
+    if (t->matmul_texel && texels_fit(caps, w, piece_rows, x)) return BY_TEXEL;
+    if (x->rows <= t->matvec_max_rows) return BY_MATVEC;
+    if (coop_fits(caps, t, w, x->rows)) return BY_COOP;
+    return t->matmul_reg ? BY_REG : BY_TILES;
+}
+
+bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const pum_value *gate,
+                           const pum_value *x)
+{
+    return choose_way(caps, tuning, gate, 2 * gate->rows, x) <= BY_MATVEC;
+}
+
+/* Family, kernel, specialisation and grid of the product with `piece_rows` rows of the weights. */
+static pumice_status draft_product(pum_select *s, const product *p, uint64_t piece_rows,
+                                   pum_draft *d)
+{
+    static const struct {
+        uint32_t family;
+        void (*draft)(const pum_select *s, const product *p, pum_draft *d);
+    } ways[] = { [BY_TEXEL] = { PUM_FAMILY_MATMUL_TEXEL, draft_texel },
+                 [BY_MATVEC] = { PUM_FAMILY_MATVEC, draft_matvec },
+                 [BY_COOP] = { PUM_FAMILY_MATMUL_COOP, draft_coop },
+                 [BY_REG] = { PUM_FAMILY_MATMUL_REG, draft_reg },
+                 [BY_TILES] = { PUM_FAMILY_MATMUL, draft_tiles } };
+    way chosen = choose_way(s->caps, s->tuning, p->w, piece_rows, p->x);
+    uint32_t kernel;
+    PUM_TRY(pum_select_kernel(s, ways[chosen].family, p->w->dtype, &kernel));
+    *d = pum_draft_begin(s, kernel);
+    ways[chosen].draft(s, p, d);
+    return PUMICE_OK;
 }
 
 pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
@@ -168,32 +252,13 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
     pum_value_id x = node->in[PUM_IN_MATMUL_X], res = node->in[PUM_IN_MATMUL_RES];
     const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, x);
     const pum_value *y = pum_select_value(s, node->out);
-    bool vec = xv->rows <= s->tuning->matvec_max_rows;
-    bool coop = coop_fits(s, w, xv->rows);
-    uint32_t family = vec                     ? PUM_FAMILY_MATVEC
-                      : coop                  ? PUM_FAMILY_MATMUL_COOP
-                      : s->tuning->matmul_reg ? PUM_FAMILY_MATMUL_REG
-                                              : PUM_FAMILY_MATMUL;
-    uint32_t kernel, epi = (bias >= 0 ? EPI_BIAS : 0) | (res >= 0 ? EPI_RESIDUAL : 0);
-    PUM_TRY(pum_select_kernel(s, family, w->dtype, &kernel));
+    uint32_t epi = (bias >= 0 ? EPI_BIAS : 0) | (res >= 0 ? EPI_RESIDUAL : 0);
+    product p = { .w = w, .x = xv, .act = node->params.act };
     for (uint32_t i = 0; i < pum_select_pieces(s, weight); i++) {
         pum_select_rows piece = pum_select_piece(s, weight, i);
-        pum_draft d = pum_draft_begin(s, kernel);
-        if (vec) {
-            matvec_spec(s, node, w, xv->rows, epi, &d);
-            d.grid[0] = (uint32_t)pum_ceil_div(
-                piece.count,
-                matvec_rows_per_group(s, kernel, d.spec[PUM_SPEC_MATVEC_WG],
-                                      d.spec[PUM_SPEC_MATVEC_GROUP], d.spec[PUM_SPEC_MATVEC_ROWS]));
-        } else if (coop) {
-            coop_spec(s, node, epi, &d);
-            d.grid[0] = (uint32_t)pum_ceil_div(piece.count, s->tuning->coop_bn);
-            d.grid[1] = (uint32_t)pum_ceil_div(xv->rows, s->tuning->coop_bm);
-        } else {
-            matmul_spec(s, node, w, epi, &d);
-            d.grid[0] = (uint32_t)pum_ceil_div(piece.count, s->tuning->matmul_bn);
-            d.grid[1] = (uint32_t)pum_ceil_div(xv->rows, s->tuning->matmul_bm);
-        }
+        pum_draft d;
+        p.n = piece.count;
+        PUM_TRY(draft_product(s, &p, piece.count, &d));
         d.bind[0] = (pum_draft_binding){ weight, piece.piece };
         d.bind[1].value = x;
         d.bind[2].value = bias >= 0 ? bias : x;
@@ -213,22 +278,22 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
                                  .x_stride = (uint32_t)xv->cols,
                                  .y_stride = (uint32_t)y->cols,
                                  .res_stride = (uint32_t)y->cols,
-                                 .y_first = (uint32_t)piece.first };
+                                 .y_first = (uint32_t)piece.first,
+                                 .epi = epi };
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;
 }
 
-/* ---- matmul_glu: made by fusion for mat-vec batches, weights in one piece each ---- */
+/* ---- matmul_glu: made by fusion; gate and up stacked, bound as one ---- */
 
 pumice_status pum_op_matmul_glu_check(const pum_graph *graph, const pum_node *node,
                                       pumice_error *err)
 {
-    const pum_value *gate = &graph->values.data[node->in[PUM_IN_GLU_GATE]];
-    const pum_value *up = &graph->values.data[node->in[PUM_IN_GLU_UP]];
+    const pum_value *w = &graph->values.data[node->in[PUM_IN_GLU_W]];
     const pum_value *x = &graph->values.data[node->in[PUM_IN_GLU_X]];
-    if (gate->dtype != up->dtype || gate->rows != up->rows || gate->cols != up->cols ||
-        gate->cols != x->cols || !pum_value_is(graph, node->out, x->rows, gate->rows)) {
+    if (w->stack != 2 || w->rows % 2 || w->cols != x->cols ||
+        !pum_value_is(graph, node->out, x->rows, w->rows / 2)) {
         return pum_shape_fail(graph, node, "gate, up, input and output do not fit together", err);
     }
     return PUMICE_OK;
@@ -236,29 +301,21 @@ pumice_status pum_op_matmul_glu_check(const pum_graph *graph, const pum_node *no
 
 pumice_status pum_op_matmul_glu_select(pum_select *s, const pum_node *node)
 {
-    const pum_value *w = pum_select_value(s, node->in[PUM_IN_GLU_GATE]);
-    const pum_value *x = pum_select_value(s, node->in[PUM_IN_GLU_X]);
-    const pum_tuning *t = s->tuning;
-    uint32_t kernel;
-    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_MATVEC_GLU, w->dtype, &kernel));
-    pum_draft d = pum_draft_begin(s, kernel);
-    uint32_t rows = PUM_MAX(t->matvec_rows / 2, 1u); /* two matrices: twice the accumulators */
-    d.spec[PUM_SPEC_MATVEC_GLU_WG] = t->matvec_wg;
-    d.spec[PUM_SPEC_MATVEC_GLU_ROWS] = rows;
-    d.spec[PUM_SPEC_MATVEC_GLU_COLS] = (uint32_t)PUM_MIN(x->rows, 8u);
-    d.spec[PUM_SPEC_MATVEC_GLU_ACT] = node->params.act;
-    d.spec[PUM_SPEC_MATVEC_GLU_ALIGNED] = aligned_rows(w);
-    d.spec[PUM_SPEC_MATVEC_GLU_GROUP] = t->matvec_group;
-    for (int i = 0; i < 3; i++) d.bind[i].value = node->in[i];
-    d.bind[3].value = node->out;
-    d.grid[0] = (uint32_t)pum_ceil_div(
-        w->rows, matvec_rows_per_group(s, kernel, t->matvec_wg, t->matvec_group, rows));
-    d.bytes = 2 * weight_bytes(w, w->rows) + 4 * x->rows * (w->cols + w->rows);
-    d.flops = 4 * w->rows * w->cols * x->rows;
+    pum_value_id weight = node->in[PUM_IN_GLU_W], x = node->in[PUM_IN_GLU_X];
+    const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, x);
+    product p = { .w = w, .x = xv, .n = w->rows / 2,
+                  .act = node->params.act, .glu = true };
+    pum_draft d;
+    PUM_TRY(draft_product(s, &p, w->rows, &d));
+    d.bind[0] = (pum_draft_binding){ weight, pum_select_piece(s, weight, 0).piece };
+    d.bind[1].value = d.bind[2].value = d.bind[3].value = x; /* neither bias nor residual */
+    d.bind[4].value = node->out;
+    d.bytes = weight_bytes(w, w->rows) + 4 * xv->rows * (w->cols + p.n);
+    d.flops = 2 * w->rows * w->cols * xv->rows;
     pum_args_matmul args = { .k = (uint32_t)w->cols,
-                             .n = (uint32_t)w->rows,
-                             .rows = (uint32_t)x->rows,
-                             .x_stride = (uint32_t)x->cols,
-                             .y_stride = (uint32_t)w->rows };
+                             .n = (uint32_t)p.n,
+                             .rows = (uint32_t)xv->rows,
+                             .x_stride = (uint32_t)xv->cols,
+                             .y_stride = (uint32_t)p.n };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

@@ -22,6 +22,13 @@ static const pum_op_info infos[PUM_OP_COUNT] = {
 
 const pum_op_info *pum_op_get(pum_op op) { return (unsigned)op < PUM_OP_COUNT ? &infos[op] : NULL; }
 
+pum_columns pum_select_columns(const pum_select *s, pum_value_id id)
+{
+    const pum_value *v = pum_select_value(s, id);
+    if (!v->base) return (pum_columns){ id, (uint32_t)v->cols, 0 };
+    return (pum_columns){ v->base, (uint32_t)pum_select_value(s, v->base)->cols, v->first };
+}
+
 pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight,
                                 uint32_t *out_kernel)
 {

@@ -86,6 +86,8 @@ typedef struct pum_tensor_size {
 pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, const pum_caps *caps,
                                  pum_placement *out_placement, pumice_error *err);
 void pum_placement_free(pum_placement *placement);
+/* The piece of a tensor that lies in one; NULL if it is cut. */
+const pum_piece *pum_placement_only_piece(const pum_placement *placement, int32_t tensor);
 
 typedef struct pum_plan_options {
     bool no_fusion;

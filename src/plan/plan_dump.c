@@ -22,7 +22,7 @@ static void buffer_name(uint32_t buffer, char *out, size_t capacity)
 
 static const char *access_name(uint8_t access)
 {
-    return access == PUM_ACCESS_R ? "r" : access == PUM_ACCESS_W ? "w" : "rw";
+    return access == PUM_ACCESS_TEXEL ? "t" : access == PUM_ACCESS_R ? "r" : access == PUM_ACCESS_W ? "w" : "rw";
 }
 
 static void dump_step(const pum_step *s, size_t i, pum_text *out)

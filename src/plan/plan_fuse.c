@@ -11,6 +11,7 @@ enum { MAX_LINKS = 2, MAX_SPAN = MAX_LINKS + 2 };
 
 typedef struct fuse {
     const pum_graph *graph;
+    pum_graph *out; /* the fused graph: merges may add values to it, whose ids go on from graph's */
     const pum_caps *caps;
     const pum_tuning *tuning;
     const pum_placement *weights;
@@ -68,29 +69,24 @@ static bool is_plain_matmul(const pum_node *n)
            n->params.act == ACT_NONE;
 }
 
-static uint32_t pieces(const fuse *f, pum_value_id weight)
-{
-    int32_t tensor = value(f, weight)->source;
-    return f->weights->first.data[tensor + 1] - f->weights->first.data[tensor];
-}
-
-/* act(Wg x) * (Wu x): one mat-vec over two matrices; prefill keeps the separate matmuls */
+/* act(Wg x) * (Wu x), where up's matrix lies behind the gate's: one mat-mul over both */
 static bool merge_glu(const fuse *f, match *m)
 {
     const pum_node *act = at(f, m->node[0]), *gate = at(f, m->node[1]), *up = at(f, m->node[2]);
     pum_value_id wg = gate->in[PUM_IN_MATMUL_W], wu = up->in[PUM_IN_MATMUL_W];
     if (!is_plain_matmul(gate) || !is_plain_matmul(up) ||
         gate->in[PUM_IN_MATMUL_X] != up->in[PUM_IN_MATMUL_X] ||
-        value(f, wg)->dtype != value(f, wu)->dtype || value(f, wg)->rows != value(f, wu)->rows ||
-        f->graph->rows > f->tuning->matvec_max_rows ||
-        value(f, act->out)->rows > f->tuning->matvec_max_rows || pieces(f, wg) != 1 ||
-        pieces(f, wu) != 1) {
+        value(f, wg)->rows != value(f, wu)->rows ||
+        !pum_op_matmul_can_glu(f->caps, f->tuning, value(f, wg), value(f, gate->in[PUM_IN_MATMUL_X])) ||
+        !pum_plan_can_stack(f->graph, f->caps, f->weights, wg, wu)) {
         return false;
     }
+    pum_value_id both =
+        pum_plan_stack_weight(f->out, wg, 2, 2 * value(f, wg)->rows, value(f, wg)->cols);
+    if (both < 0) return false;
     m->merged = *act;
     m->merged.op = PUM_OP_MATMUL_GLU;
-    m->merged.in[PUM_IN_GLU_GATE] = wg;
-    m->merged.in[PUM_IN_GLU_UP] = wu;
+    m->merged.in[PUM_IN_GLU_W] = both;
     m->merged.in[PUM_IN_GLU_X] = gate->in[PUM_IN_MATMUL_X];
     return true;
 }
@@ -192,8 +188,8 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
                             const pum_placement *weights, pum_graph *out_graph, uint32_t *out_fused,
                             pumice_error *err)
 {
-    fuse f = { .graph = graph, .caps = caps, .tuning = tuning, .weights = weights };
     pum_graph g = { .step = graph->step, .step_value = graph->step_value, .rows = graph->rows };
+    fuse f = { .graph = graph, .out = &g, .caps = caps, .tuning = tuning, .weights = weights };
     pumice_status status;
     *out_fused = 0;
     PUM_GOTO(index_graph(&f, err));
@@ -224,6 +220,7 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
         if (g.nodes.data[i].op != PUM_OP_COUNT) g.nodes.data[kept++] = g.nodes.data[i];
     }
     g.nodes.count = kept;
+    PUM_GOTO(pum_plan_stack(&g, caps, weights, out_fused, err));
     *out_graph = g;
     g = (pum_graph){ 0 };
     status = PUMICE_OK;

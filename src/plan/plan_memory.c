@@ -226,6 +226,10 @@ static pum_binding bind_range(const pum_select *s, const pum_placement *kv, cons
         r.offset_bytes = piece->offset_bytes;
         r.size_bytes = piece->size_bytes;
     }
+    if (v->kind == PUM_VALUE_WEIGHT && v->stack > 1) {
+        const pum_piece *last = &piece[v->stack - 1]; /* each tensor of a stack is one piece */
+        r.size_bytes = last->offset_bytes + last->size_bytes - piece->offset_bytes;
+    }
     return r;
 }
 

@@ -12,6 +12,16 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
                             const pum_placement *weights, pum_graph *out_graph, uint32_t *out_fused,
                             pumice_error *err);
 
+/* May the matrix `below` be bound together with `above`, as its further rows? (plan_stack.c) */
+bool pum_plan_can_stack(const pum_graph *g, const pum_caps *caps, const pum_placement *weights,
+                        pum_value_id above, pum_value_id below);
+/* The value of `count` tensors from that of `first` on; PUM_NO_VALUE without memory (g->failed). */
+pum_value_id pum_plan_stack_weight(pum_graph *g, pum_value_id first, uint32_t count, uint64_t rows,
+                                   uint64_t cols);
+/* Merges mat-muls of the same input whose matrices are neighbours; adds to *io_fused. */
+pumice_status pum_plan_stack(pum_graph *g, const pum_caps *caps, const pum_placement *weights,
+                             uint32_t *io_fused, pumice_error *err);
+
 /* Fills s->drafts with the dispatches of every node of s->graph. */
 pumice_status pum_plan_select(pum_select *s);
 

@@ -91,13 +91,23 @@ void pum_placement_free(pum_placement *placement)
 
 uint32_t pum_select_pieces(const pum_select *s, pum_value_id weight)
 {
-    int32_t tensor = pum_select_value(s, weight)->source;
-    return s->weights->first.data[tensor + 1] - s->weights->first.data[tensor];
+    const pum_value *v = pum_select_value(s, weight);
+    if (v->stack > 1) return 1;
+    return s->weights->first.data[v->source + 1] - s->weights->first.data[v->source];
 }
 
 pum_select_rows pum_select_piece(const pum_select *s, pum_value_id weight, uint32_t index)
 {
-    uint32_t at = s->weights->first.data[pum_select_value(s, weight)->source] + index;
+    const pum_value *v = pum_select_value(s, weight);
+    uint32_t at = s->weights->first.data[v->source] + index;
     const pum_piece *piece = &s->weights->pieces.data[at];
-    return (pum_select_rows){ .piece = at, .first = piece->row_first, .count = piece->row_count };
+    return (pum_select_rows){ .piece = at,
+                              .first = piece->row_first,
+                              .count = v->stack > 1 ? v->rows : piece->row_count };
+}
+
+const pum_piece *pum_placement_only_piece(const pum_placement *placement, int32_t tensor)
+{
+    uint32_t first = placement->first.data[tensor], end = placement->first.data[tensor + 1];
+    return end - first == 1 ? &placement->pieces.data[first] : NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Everything that reads weight matrices, in double precision: the embedding gather, the three forms of
- * y = act(W x + bias) + residual (one truth for all), and the gated pair. */
+ * Everything that reads weight matrices, in double precision: the embedding gather and the three forms of
+ * y = act(W x + bias) + residual, or of the gated pair: one truth for all. */
 #include "ref_inner.h"
 
 /* Reads rows of a weight matrix that lies in a binding as it does on the device. */
@@ -78,80 +78,77 @@ static double dot(const double *w, const float *x, uint32_t k, double *out_scale
     return sum;
 }
 
-static bool matmul(const pum_ref_step *step, uint32_t epi, uint32_t act)
+/* A row of weights times batch row r, with the epilogue of column `col`; *out_scale is the size of the terms. */
+static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_t epi, uint32_t act, const double *w,
+                     double *out_scale)
 {
     const pum_args_matmul *a = step->args;
     const float *x = step->bind[1].data, *bias = step->bind[2].data, *res = step->bind[3].data;
+    double scale, v = dot(w, x + r * a->x_stride, a->k, &scale);
+    if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
+    v = ref_activate(act, v);
+    if (epi & EPI_RESIDUAL) {
+        double add = res[r * a->res_stride + col];
+        v += add, scale += fabs(add);
+    }
+    *out_scale = scale;
+    return v;
+}
+
+static bool matmul(const pum_ref_step *step, uint32_t act, bool glu)
+{
+    const pum_args_matmul *a = step->args;
+    uint32_t epi = glu ? 0 : a->epi;
     float *y = step->bind[4].data;
-    matrix m;
-    bool ok = matrix_open(&step->bind[0], step->weight, a->n, a->k, &m)
+    matrix m = { 0 }, ups = { 0 };
+    uint64_t rows = glu ? 2ull * a->n : a->n;
+    bool ok = matrix_open(&step->bind[0], step->weight, rows, a->k, &m)
+              && (!glu || matrix_open(&step->bind[0], step->weight, rows, a->k, &ups))
               && ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->k)
               && (!(epi & EPI_BIAS) || ref_holds(&step->bind[2], 1, 0, a->y_first, a->n))
               && (!(epi & EPI_RESIDUAL) || ref_holds(&step->bind[3], a->rows, a->res_stride, a->y_first, a->n))
               && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, a->n);
     for (uint32_t n = 0; ok && n < a->n; n++) {
         uint64_t col = (uint64_t)a->y_first + n;
-        const double *w = matrix_row(&m, n);
+        const double *w = matrix_row(&m, n), *up = glu ? matrix_row(&ups, (uint64_t)a->n + n) : NULL;
         for (uint64_t r = 0; r < a->rows; r++) {
-            double scale, v = dot(w, x + r * a->x_stride, a->k, &scale);
-            if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
-            v = ref_activate(act, v);
-            if (epi & EPI_RESIDUAL) {
-                double add = res[r * a->res_stride + col];
-                v += add, scale += fabs(add);
+            double scale, v = finish(step, col, r, epi, act, w, &scale);
+            if (glu) {
+                double up_scale, u = finish(step, col, r, 0, ACT_NONE, up, &up_scale);
+                /* error of a product: each factor's error times the other; slopes of activations are below 1.2 */
+                scale = fabs(v) * up_scale + fabs(u) * 1.2 * scale;
+                v *= u;
             }
             y[r * a->y_stride + col] = (float)v;
             if (step->scale) step->scale[r * a->y_stride + col] = scale;
         }
     }
     matrix_close(&m);
+    matrix_close(&ups);
     return ok;
 }
 
 bool pum_ref_matvec(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATVEC_EPI], step->spec[PUM_SPEC_MATVEC_ACT]);
+    return matmul(step, step->spec[PUM_SPEC_MATVEC_ACT], step->spec[PUM_SPEC_MATVEC_GLU]);
 }
 
 bool pum_ref_matmul(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_EPI], step->spec[PUM_SPEC_MATMUL_ACT]);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_ACT], false);
 }
 
 bool pum_ref_matmul_reg(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_EPI], step->spec[PUM_SPEC_MATMUL_REG_ACT]);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_ACT], false);
 }
 
 bool pum_ref_matmul_coop(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_EPI], step->spec[PUM_SPEC_MATMUL_COOP_ACT]);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_ACT], false);
 }
 
-bool pum_ref_matvec_glu(const pum_ref_step *step)
+bool pum_ref_matmul_texel(const pum_ref_step *step)
 {
-    const pum_args_matmul *a = step->args;
-    const float *x = step->bind[2].data;
-    float *y = step->bind[3].data;
-    uint32_t act = step->spec[PUM_SPEC_MATVEC_GLU_ACT];
-    matrix gates, ups = { 0 };
-    bool ok = matrix_open(&step->bind[0], step->weight, a->n, a->k, &gates)
-              && matrix_open(&step->bind[1], step->weight, a->n, a->k, &ups)
-              && ref_holds(&step->bind[2], a->rows, a->x_stride, 0, a->k)
-              && ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, a->n);
-    for (uint32_t n = 0; ok && n < a->n; n++) {
-        const double *gate = matrix_row(&gates, n), *up = matrix_row(&ups, n);
-        for (uint64_t r = 0; r < a->rows; r++) {
-            double gate_scale, up_scale;
-            double g = dot(gate, x + r * a->x_stride, a->k, &gate_scale);
-            double u = dot(up, x + r * a->x_stride, a->k, &up_scale), h = ref_activate(act, g);
-            uint64_t at = r * a->y_stride + a->y_first + n;
-            y[at] = (float)(h * u);
-            /* error of a product: each factor's error times the other; slopes of activations are below 1.2 */
-            if (step->scale) step->scale[at] = fabs(h) * up_scale + fabs(u) * 1.2 * gate_scale;
-        }
-    }
-    matrix_close(&gates);
-    matrix_close(&ups);
-    return ok;
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_TEXEL_ACT], step->spec[PUM_SPEC_MATMUL_TEXEL_GLU]);
 }

@@ -158,6 +158,7 @@ static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64
         .size = PUM_MIN(pum_align_up(bytes, 16), caps->max_allocation_bytes),
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT
                  | VK_BUFFER_USAGE_TRANSFER_DST_BIT
+                 | (caps->bits & PUM_CAP_TEXEL ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0)
     };
     VkResult r = t->vkCreateBuffer(device->handle, &info, NULL, &b.buffer);
     if (r != VK_SUCCESS) return pum_vk_fail(device, r, "creating a buffer", err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Pipelines by (kernel, specialisation constants): a hash map that only grows, filled by as many
  * threads as there are cores, since drivers take milliseconds to seconds for one. Layouts depend on
- * the number of bindings alone, so that one descriptor set layout serves many kernels. Which
+ * the number and kinds of bindings alone, so that one descriptor set layout serves many kernels. Which
  * pipelines are needed is the caller's business. */
 #include "vk_internal.h"
 
@@ -14,42 +14,65 @@ enum { MAX_WORKERS = 16, FIRST_CAPACITY = 64 };
 
 /* ---- layouts ---- */
 
+static pumice_status create_layout(pum_vk_device *device, struct pum_vk_layout *l, pumice_error *err)
+{
+    VkDescriptorSetLayoutBinding bindings[PUM_MAX_BINDINGS];
+    for (uint32_t i = 0; i < PUM_MAX_BINDINGS; i++) {
+        bindings[i] = (VkDescriptorSetLayoutBinding){
+            .binding = i,
+            .descriptorCount = 1,
+            .descriptorType = l->texel_bits >> i & 1 ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                                                     : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT
+        };
+    }
+    VkDescriptorSetLayoutCreateInfo set = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+        .bindingCount = l->n_bindings,
+        .pBindings = bindings
+    };
+    VkResult r = device->table.vkCreateDescriptorSetLayout(device->handle, &set, NULL, &l->set);
+    if (r != VK_SUCCESS) {
+        l->set = VK_NULL_HANDLE;
+        return pum_vk_fail(device, r, "creating a descriptor set layout", err);
+    }
+    VkPushConstantRange push = { .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
+                                 .size = PUM_MAX_ARGS_BYTES };
+    VkPipelineLayoutCreateInfo layout = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                          .setLayoutCount = 1,
+                                          .pSetLayouts = &l->set,
+                                          .pushConstantRangeCount = 1,
+                                          .pPushConstantRanges = &push };
+    r = device->table.vkCreatePipelineLayout(device->handle, &layout, NULL, &l->pipeline);
+    if (r != VK_SUCCESS) {
+        l->pipeline = VK_NULL_HANDLE;
+        return pum_vk_fail(device, r, "creating a pipeline layout", err);
+    }
+    return PUMICE_OK;
+}
+
 static pumice_status create_layouts(pum_vk_device *device, pumice_error *err)
 {
     pum_vk_pipelines *p = &device->pipelines;
-    VkDescriptorSetLayoutBinding bindings[PUM_MAX_BINDINGS];
-    for (uint32_t i = 0; i < PUM_MAX_BINDINGS; i++) {
-        bindings[i] =
-            (VkDescriptorSetLayoutBinding){ .binding = i,
-                                            .descriptorCount = 1,
-                                            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                            .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT };
-    }
-    for (uint32_t n = 0; n <= PUM_MAX_BINDINGS; n++) {
-        VkDescriptorSetLayoutCreateInfo set = {
-            .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-            .bindingCount = n,
-            .pBindings = bindings
-        };
-        VkResult r = device->table.vkCreateDescriptorSetLayout(device->handle, &set, NULL,
-                                                               &p->set_layout[n]);
-        if (r != VK_SUCCESS) {
-            p->set_layout[n] = VK_NULL_HANDLE;
-            return pum_vk_fail(device, r, "creating a descriptor set layout", err);
+    for (uint32_t k = 0; k < PUM_KERNEL_COUNT; k++) {
+        const pum_kernel_info *info = &pum_kernels[k];
+        uint32_t texel_bits = 0, i = 0;
+        for (uint32_t b = 0; b < info->n_bindings; b++) {
+            if (info->access[b] == PUM_ACCESS_TEXEL) texel_bits |= 1u << b;
         }
-        VkPushConstantRange push = { .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
-                                     .size = PUM_MAX_ARGS_BYTES };
-        VkPipelineLayoutCreateInfo layout = { .sType =
-                                                  VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
-                                              .setLayoutCount = 1,
-                                              .pSetLayouts = &p->set_layout[n],
-                                              .pushConstantRangeCount = 1,
-                                              .pPushConstantRanges = &push };
-        r = device->table.vkCreatePipelineLayout(device->handle, &layout, NULL, &p->layout[n]);
-        if (r != VK_SUCCESS) {
-            p->layout[n] = VK_NULL_HANDLE;
-            return pum_vk_fail(device, r, "creating a pipeline layout", err);
+        while (i < p->n_layouts && (p->layout[i].n_bindings != info->n_bindings
+                                    || p->layout[i].texel_bits != texel_bits)) {
+            i++;
         }
+        if (i == PUM_VK_MAX_LAYOUTS) {
+            return pum_fail(err, PUMICE_ERROR_INTERNAL, "kernels need more than %d layouts",
+                            PUM_VK_MAX_LAYOUTS);
+        }
+        p->layout_of[k] = (uint8_t)i;
+        if (i < p->n_layouts) continue;
+        p->layout[p->n_layouts] =
+            (struct pum_vk_layout){ .n_bindings = info->n_bindings, .texel_bits = texel_bits };
+        PUM_TRY(create_layout(device, &p->layout[p->n_layouts++], err));
     }
     return PUMICE_OK;
 }
@@ -71,11 +94,10 @@ void pum_vk_pipelines_free(pum_vk_device *device)
     for (size_t i = 0; i < p->capacity; i++) {
         if (p->slots[i].pipeline) t->vkDestroyPipeline(device->handle, p->slots[i].pipeline, NULL);
     }
-    for (uint32_t n = 0; n <= PUM_MAX_BINDINGS; n++) {
-        if (p->layout[n]) t->vkDestroyPipelineLayout(device->handle, p->layout[n], NULL);
-        if (p->set_layout[n]) {
-            t->vkDestroyDescriptorSetLayout(device->handle, p->set_layout[n], NULL);
-        }
+    for (uint32_t i = 0; i < p->n_layouts; i++) {
+        const struct pum_vk_layout *l = &p->layout[i];
+        if (l->pipeline) t->vkDestroyPipelineLayout(device->handle, l->pipeline, NULL);
+        if (l->set) t->vkDestroyDescriptorSetLayout(device->handle, l->set, NULL);
     }
     if (p->cache) t->vkDestroyPipelineCache(device->handle, p->cache, NULL);
     pum_free(p->slots);
@@ -171,7 +193,7 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
                    .module = shader,
                    .pName = "main",
                    .pSpecializationInfo = &spec },
-        .layout = device->pipelines.layout[k->n_bindings],
+        .layout = device->pipelines.layout[device->pipelines.layout_of[key->kernel]].pipeline,
     };
     r = t->vkCreateComputePipelines(device->handle, device->pipelines.cache, 1, &info, NULL,
                                     out_pipeline);
@@ -333,7 +355,7 @@ pumice_status pum_vk_pipeline_get(pum_vk_device *device, const pum_vk_pipeline_k
     pthread_mutex_lock(&p->lock);
     VkPipeline pipeline = find_slot(p, key)->pipeline;
     pthread_mutex_unlock(&p->lock);
-    uint32_t n = pum_kernels[key->kernel].n_bindings;
-    *out_pipeline = (pum_vk_pipeline){ pipeline, p->layout[n], p->set_layout[n] };
+    const struct pum_vk_layout *l = &p->layout[p->layout_of[key->kernel]];
+    *out_pipeline = (pum_vk_pipeline){ pipeline, l->pipeline, l->set };
     return PUMICE_OK;
 }

@@ -222,7 +222,10 @@ static void fill_limits(const properties *p, pum_vk_snapshot *s)
     if (p->maintenance4.sType && p->maintenance4.maxBufferSize) {
         c->max_allocation_bytes = PUM_MIN(c->max_allocation_bytes, p->maintenance4.maxBufferSize);
     }
-    c->offset_align_bytes = (uint32_t)PUM_MAX(l->minStorageBufferOffsetAlignment, 1u);
+    c->max_texel_bytes = (uint64_t)l->maxTexelBufferElements * PUM_TEXEL_BYTES;
+    /* any range may be bound either way */
+    c->offset_align_bytes = (uint32_t)PUM_MAX(
+        PUM_MAX(l->minStorageBufferOffsetAlignment, l->minTexelBufferOffsetAlignment), 1u);
     if (s->timestamp_bits && l->timestampPeriod > 0 && l->timestampPeriod < 1e9f) {
         c->timestamp_period_ns = (double)l->timestampPeriod;
     }
@@ -358,6 +361,8 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
         { PUM_CAP_DOT8, f->dot8.shaderIntegerDotProduct
                             && p->dot8.integerDotProduct4x8BitPackedSignedAccelerated },
         { PUM_CAP_COOP, s->caps.coop_m && f->memory_model.vulkanMemoryModel },
+        /* the required minimum is 1 MiB: not worth cutting weights for */
+        { PUM_CAP_TEXEL, s->caps.max_texel_bytes >= 64ull << 20 },
         { PUM_CAP_TIMELINE, f->timeline.timelineSemaphore },
         { PUM_CAP_TIMESTAMPS, s->caps.timestamp_period_ns > 0 },
         { PUM_CAP_MEMORY_BUDGET, has_extension(extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) },

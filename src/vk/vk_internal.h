@@ -220,12 +220,19 @@ typedef struct pum_vk_pipeline_slot {
     VkPipeline pipeline; /* VK_NULL_HANDLE = free slot */
 } pum_vk_pipeline_slot;
 
+enum { PUM_VK_MAX_LAYOUTS = 24 };
+
 typedef struct pum_vk_pipelines {
     pthread_mutex_t lock;
     pum_vk_pipeline_slot *slots; /* open addressing; capacity a power of two */
     size_t count, capacity;
-    VkDescriptorSetLayout set_layout[PUM_MAX_BINDINGS + 1]; /* by number of bindings */
-    VkPipelineLayout layout[PUM_MAX_BINDINGS + 1];
+    struct pum_vk_layout {
+        uint32_t n_bindings, texel_bits; /* bit i: binding i is a texel buffer */
+        VkDescriptorSetLayout set;
+        VkPipelineLayout pipeline;
+    } layout[PUM_VK_MAX_LAYOUTS];
+    uint32_t n_layouts;
+    uint8_t layout_of[PUM_KERNEL_COUNT];
     VkPipelineCache cache;        /* VK_NULL_HANDLE without a cache folder */
     char *cache_dir, *cache_path; /* NULL without a cache folder */
     uint64_t cache_hash;          /* of the data the file holds, 0 = no usable file */

@@ -124,6 +124,10 @@ static VkResult before(const char *name, bool queue)
       (a, b, c, d), 0, 1)                                                                          \
     X(vkAllocateDescriptorSets,                                                                    \
       (VkDevice a, const VkDescriptorSetAllocateInfo *b, VkDescriptorSet *c), (a, b, c), 0, 0)     \
+    X(vkCreateBufferView,                                                                          \
+      (VkDevice a, const VkBufferViewCreateInfo *b, const VkAllocationCallbacks *c,                \
+       VkBufferView *d),                                                                           \
+      (a, b, c, d), 0, 1)                                                                          \
     X(vkCreateQueryPool,                                                                           \
       (VkDevice a, const VkQueryPoolCreateInfo *b, const VkAllocationCallbacks *c,                 \
        VkQueryPool *d),                                                                            \
@@ -165,6 +169,8 @@ static VkResult before(const char *name, bool queue)
       (a, b, c), b)                                                                                \
     X(vkDestroyPipeline, (VkDevice a, VkPipeline b, const VkAllocationCallbacks *c), (a, b, c), b) \
     X(vkDestroyDescriptorPool, (VkDevice a, VkDescriptorPool b, const VkAllocationCallbacks *c),   \
+      (a, b, c), b)                                                                                \
+    X(vkDestroyBufferView, (VkDevice a, VkBufferView b, const VkAllocationCallbacks *c),           \
       (a, b, c), b)                                                                                \
     X(vkDestroyQueryPool, (VkDevice a, VkQueryPool b, const VkAllocationCallbacks *c), (a, b, c), b)
 

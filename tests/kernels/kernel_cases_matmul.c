@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cases of the kernels that read weight matrices: embed, matvec, matvec_glu, matmul, matmul_reg.
+ * Cases of the kernels that read weight matrices: embed, matvec, matmul,
+ * matmul_reg, matmul_texel.
  * The fast paths (ALIGNED) are taken as the planner takes them: rows of whole blocks or of whole
  * 16-byte units. */
 #include "kernel_case.h"
@@ -112,13 +113,14 @@ typedef struct shape {
     uint32_t k, n, rows;
     uint32_t x_pad, y_pad, y_first;
     uint32_t epi, act;
+    bool glu;
 } shape;
 
 static void shape_name(kernel_case *out, const shape *s, const char *more)
 {
     snprintf(out->name, sizeof out->name,
-             "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s", s->k, s->n, s->rows,
-             s->x_pad, s->y_pad, s->y_first, s->epi, s->act, more);
+             "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s%s", s->k, s->n, s->rows,
+             s->x_pad, s->y_pad, s->y_first, s->epi, s->act, s->glu ? " glu" : "", more);
 }
 
 static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint32_t max_rows)
@@ -137,59 +139,61 @@ static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint3
     return s;
 }
 
-/* Bindings w x bias res y from slot 0 (two matrices and no bias, res for `glu`) and the arguments.
+/* Bindings w x bias res y and the arguments; with glu two matrices' rows in w, no bias, no residual.
  */
-static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool glu, bool fast,
-                       kernel_case *out)
+static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast, kernel_case *out)
 {
     pum_args_matmul args = { .k = s->k,
                              .n = s->n,
                              .rows = s->rows,
                              .x_stride = s->k + s->x_pad,
                              .y_stride = s->y_first + s->n + s->y_pad,
-                             .y_first = s->y_first };
-    uint32_t matrices = glu ? 2 : 1, slot = matrices;
+                             .y_first = s->y_first,
+                             .epi = s->epi };
+    size_t matrices = s->glu ? 2 : 1;
     size_t y_count = (size_t)(s->rows - 1) * args.y_stride + s->y_first + s->n;
-    for (uint32_t i = 0; i < matrices; i++) {
-        uint8_t *w = case_bind(out, (int)i, CASE_INPUT, s->n * row_bytes(type, s->k));
-        if (!w || !fill_weights(rng, type, s->n, s->k, w, fast)) return false;
-    }
-    size_t x_count = (size_t)(s->rows - 1) * args.x_stride + s->k;
-    float *x = case_bind(out, (int)slot++, CASE_INPUT, 4 * x_count);
+    /* ranges end on 16 bytes, as the planner's do */
+    uint8_t *w = case_bind(out, 0, CASE_INPUT,
+                           (size_t)pum_align_up(matrices * s->n * row_bytes(type, s->k), 16));
+    if (!w || !fill_weights(rng, type, matrices * s->n, s->k, w, fast)) return false;
+    size_t x_count = (size_t)pum_align_up((uint64_t)(s->rows - 1) * args.x_stride + s->k, 4);
+    float *x = case_bind(out, 1, CASE_INPUT, 4 * x_count);
     if (!x) return false;
     case_fill_f32(rng, x, x_count, 1.0f);
-    bool in_place = false;
-    if (!glu) {
-        /* switched off, the two optional bindings are bound to something small that must not be
-         * read */
-        float *bias = case_bind(out, (int)slot++, CASE_INPUT,
-                                s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
-        if (!bias) return false;
-        if (s->epi & EPI_BIAS) case_fill_f32(rng, bias, s->y_first + s->n, 1.0f);
-        in_place = (s->epi & EPI_RESIDUAL) && case_range(rng, 0, 1);
-        args.res_stride = in_place ? args.y_stride : s->y_first + s->n + 2;
-        size_t res_count = (size_t)(s->rows - 1) * args.res_stride + s->y_first + s->n;
-        float *res = case_bind(out, (int)slot, in_place ? CASE_F32 : CASE_INPUT,
-                               s->epi & EPI_RESIDUAL ? 4 * res_count : 4);
-        if (!res) return false;
-        if (s->epi & EPI_RESIDUAL) case_fill_f32(rng, res, res_count, 1.0f);
-        if (in_place) out->bind[slot].keep = true;
-        slot++;
-    }
+    /* switched off, the two optional bindings are bound to something small that must not be read */
+    float *bias = case_bind(out, 2, CASE_INPUT,
+                            s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
+    if (!bias) return false;
+    if (s->epi & EPI_BIAS) case_fill_f32(rng, bias, s->y_first + s->n, 1.0f);
+    bool in_place = (s->epi & EPI_RESIDUAL) && case_range(rng, 0, 1);
+    args.res_stride = in_place ? args.y_stride : s->y_first + s->n + 2;
+    size_t res_count = (size_t)(s->rows - 1) * args.res_stride + s->y_first + s->n;
+    float *res = case_bind(out, 3, in_place ? CASE_F32 : CASE_INPUT,
+                           s->epi & EPI_RESIDUAL ? 4 * res_count : 4);
+    if (!res) return false;
+    if (s->epi & EPI_RESIDUAL) case_fill_f32(rng, res, res_count, 1.0f);
     if (in_place) {
-        case_share(out, (int)slot, (int)slot - 1);
-    } else if (!case_bind(out, (int)slot, CASE_F32, 4 * y_count)) {
+        out->bind[3].keep = true;
+        case_share(out, 4, 3);
+    } else if (!case_bind(out, 4, CASE_F32, 4 * y_count)) {
         return false;
     }
     memcpy(out->args, &args, sizeof args);
     double weights = (double)matrices * (double)s->n * (double)row_bytes(type, s->k);
     out->bytes = weights + 4.0 * s->rows * ((double)s->k + s->n);
-    out->flops = 2.0 * matrices * s->n * s->k * s->rows;
+    out->flops = 2.0 * (double)matrices * s->n * s->k * s->rows;
     for (int i = 0; i < 3; i++) out->grid[i] = 1;
     return true;
 }
 
-/* ---- matvec, matvec_glu ---- */
+/* Half of the cases of a family that can: gate and up in one. */
+static void make_glu(case_rng *rng, shape *s)
+{
+    s->glu = case_range(rng, 0, 1);
+    if (s->glu) s->epi = 0;
+}
+
+/* ---- matvec ---- */
 
 typedef struct vec_spec {
     uint32_t wg, rows, cols, group;
@@ -201,19 +205,14 @@ static uint32_t vec_lanes(const pum_caps *caps, int kernel, const vec_spec *v)
     return pum_kernels[kernel].tier == PUM_TIER_BASE ? v->group : PUM_MAX(caps->subgroup_size, 1u);
 }
 
-static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_spec *v, bool glu,
+static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_spec *v,
                     kernel_case *out)
 {
     bool fast = aligned(weight_of(kernel), s->k);
     uint32_t per_group = PUM_MAX(v->wg / vec_lanes(caps, kernel, v), 1u) * v->rows;
-    if (glu) {
-        const uint32_t spec[] = { v->wg, v->rows, v->cols, s->act, fast, v->group };
-        memcpy(out->spec, spec, sizeof spec);
-    } else {
-        const uint32_t spec[] = { v->wg, v->rows, v->cols, s->epi, s->act, fast, v->group };
-        memcpy(out->spec, spec, sizeof spec);
-    }
-    out->grid[0] = (uint32_t)pum_ceil_div(s->n, per_group);
+    const uint32_t spec[] = { v->wg, v->rows, v->cols, s->act, fast, v->group, s->glu };
+    memcpy(out->spec, spec, sizeof spec);
+    out->grid[0] = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, per_group);
 }
 
 static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
@@ -224,13 +223,13 @@ static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
                                       { 32, 1, 8, 8 },    { 4, 4, 4, 1 },  { 64, 3, 3, 1 },
                                       { 256, 1, 1, 256 }, { 32, 4, 1, 32 } };
     pum_dtype type = weight_of(kernel);
-    bool glu = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_GLU;
     vec_spec v = specs[variant % PUM_COUNT(specs)];
     char more[64];
     if (v.wg > caps->max_workgroup_invocations) return false;
     shape s = random_shape(rng, type, variant, 11);
-    if (!bind_shape(rng, type, &s, glu, false, out)) return false;
-    set_vec(caps, kernel, &s, &v, glu, out);
+    if (v.rows % 2 == 0) make_glu(rng, &s);
+    if (!bind_shape(rng, type, &s, false, out)) return false;
+    set_vec(caps, kernel, &s, &v, out);
     /* the answer must not depend on the grid: fewer workgroups than the planner asks for */
     if (variant % 5 == 4) out->grid[0] = PUM_MAX(out->grid[0] / 3, 1u);
     snprintf(more, sizeof more, " wg %u rows %u cols %u group %u grid %u", v.wg, v.rows, v.cols,
@@ -248,11 +247,10 @@ static bool bench_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                                       { 8, 4, 4, 1 },   { 64, 2, 4, 32 } };
     vec_spec v = specs[variant];
     shape s = { .k = 2048, .n = 2048, .rows = v.cols };
-    bool glu = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_GLU;
     if (v.wg > caps->max_workgroup_invocations ||
-        !bind_shape(rng, weight_of(kernel), &s, glu, true, out))
+        !bind_shape(rng, weight_of(kernel), &s, true, out))
         return false;
-    set_vec(caps, kernel, &s, &v, glu, out);
+    set_vec(caps, kernel, &s, &v, out);
     snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u rows %u group %u", s.n, s.k, s.rows,
              v.wg, v.rows, v.group);
     return true;
@@ -271,7 +269,7 @@ static void set_tile(const shape *s, pum_dtype type, const tile_spec *t, kernel_
 {
     const uint32_t spec[] = { t->wg,  t->bm,  t->bn,
                               t->bk,  t->tm,  t->tn,
-                              s->epi, s->act, aligned(type, s->k) };
+                              s->act, aligned(type, s->k) };
     memcpy(out->spec, spec, sizeof spec);
     out->grid[0] = (uint32_t)pum_ceil_div(s->n, t->bn);
     out->grid[1] = (uint32_t)pum_ceil_div(s->rows, t->bm);
@@ -286,7 +284,7 @@ static bool make_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     if (t.wg > caps->max_workgroup_invocations) return false;
     shape s = random_shape(rng, type, variant, 70);
     if (s.k > 512) s.k = fit_cols(type, 257); /* time */
-    if (!bind_shape(rng, type, &s, false, false, out)) return false;
+    if (!bind_shape(rng, type, &s, false, out)) return false;
     set_tile(&s, type, &t, out);
     snprintf(more, sizeof more, " wg %u tile %ux%ux%u by %ux%u", t.wg, t.bm, t.bn, t.bk, t.tm,
              t.tn);
@@ -300,7 +298,7 @@ static bool bench_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     tile_spec t = tiles[variant];
     shape s = { .k = 1024, .n = 1024, .rows = 128 };
     if (t.wg > caps->max_workgroup_invocations) return false;
-    if (!bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
+    if (!bind_shape(rng, weight_of(kernel), &s, true, out)) return false;
     set_tile(&s, weight_of(kernel), &t, out);
     snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u tile %ux%ux%u by %ux%u", s.n, s.k,
              s.rows, t.wg, t.bm, t.bn, t.bk, t.tm, t.tn);
@@ -320,11 +318,11 @@ static bool make_coop(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     if (!aligned(type, s.k) && pum_dtype_get(type)->block_elems == 1) s.k = 8 * (s.k / 8 + 1);
     s.x_pad = s.x_pad / 4 * 4;
     if (s.k > 512) s.k = 512;
-    if (!caps->coop_m || wg > caps->max_workgroup_invocations || !bind_shape(rng, type, &s, false, false, out)) {
+    if (!caps->coop_m || wg > caps->max_workgroup_invocations || !bind_shape(rng, type, &s, false, out)) {
         return false;
     }
     const uint32_t spec[] = { wg,           sizes[v].bm,  sizes[v].bn, sizes[v].bk, sizes[v].sgs,
-                              caps->coop_m, caps->coop_n, caps->coop_k, s.epi,      s.act };
+                              caps->coop_m, caps->coop_n, caps->coop_k, s.act };
     memcpy(out->spec, spec, sizeof spec);
     out->grid[0] = (uint32_t)pum_ceil_div(s.n, sizes[v].bn);
     out->grid[1] = (uint32_t)pum_ceil_div(s.rows, sizes[v].bm);
@@ -335,7 +333,7 @@ static bool make_coop(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
 
 static void set_reg(const shape *s, pum_dtype type, uint32_t wg, kernel_case *out)
 {
-    const uint32_t spec[] = { wg, s->epi, s->act, aligned(type, s->k) };
+    const uint32_t spec[] = { wg, s->act, aligned(type, s->k) };
     memcpy(out->spec, spec, sizeof spec);
     out->grid[0] = (uint32_t)pum_ceil_div(s->n, 8 * wg);
     out->grid[1] = (uint32_t)pum_ceil_div(s->rows, 8);
@@ -349,7 +347,7 @@ static bool make_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     char more[32];
     uint32_t wg = PUM_MIN(wgs[variant % PUM_COUNT(wgs)], caps->max_workgroup_invocations);
     shape s = random_shape(rng, type, variant, 40);
-    if (!bind_shape(rng, type, &s, false, false, out)) return false;
+    if (!bind_shape(rng, type, &s, false, out)) return false;
     set_reg(&s, type, wg, out);
     snprintf(more, sizeof more, " wg %u", wg);
     shape_name(out, &s, more);
@@ -362,18 +360,66 @@ static bool bench_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     static const uint32_t wgs[] = { 8, 4, 16 };
     shape s = { .k = 1024, .n = 1024, .rows = 128 };
     uint32_t wg = PUM_MIN(wgs[variant], caps->max_workgroup_invocations);
-    if (!bind_shape(rng, weight_of(kernel), &s, false, true, out)) return false;
+    if (!bind_shape(rng, weight_of(kernel), &s, true, out)) return false;
     set_reg(&s, weight_of(kernel), wg, out);
     snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u", s.n, s.k, s.rows, wg);
+    return true;
+}
+
+typedef struct texel_spec {
+    uint32_t wg, vec, share; /* matmul_texel.comp */
+} texel_spec;
+
+static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, kernel_case *out)
+{
+    uint32_t lanes = PUM_MAX(caps->subgroup_size, 1u), wg = (uint32_t)pum_align_up(v.wg, lanes);
+    const uint32_t spec[] = { wg, v.vec, v.share, s->glu, s->act };
+    memcpy(out->spec, spec, sizeof spec);
+    out->grid[0] = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, 8 * (v.share ? wg / lanes : wg));
+    out->grid[1] = v.vec ? s->rows : (uint32_t)pum_ceil_div(s->rows, 8);
+}
+
+static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                       kernel_case *out)
+{
+    static const texel_spec specs[] = { { 8, 0, 0 }, { 8, 1, 1 }, { 64, 0, 0 }, { 16, 1, 1 },
+                                        { 8, 1, 0 }, { 8, 0, 1 }, { 32, 1, 1 } };
+    pum_dtype type = weight_of(kernel);
+    char more[48];
+    texel_spec v = specs[variant % PUM_COUNT(specs)];
+    v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
+    shape s = random_shape(rng, type, variant, v.vec ? 5 : 40);
+    /* only what begins and ends on 16 bytes */
+    if (!aligned(type, s.k)) s.k = fit_cols(type, 8);
+    if (s.x_pad) s.x_pad = 4;
+    make_glu(rng, &s);
+    if (!bind_shape(rng, type, &s, false, out)) return false;
+    set_texel(caps, &s, v, out);
+    snprintf(more, sizeof more, " wg %u vec %u share %u", v.wg, v.vec, v.share);
+    shape_name(out, &s, more);
+    return true;
+}
+
+static bool bench_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                        kernel_case *out)
+{
+    static const texel_spec specs[] = { { 8, 0, 0 }, { 8, 1, 1 }, { 32, 1, 1 }, { 8, 1, 0 } };
+    texel_spec v = specs[variant];
+    shape s = { .k = v.vec ? 2048 : 1024, .n = v.vec ? 2048 : 1024, .rows = v.vec ? 1 : 128 };
+    v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
+    if (!bind_shape(rng, weight_of(kernel), &s, true, out)) return false;
+    set_texel(caps, &s, v, out);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u vec %u share %u", s.n, s.k, s.rows, v.wg,
+             v.vec, v.share);
     return true;
 }
 
 const case_family case_families_matmul[] = {
     { PUM_FAMILY_EMBED, 10, make_embed, 0, NULL },
     { PUM_FAMILY_MATVEC, 16, make_vec, 11, bench_vec },
-    { PUM_FAMILY_MATVEC_GLU, 10, make_vec, 11, bench_vec },
     { PUM_FAMILY_MATMUL, 8, make_tile, PUM_COUNT(tiles), bench_tile },
     { PUM_FAMILY_MATMUL_REG, 8, make_reg, 3, bench_reg },
     { PUM_FAMILY_MATMUL_COOP, 8, make_coop, 0, NULL },
+    { PUM_FAMILY_MATMUL_TEXEL, 14, make_texel, 4, bench_texel },
 };
 const uint32_t case_families_matmul_count = PUM_COUNT(case_families_matmul);

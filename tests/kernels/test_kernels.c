@@ -28,6 +28,7 @@ typedef struct tester {
     const struct VolkDeviceTable *t;
     VkCommandPool commands;
     VkDescriptorPool descriptors;
+    VkBufferView views[PUM_MAX_BINDINGS]; /* of the case's texel bindings */
     pum_vk_buffer memory;
     pum_vk_use use;
     uint64_t seed;
@@ -89,6 +90,25 @@ static bool make_room(tester *t, uint64_t bytes)
 
 /* ---- one dispatch, `repeats` times with a barrier between ---- */
 
+static void drop_views(tester *t)
+{
+    for (int i = 0; i < PUM_MAX_BINDINGS; i++) {
+        if (t->views[i]) t->t->vkDestroyBufferView(pum_vk_handle(t->vk), t->views[i], NULL);
+        t->views[i] = VK_NULL_HANDLE;
+    }
+}
+
+static bool make_view(tester *t, const VkDescriptorBufferInfo *range, VkBufferView *out_view)
+{
+    VkBufferViewCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                    .buffer = range->buffer,
+                                    .format = VK_FORMAT_R32G32B32A32_UINT,
+                                    .offset = range->offset,
+                                    .range = range->range / PUM_TEXEL_BYTES * PUM_TEXEL_BYTES };
+    return vk_ok(t, t->t->vkCreateBufferView(pum_vk_handle(t->vk), &info, NULL, out_view),
+                 "buffer view");
+}
+
 static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l,
                                 const pum_vk_pipeline *p)
 {
@@ -99,6 +119,7 @@ static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l
                                           .descriptorPool = t->descriptors,
                                           .descriptorSetCount = 1,
                                           .pSetLayouts = &p->set_layout };
+    drop_views(t);
     t->t->vkResetDescriptorPool(pum_vk_handle(t->vk), t->descriptors, 0);
     if (!vk_ok(t, t->t->vkAllocateDescriptorSets(pum_vk_handle(t->vk), &alloc, &set),
                "descriptor set"))
@@ -111,6 +132,10 @@ static VkDescriptorSet bind_set(tester *t, const kernel_case *c, const layout *l
                                            .descriptorCount = 1,
                                            .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                            .pBufferInfo = &info[i] };
+        if (pum_kernels[c->kernel].access[i] != PUM_ACCESS_TEXEL) continue;
+        if (!make_view(t, &info[i], &t->views[i])) return VK_NULL_HANDLE;
+        write[i].descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+        write[i].pTexelBufferView = &t->views[i];
     }
     t->t->vkUpdateDescriptorSets(pum_vk_handle(t->vk), (uint32_t)bindings_of(c), write, 0, NULL);
     return set;
@@ -467,11 +492,12 @@ static bool open_pools(tester *t)
 {
     VkCommandPoolCreateInfo pool = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                      .queueFamilyIndex = pum_vk_queue_family(t->vk) };
-    VkDescriptorPoolSize size = { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, PUM_MAX_BINDINGS };
+    VkDescriptorPoolSize sizes[] = { { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, PUM_MAX_BINDINGS },
+                                     { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, PUM_MAX_BINDINGS } };
     VkDescriptorPoolCreateInfo sets = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                         .maxSets = 1,
-                                        .poolSizeCount = 1,
-                                        .pPoolSizes = &size };
+                                        .poolSizeCount = 2,
+                                        .pPoolSizes = sizes };
     VkDevice device = pum_vk_handle(t->vk);
     return vk_ok(t, t->t->vkCreateCommandPool(device, &pool, NULL, &t->commands), "command pool") &&
            vk_ok(t, t->t->vkCreateDescriptorPool(device, &sets, NULL, &t->descriptors),
@@ -533,6 +559,7 @@ int main(int argc, char **argv)
     } else {
         t.failures++;
     }
+    drop_views(&t);
     t.t->vkDestroyDescriptorPool(pum_vk_handle(t.vk), t.descriptors, NULL);
     t.t->vkDestroyCommandPool(pum_vk_handle(t.vk), t.commands, NULL);
     pum_vk_buffer_destroy(t.vk, &t.memory);

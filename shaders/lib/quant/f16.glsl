@@ -12,11 +12,11 @@ float q_half(uint word, uint high)
 {
     return unpackHalf2x16(word >> (16u * high)).x;
 }
-#define Q_CHUNK_OF(words, quads) return q_raw(quads[(row * k >> 3) + c]);
+#define Q_CHUNK_OF(word, quad) return q_raw(quad((row * k >> 3) + c));
 #define Q_FOUR_OF(name) \
     uint at = (row * k >> 1) + 2u * i; \
-    return q_pairs(name##_w[at], name##_w[at + 1u]);
-#define Q_ONE_OF(words) return q_half(words[(row * k + i) >> 1], (row * k + i) & 1u);
+    return q_pairs(name##_word(at), name##_word(at + 1u));
+#define Q_ONE_OF(word) return q_half(word((row * k + i) >> 1), (row * k + i) & 1u);
 uint q_at(uint c, uint s) { return 2u * c; }
 vec4 q_vec(q_raw r, uint i) { return i == 0u ? q_pairs(r.a.x, r.a.y) : q_pairs(r.a.z, r.a.w); }
 float q_scale(q_raw r, uint s) { return 1.0; }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// One tile of matmul_texel: TM batch rows x TN weight rows in registers. Include it once for each shape, with TILE (the
+// function's name), TM and TN defined: literal bounds, since software drivers keep arrays indexed by loops with
+// specialised bounds in memory. TM 1 multiplies sums by the scales, TM > 1 every weight once for all batch rows.
+void TILE(uint n0, uint t0, uint lane, uint lanes)
+{
+    uint last_n = weight_rows() - 1u, last_t = a.rows - 1u; /* rows past the end repeat the last and are not stored */
+    float acc[TM * TN];
+    [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
+    for (uint c = lane; c < whole_chunks(); c += lanes) {
+        q_raw raw[TN];
+        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(min(weight_row(n0, n, TN), last_n), a.k, c);
+#if TM == 1
+        vec4 xv[Q_VECS];
+        float x_sum[Q_RUNS];
+        x_chunk(t0, c, xv, x_sum);
+        [[unroll]] for (uint n = 0u; n < TN; n++) acc[n] += q_dot(raw[n], xv, x_sum);
+#else
+#define TILE_STEP(i) \
+        { \
+            uint at = q_at(c, (i) / Q_RUN_VECS) + (i) % Q_RUN_VECS; \
+            vec4 wv[TN]; \
+            [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = q_weights(raw[n], i); \
+            [[unroll]] for (uint m = 0u; m < TM; m++) { \
+                vec4 xv = x_quad((min(t0 + m, last_t) * a.x_stride >> 2) + at); \
+                [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]); \
+            } \
+        }
+#if Q_VECS > 2
+        /* a loop that stays a loop: written out, a block of 32 takes the driver's compiler a second */
+        [[dont_unroll]] for (uint i = 0u; i < Q_VECS; i++) TILE_STEP(i)
+#else
+        Q_EACH(TILE_STEP)
+#endif
+#endif
+#undef TILE_STEP
+    }
+    [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = SHARE != 0u ? subgroupAdd(acc[i]) : acc[i];
+    if (lane != 0u) return;
+    /* a loop that stays a loop, and picks its row of sums: TM copies of the epilogue would take long to compile */
+    uint rows = min(uint(TM), a.rows - t0);
+    for (uint m = 0u; m < rows; m++) {
+        float v[TN];
+        [[unroll]] for (uint n = 0u; n < TN; n++) {
+            v[n] = acc[n];
+            [[unroll]] for (uint i = 1u; i < TM; i++) v[n] = m == i ? acc[i * TN + n] : v[n];
+        }
+        if (GLU != 0u) {
+            [[unroll]] for (uint n = 0u; n < TN / 2u; n++) {
+                if (n0 + n < a.n) finish_glu(t0 + m, n0 + n, v[n], v[n + TN / 2u]);
+            }
+        } else {
+            [[unroll]] for (uint n = 0u; n < TN; n++) {
+                if (n0 + n < a.n) finish(t0 + m, n0 + n, v[n]);
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+#version 450
+// SPDX-License-Identifier: Apache-2.0
+// y = act(W x + bias) + residual through texel buffers, for software devices that read those faster than storage
+// buffers (lavapipe: 1.5 times): each invocation, or each subgroup, computes a tile of batch rows x weight rows in
+// registers. With GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up.
+// WG: workgroup, whole subgroups; VEC: 1 batch row at a time (decode), else tiles of 8 x 8; SHARE: the lanes of a
+// subgroup share a tile and divide the inner dimension, else a tile is one invocation's; ACT: activation (args.h).
+// Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
+// grid (ceil(n / weight rows of a workgroup), VEC ? rows : ceil(rows / 8))
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#include "args.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint WG = 8;
+layout(constant_id = 1) const uint VEC = 0;
+layout(constant_id = 2) const uint SHARE = 0;
+layout(constant_id = 3) const uint GLU = 0;
+layout(constant_id = 4) const uint ACT = 0;
+layout(push_constant) uniform push { pum_args_matmul a; };
+const uint ALIGNED = 1u;
+#include "lib/weights.glsl"
+WEIGHTS(0, w)
+#define X_BINDING 1
+#include "lib/input.glsl"
+#include "lib/epilogue.glsl"
+
+uint weight_rows() { return GLU != 0u ? 2u * a.n : a.n; }
+
+// Weight row of a tile's n-th sum: with GLU the first half of a tile is of the gate, the second of up
+uint weight_row(uint n0, uint n, uint tile)
+{
+    return GLU == 0u ? n0 + n : n < tile / 2u ? min(n0 + n, a.n - 1u) : a.n + n0 + n - tile / 2u;
+}
+
+#define TN 8
+#define TILE tile_row
+#define TM 1
+#include "lib/tile.glsl"
+#undef TILE
+#undef TM
+#define TILE tile_square
+#define TM 8
+#include "lib/tile.glsl"
+
+void main()
+{
+    uint lanes = SHARE != 0u ? min(WG, gl_SubgroupSize) : 1u;
+    uint lane = gl_LocalInvocationID.x % lanes, n0 = gl_GlobalInvocationID.x / lanes * (GLU != 0u ? TN / 2u : TN);
+    if (n0 >= a.n) return;
+    if (VEC != 0u) tile_row(n0, gl_WorkGroupID.y, lane, lanes);
+    else tile_square(n0, gl_WorkGroupID.y * 8u, lane, lanes);
+}
