@@ -5,24 +5,18 @@
  * former left; what none matches stays together as a piece of its own. Matching never looks beyond
  * a piece. Names and lists are llama.cpp's (llama-vocab.cpp). Where llama.cpp approximates an
  * expression because its own engine lacks Unicode classes, the one of the model's tokenizer.json
- * stands here instead. Not here: names that need more than expressions (digits grouped from the
- * right, blanks kept as U+2581). */
-#include "tokenizer_impl.h"
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+ * stands here instead. A tokenizer.json brings its own expressions, and steps that change the text
+ * (words.c). Not here: names that need more than expressions (digits grouped from the right). */
+#include "pretok.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_EXPRESSIONS = 6, MATCH_LIMIT = 50000000, HEAP_LIMIT_KIB = 256 * 1024 };
+enum { MAX_EXPRESSIONS = 6 };
 
 /* ---- building blocks ---- */
 
-/* Unicode's White_Space. PCRE2's own \s has U+180E besides, which is none since Unicode 6.3. */
-#define SPACES                                                                              \
-    "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}" \
-    "\\x{3000}"
+#define SPACES PUM_REGEX_SPACES
 #define S "[" SPACES "]"
 #define NOT_S "[^" SPACES "]"
 /* The blanks before a word, but for the last one, which goes with the word. */
@@ -216,50 +210,25 @@ const char *pum_pretok_name(size_t i)
     return i < PUM_COUNT(rows) ? rows[i].name : NULL;
 }
 
-/* ---- compiling ---- */
+/* ---- making ---- */
 
-struct pum_pretok {
-    pcre2_general_context *memory;
-    pcre2_match_context *limits;
-    pcre2_code *codes[MAX_EXPRESSIONS];
-    bool jit[MAX_EXPRESSIONS];
-    size_t count;
-};
-
-static void *take_memory(size_t bytes, void *user)
+pumice_status pum_pretok_create_empty(pum_pretok **out_pretok, pumice_error *err)
 {
-    (void)user;
-    return pum_alloc(bytes);
+    *out_pretok = pum_alloc(sizeof **out_pretok);
+    return *out_pretok ? PUMICE_OK : pum_no_memory(err);
 }
 
-static void give_memory(void *p, void *user)
+pumice_status pum_pretok_add(pum_pretok *p, pum_pretok_step step, pumice_error *err)
 {
-    (void)user;
-    pum_free(p);
-}
-
-static pumice_status compile(pum_pretok *p, const char *expression, const char *name,
-                             pumice_error *err)
-{
-    pcre2_compile_context *context = pcre2_compile_context_create(p->memory);
-    if (!context) return pum_no_memory(err);
-    int code = 0;
-    PCRE2_SIZE at = 0;
-    pcre2_code *re =
-        pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &code,
-                      &at, context);
-    pcre2_compile_context_free(context);
-    if (!re && code == PCRE2_ERROR_HEAP_FAILED) return pum_no_memory(err);
-    if (!re) {
-        return pum_fail(err, PUMICE_ERROR_INTERNAL,
-                        "the pre-tokenizer '%s' does not compile here (PCRE2 error %d at %zu)",
-                        name, code, (size_t)at);
+    if (p->count == PUM_COUNT(p->steps)) {
+        pum_regex_destroy(&step.regex);
+        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                        "the tokenizer has more than %zu pre-tokenizer steps",
+                        PUM_COUNT(p->steps));
     }
-    p->codes[p->count] = re;
-    p->jit[p->count] =
-        pcre2_jit_compile(re, PCRE2_JIT_COMPLETE) == 0; /* without it matching is only slower */
-    p->count++;
+    p->rebuilds = p->rebuilds || step.kind != PUM_STEP_CUT || step.cut != PUM_CUT_ISOLATED ||
+                  step.invert;
+    p->steps[p->count++] = step;
     return PUMICE_OK;
 }
 
@@ -277,14 +246,13 @@ pumice_status pum_pretok_create(const char *name, pum_pretok **out_pretok, uint3
             "the pre-tokenizer '%s' (tokenizer.ggml.pre) is not supported by this version", name);
     }
     pumice_status status = PUMICE_OK;
-    pum_pretok *p = pum_alloc(sizeof *p);
-    if (!p) return pum_no_memory(err);
-    p->memory = pcre2_general_context_create(take_memory, give_memory, NULL);
-    p->limits = p->memory ? pcre2_match_context_create(p->memory) : NULL;
-    if (!p->limits) PUM_GOTO(pum_no_memory(err));
-    pcre2_set_match_limit(p->limits, MATCH_LIMIT);
-    pcre2_set_heap_limit(p->limits, HEAP_LIMIT_KIB);
-    for (size_t i = 0; rows[row].list[i]; i++) PUM_GOTO(compile(p, rows[row].list[i], name, err));
+    pum_pretok *p = NULL;
+    PUM_GOTO(pum_pretok_create_empty(&p, err));
+    for (size_t i = 0; rows[row].list[i]; i++) {
+        pum_pretok_step step = { .kind = PUM_STEP_CUT };
+        PUM_GOTO(pum_regex_create(rows[row].list[i], strlen(rows[row].list[i]), &step.regex, err));
+        PUM_GOTO(pum_pretok_add(p, step, err));
+    }
     *out_pretok = p;
     *out_flags = rows[row].flags;
     return PUMICE_OK;
@@ -296,13 +264,12 @@ fail:
 void pum_pretok_destroy(pum_pretok **pretok)
 {
     if (!pretok || !*pretok) return;
-    pum_pretok *p = *pretok;
-    for (size_t i = 0; i < p->count; i++) pcre2_code_free(p->codes[i]);
-    pcre2_match_context_free(p->limits);
-    pcre2_general_context_free(p->memory);
-    pum_free(p);
+    for (size_t i = 0; i < (*pretok)->count; i++) pum_regex_destroy(&(*pretok)->steps[i].regex);
+    pum_free(*pretok);
     *pretok = NULL;
 }
+
+bool pum_pretok_rebuilds(const pum_pretok *pretok) { return pretok->rebuilds; }
 
 /* ---- splitting ---- */
 
@@ -314,41 +281,25 @@ typedef struct splitter {
     pumice_error *err;
 } splitter;
 
-static int match(const splitter *w, size_t expression, const char *s, size_t bytes, size_t from)
-{
-    const pcre2_code *code = w->p->codes[expression];
-    int rc = PCRE2_ERROR_JIT_STACKLIMIT;
-    if (w->p->jit[expression]) {
-        rc = pcre2_jit_match(code, (PCRE2_SPTR)s, bytes, from, 0, w->match, w->p->limits);
-    }
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) { /* the interpreter takes its memory from the heap */
-        rc = pcre2_match(code, (PCRE2_SPTR)s, bytes, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                         w->match, w->p->limits);
-    }
-    return rc;
-}
-
 /* Cuts the piece [start, end) by one expression and appends the ends of its parts. */
 static pumice_status cut_piece(splitter *w, size_t expression, uint32_t start, uint32_t end)
 {
     const char *s = w->text + start;
-    size_t bytes = end - start, pos = 0;
-    while (pos < bytes) {
-        int rc = match(w, expression, s, bytes, pos);
-        if (rc == PCRE2_ERROR_NOMATCH) break;
-        if (rc == PCRE2_ERROR_NOMEMORY) return pum_no_memory(w->err);
-        if (rc < 0) {
-            return pum_fail(w->err, PUMICE_ERROR_INVALID,
-                            "the text is too hard for the model's pre-tokenizer (PCRE2 error %d); "
-                            "try shorter pieces",
-                            rc);
+    size_t bytes = end - start, pos = 0, from = 0;
+    while (from < bytes) {
+        bool found;
+        size_t a, b;
+        PUM_TRY(pum_regex_find(w->p->steps[expression].regex, w->match, s, bytes, from, &found, &a,
+                               &b, w->err));
+        if (!found) break;
+        if (b <= a) { /* an empty match cuts nothing */
+            int n = a < bytes ? pum_utf8_length(s + a, bytes - a) : 1;
+            from = a + (n > 0 ? (size_t)n : 1);
+            continue;
         }
-        const PCRE2_SIZE *at = pcre2_get_ovector_pointer(w->match);
-        if (at[1] <= pos) break; /* an empty match cuts nothing; no expression here has any */
-        uint32_t from = start + (uint32_t)at[0], to = start + (uint32_t)at[1];
-        if (at[0] > pos && !pum_array_push(&w->next, from)) return pum_no_memory(w->err);
-        if (!pum_array_push(&w->next, to)) return pum_no_memory(w->err);
-        pos = at[1];
+        if (a > pos && !pum_array_push(&w->next, start + (uint32_t)a)) return pum_no_memory(w->err);
+        if (!pum_array_push(&w->next, start + (uint32_t)b)) return pum_no_memory(w->err);
+        pos = from = b;
     }
     if (pos < bytes && !pum_array_push(&w->next, end)) return pum_no_memory(w->err);
     return PUMICE_OK;
@@ -392,7 +343,7 @@ pumice_status pum_pretok_split(const pum_pretok *pretok, const char *text, size_
 {
     pumice_status status = PUMICE_OK;
     splitter w = { .p = pretok, .text = text, .err = err };
-    w.match = pcre2_match_data_create(1, pretok->memory);
+    w.match = pum_regex_match_data();
     if (!w.match) return pum_no_memory(err);
     for (size_t pos = 0; pos < bytes;) {
         bool valid;

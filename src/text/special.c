@@ -26,8 +26,21 @@ static int longest_first(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* The trie of added tokens. */
+static bool init_added(pum_tokenizer *t)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        size_t n;
+        const char *piece = pum_strings_at(&t->pieces, i, &n);
+        if (n && (t->flags[i] & PUM_TOKEN_ADDED) && !pum_trie_add(&t->added, piece, n, (int32_t)i))
+            return false;
+    }
+    return true;
+}
+
 bool pum_special_init(pum_tokenizer *t)
 {
+    if (t->split_longest) return init_added(t);
     PUM_ARRAY(special_order) list = { 0 };
     bool ok = true;
     for (uint32_t i = 0; ok && i < t->count; i++) {
@@ -38,6 +51,7 @@ bool pum_special_init(pum_tokenizer *t)
                        type != PUM_TOKEN_USER_DEFINED)) {
             continue;
         }
+        if (type == PUM_TOKEN_USER_DEFINED && t->inline_user) continue;
         special_order s = { (uint32_t)n, i };
         ok = pum_array_push(&list, s);
     }
@@ -130,10 +144,89 @@ static bool occurs(const pum_tokenizer *t, const char *text, const pum_fragments
     return false;
 }
 
+/* ---- leftmost, longest: added tokens of Hugging Face's files ---- */
+
+size_t pum_space_length(const char *s, size_t bytes)
+{
+    uint8_t a = (uint8_t)s[0], b = bytes > 1 ? (uint8_t)s[1] : 0, c = bytes > 2 ? (uint8_t)s[2] : 0;
+    if (is_space(s[0])) return 1;
+    if (a == 0xc2) return b == 0x85 || b == 0xa0 ? 2 : 0;
+    if (a == 0xe1) return b == 0x9a && c == 0x80 ? 3 : 0;
+    if (a == 0xe3) return b == 0x80 && c == 0x80 ? 3 : 0;
+    if (a != 0xe2) return 0;
+    if (b == 0x81) return c == 0x9f ? 3 : 0;
+    return b == 0x80 && ((c >= 0x80 && c <= 0x8a) || c == 0xa8 || c == 0xa9 || c == 0xaf) ? 3 : 0;
+}
+
+/* A letter, digit or underscore of ASCII, or any character beyond it. */
+static bool is_word(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_' ||
+           (uint8_t)c >= 0x80;
+}
+
+/* The longest added token at text[at] that may be cut out there. */
+static int32_t added_at(const pum_tokenizer *t, const char *text, size_t bytes, size_t at,
+                        bool parse, size_t *out_length)
+{
+    int32_t best = -1;
+    uint32_t node = 0;
+    for (size_t i = at; i < bytes; i++) {
+        node = pum_trie_step(&t->added, node, text[i]);
+        if (!node) break;
+        int32_t id = t->added.values.data[node];
+        if (id < 0 || (!parse && t->types[id] != PUM_TOKEN_USER_DEFINED)) continue;
+        bool stands_alone = !(at > 0 && is_word(text[at - 1])) &&
+                            !(i + 1 < bytes && is_word(text[i + 1]));
+        if ((t->flags[id] & PUM_TOKEN_WHOLE_WORD) && !stands_alone) continue;
+        best = id;
+        *out_length = i + 1 - at;
+    }
+    return best;
+}
+
+static size_t spaces_before(const char *text, size_t from, size_t at)
+{
+    for (;;) {
+        size_t n = 1;
+        while (n <= 3 && at - from >= n && pum_space_length(text + at - n, n) != n) n++;
+        if (n > 3 || at - from < n) return at;
+        at -= n;
+    }
+}
+
+static bool split_longest(const pum_tokenizer *t, const char *text, size_t bytes, bool parse,
+                          pum_fragments *out)
+{
+    size_t from = 0;
+    for (size_t at = 0; at < bytes;) {
+        size_t n = 0;
+        int32_t id = added_at(t, text, bytes, at, parse, &n);
+        if (id < 0) {
+            at++;
+            continue;
+        }
+        size_t start = t->flags[id] & PUM_TOKEN_EATS_LEFT ? spaces_before(text, from, at) : at;
+        size_t end = at + n;
+        while ((t->flags[id] & PUM_TOKEN_EATS_RIGHT) && end < bytes &&
+               pum_space_length(text + end, bytes - end)) {
+            end += pum_space_length(text + end, bytes - end);
+        }
+        pum_fragment before = { (uint32_t)from, (uint32_t)(start - from), -1 },
+                     token = { (uint32_t)at, (uint32_t)n, id };
+        if (before.length && !pum_array_push(out, before)) return false;
+        if (!pum_array_push(out, token)) return false;
+        from = at = end;
+    }
+    pum_fragment rest = { (uint32_t)from, (uint32_t)(bytes - from), -1 };
+    return from == bytes || pum_array_push(out, rest);
+}
+
 bool pum_special_split(const pum_tokenizer *t, const char *text, size_t bytes, bool parse,
                        pum_fragments *out)
 {
     out->count = 0;
+    if (t->split_longest) return split_longest(t, text, bytes, parse, out);
     pum_fragments next = { 0 };
     group_map map = { 0 };
     pum_fragment all = { 0, (uint32_t)bytes, -1 };

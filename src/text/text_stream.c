@@ -39,12 +39,13 @@ pumice_status pum_text_stream_push(pum_text_stream *s, const pum_tokenizer *t, i
 {
     pum_text raw = { 0 };
     pum_text_add(&raw, s->held, s->n_held);
-    pumice_status status = pum_tokenizer_decode(t, token, !s->started, false, &raw);
+    bool first = !s->started;
+    pumice_status status = pum_tokenizer_decode(t, token, &first, false, &raw);
     if (status == PUMICE_OK) {
         size_t open = add_whole(raw.data, raw.count, out);
         memcpy(s->held, raw.data + raw.count - open, open);
         s->n_held = (uint32_t)open;
-        s->started = !pum_token_is_cut_out(t, (uint32_t)token);
+        s->started = !first;
         if (out->failed) status = PUMICE_ERROR_HOST_MEMORY;
     }
     pum_text_free(&raw);

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What both kinds of tokenizer share: reading the vocabulary from a file's metadata, which tokens
- * are special or end a reply, and the outer loop of encoding. How text becomes tokens is in
- * tokenizer_spm.c and tokenizer_bpe.c, what is cut out before that in special.c. The metadata is as
- * hostile as the rest of the file: ids out of range count as absent. */
-#include "tokenizer_impl.h"
+ * What all kinds of tokenizer share: which tokens end a reply, the outer loops of encoding and
+ * decoding. Encoding: special tokens are cut out (special.c), the rest is normalized (normalize.c)
+ * and cut into words (pretok.c, words.c), and the words become tokens (tokenizer_spm.c,
+ * tokenizer_bpe.c, unigram.c). Tokenizers are made in tokenizer_gguf.c and hf_dir.c. */
+#include "normalize.h"
 
-#include <stdio.h>
 #include <string.h>
-
-#define KEY(name) "tokenizer.ggml." name
 
 /* <|end_of_sentence|> with a wide bar and U+2581 for the blanks. */
 #define DEEPSEEK_END "<\xef\xbd\x9c" "end" PUM_BLANK "of" PUM_BLANK "sentence\xef\xbd\x9c>"
-
-enum { MAX_TOKENS = 1 << 24 };
 
 /* Pieces that end a reply in models whose files do not say so by id. `control_only`: such a text is
  * an ordinary piece in other vocabularies, so it counts only if its type is control. */
@@ -49,64 +44,9 @@ static const struct {
 };
 enum { ROW_END, ROW_RETURN, ROW_CALL, ROW_CALLS, ROW_FLUSH }; /* the first rows above */
 
-/* ---- reading ---- */
+/* ---- making ---- */
 
-/* A string of the file for messages and comparisons: control characters become '?', the rest is
- * cut. */
-static void clean_copy(pum_str s, char *out, size_t capacity)
-{
-    size_t n = PUM_MIN(s.count, capacity - 1);
-    for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)s.data[i] < 0x20 || s.data[i] == 0x7f ? '?' : s.data[i];
-    out[n] = '\0';
-}
-
-static pumice_status read_kind(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
-{
-    pum_str s;
-    char name[64];
-    if (!pum_gguf_str(gguf, KEY("model"), &s)) {
-        return pum_fail(err, PUMICE_ERROR_FORMAT,
-                        "the file has no tokenizer: " KEY("model") " is missing");
-    }
-    if (pum_str_equal(s, "llama")) {
-        t->kind = PUM_TOKENIZER_SPM;
-    } else if (pum_str_equal(s, "gpt2")) {
-        t->kind = PUM_TOKENIZER_BPE;
-    } else {
-        clean_copy(s, name, sizeof name);
-        return pum_fail(
-            err, PUMICE_ERROR_UNSUPPORTED,
-            "the tokenizer '%s' (" KEY("model") ") is not supported; 'llama' and 'gpt2' are", name);
-    }
-    if (pum_gguf_str(gguf, KEY("pre"), &s)) clean_copy(s, t->pre, sizeof t->pre);
-    return PUMICE_OK;
-}
-
-static pumice_status read_pieces(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
-{
-    const pum_gguf_value *v = pum_gguf_find(gguf, KEY("tokens"));
-    if (!v || v->type != PUM_GGUF_ARRAY || v->item_type != PUM_GGUF_STRING || v->count == 0) {
-        return pum_fail(err, PUMICE_ERROR_FORMAT,
-                        KEY("tokens") " is missing or no list of strings");
-    }
-    if (v->count > MAX_TOKENS) {
-        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                        KEY("tokens") " has %llu tokens; at most %d are supported",
-                        (unsigned long long)v->count, MAX_TOKENS);
-    }
-    t->count = (uint32_t)v->count;
-    const uint8_t *cursor = NULL;
-    uint64_t i = 0;
-    pum_str s;
-    while (pum_gguf_next_str(v, &cursor, &i, &s)) {
-        if (!pum_strings_add(&t->pieces, s.data, s.count)) return pum_no_memory(err);
-    }
-    return PUMICE_OK;
-}
-
-/* The value of "<0x41>", or -1. */
-static int byte_of_piece(const char *piece, size_t n)
+int pum_byte_of_piece(const char *piece, size_t n)
 {
     static const char digits[] = "0123456789ABCDEF";
     if (n != 6 || memcmp(piece, "<0x", 3) != 0 || piece[5] != '>') return -1;
@@ -114,65 +54,28 @@ static int byte_of_piece(const char *piece, size_t n)
     return high && low ? (int)((high - digits) * 16 + (low - digits)) : -1;
 }
 
-static pumice_status read_types(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
+pumice_status pum_tokenizer_allocate(pum_tokenizer *t, pumice_error *err)
 {
-    const pum_gguf_value *v = pum_gguf_find(gguf, KEY("token_type"));
-    int64_t x;
-    if (v && (v->count < t->count || !pum_gguf_item_i64(v, 0, &x))) {
-        return pum_fail(err, PUMICE_ERROR_FORMAT,
-                        KEY("token_type") " must be a list of %u integers", t->count);
-    }
     t->types = pum_alloc(t->count);
     t->flags = pum_alloc(t->count);
     if (!t->types || !t->flags) return pum_no_memory(err);
+    memset(t->types, PUM_TOKEN_NORMAL, t->count);
     memset(t->byte_token, 0xff, sizeof t->byte_token);
-    for (uint32_t i = 0; i < t->count; i++) {
-        bool known =
-            v && pum_gguf_item_i64(v, i, &x) && x >= PUM_TOKEN_NORMAL && x <= PUM_TOKEN_BYTE;
-        size_t n;
-        const char *piece = pum_strings_at(&t->pieces, i, &n);
-        int byte = byte_of_piece(piece, n);
-        t->types[i] = known ? (uint8_t)x : PUM_TOKEN_NORMAL;
-        if (!v && byte >= 0 && t->kind == PUM_TOKENIZER_SPM) t->types[i] = PUM_TOKEN_BYTE;
-        if (t->types[i] == PUM_TOKEN_BYTE && byte >= 0 && t->byte_token[byte] < 0)
-            t->byte_token[byte] = (int32_t)i;
-    }
     return PUMICE_OK;
 }
 
-static int32_t read_id(const pum_gguf *gguf, const char *key, int32_t if_absent, uint32_t count)
+void pum_tokenizer_note_bytes(pum_tokenizer *t)
 {
-    uint32_t id;
-    if (pum_gguf_u32(gguf, key, &id)) return id < count ? (int32_t)id : -1;
-    return if_absent < (int32_t)count ? if_absent : -1;
-}
-
-/* Models converted without token types still have control tokens: those the file names. */
-static void type_by_id(pum_tokenizer *t, int32_t id, pum_token_type type)
-{
-    if (id >= 0 && t->types[id] == PUM_TOKEN_NORMAL) t->types[id] = (uint8_t)type;
-}
-
-static void read_ids(const pum_gguf *gguf, pum_tokenizer *t)
-{
-    bool spm =
-        t->kind == PUM_TOKENIZER_SPM; /* SentencePiece's own numbers where the file is silent */
-    t->bos = read_id(gguf, KEY("bos_token_id"), spm ? 1 : -1, t->count);
-    t->eos = read_id(gguf, KEY("eos_token_id"), spm ? 2 : -1, t->count);
-    t->unk = read_id(gguf, KEY("unknown_token_id"), spm ? 0 : -1, t->count);
-    const int32_t ends[] = { t->eos, read_id(gguf, KEY("eot_token_id"), -1, t->count),
-                             read_id(gguf, KEY("eom_token_id"), -1, t->count) };
-    for (size_t i = 0; i < PUM_COUNT(ends); i++) {
-        if (ends[i] >= 0) t->flags[ends[i]] |= PUM_TOKEN_ENDS;
-    }
-    if (!pum_gguf_find(gguf, KEY("token_type"))) {
-        type_by_id(t, t->bos, PUM_TOKEN_CONTROL);
-        type_by_id(t, t->eos, PUM_TOKEN_CONTROL);
-        type_by_id(t, t->unk, PUM_TOKEN_UNKNOWN);
+    for (uint32_t i = 0; i < t->count; i++) {
+        size_t n;
+        const char *piece = pum_strings_at(&t->pieces, i, &n);
+        int byte = pum_byte_of_piece(piece, n);
+        if (t->types[i] == PUM_TOKEN_BYTE && byte >= 0 && t->byte_token[byte] < 0)
+            t->byte_token[byte] = (int32_t)i;
     }
 }
 
-static void mark_ending_pieces(pum_tokenizer *t)
+void pum_tokenizer_mark_ends(pum_tokenizer *t)
 {
     int32_t found[PUM_COUNT(ending_pieces)];
     for (size_t r = 0; r < PUM_COUNT(ending_pieces); r++) found[r] = -1;
@@ -198,51 +101,21 @@ static void mark_ending_pieces(pum_tokenizer *t)
     }
 }
 
-/* Phi-3's special tokens swallow the white space after them, which no metadata tells: the name
- * must. */
-static void mark_eating_tokens(const pum_gguf *gguf, pum_tokenizer *t)
+int32_t pum_tokenizer_find(const pum_tokenizer *t, const char *piece)
 {
-    pum_str s;
-    char name[128];
-    if (!pum_gguf_str(gguf, "general.name", &s)) return;
-    clean_copy(s, name, sizeof name);
-    for (char *p = name; *p; p++) {
-        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
-    }
-    if (!strstr(name, "phi-3") && !strstr(name, "phi3")) return;
+    size_t want = strlen(piece), n;
     for (uint32_t i = 0; i < t->count; i++) {
-        size_t n;
-        const char *piece = pum_strings_at(&t->pieces, i, &n);
-        if (t->types[i] == PUM_TOKEN_CONTROL && strcmp(piece, "<s>") != 0 &&
-            strcmp(piece, "<unk>") != 0 && strcmp(piece, "<|endoftext|>") != 0) {
-            t->flags[i] |= PUM_TOKEN_EATS_RIGHT;
-        }
+        const char *have = pum_strings_at(&t->pieces, i, &n);
+        if (n == want && memcmp(have, piece, n) == 0) return (int32_t)i;
     }
+    return -1;
 }
 
-pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tokenizer,
-                                   pumice_error *err)
+void pum_tokenizer_around(pum_tokenizer *t, bool bos, bool eos)
 {
-    *out_tokenizer = NULL;
-    pumice_status status = PUMICE_OK;
-    pum_tokenizer *t = pum_alloc(sizeof *t);
-    if (!t) return pum_no_memory(err);
-    PUM_GOTO(read_kind(gguf, t, err));
-    PUM_GOTO(read_pieces(gguf, t, err));
-    PUM_GOTO(read_types(gguf, t, err));
-    read_ids(gguf, t);
-    mark_ending_pieces(t);
-    mark_eating_tokens(gguf, t);
-    if (!pum_special_init(t)) PUM_GOTO(pum_no_memory(err));
-    PUM_GOTO(t->kind == PUM_TOKENIZER_SPM ? pum_spm_create(gguf, t, err)
-                                          : pum_bpe_create(gguf, t, err));
-    pum_gguf_bool(gguf, KEY("add_bos_token"), &t->add_bos); /* over the kind's own defaults */
-    pum_gguf_bool(gguf, KEY("add_eos_token"), &t->add_eos);
-    *out_tokenizer = t;
-    return PUMICE_OK;
-fail:
-    pum_tokenizer_destroy(&t);
-    return status;
+    t->n_before = t->n_after = 0;
+    if (bos && t->bos >= 0) t->before[t->n_before++] = t->bos;
+    if (eos && t->eos >= 0) t->after[t->n_after++] = t->eos;
 }
 
 void pum_tokenizer_destroy(pum_tokenizer **tokenizer)
@@ -257,6 +130,12 @@ void pum_tokenizer_destroy(pum_tokenizer **tokenizer)
     pum_free(t->flags);
     pum_free(t->keys);
     pum_free(t->pairs);
+    pum_free(t->scores);
+    pum_free(t->chat_template);
+    pum_free(t->source_json);
+    pum_trie_free(&t->added);
+    pum_trie_free(&t->trie);
+    pum_normalizer_destroy(&t->normalizer);
     pum_free(t);
     *tokenizer = NULL;
 }
@@ -270,13 +149,15 @@ static bool in_range(const pum_tokenizer *t, int32_t token)
 
 const char *pum_tokenizer_kind(const pum_tokenizer *t)
 {
-    return t->kind == PUM_TOKENIZER_SPM ? "llama" : "gpt2";
+    static const char *const names[] = { "llama", "gpt2", "t5" };
+    return t->kind == PUM_TOKENIZER_BPE && t->char_level ? "llama" : names[t->kind];
 }
 
 const char *pum_tokenizer_pre(const pum_tokenizer *t) { return t->pre; }
 uint32_t pum_tokenizer_count(const pum_tokenizer *t) { return t->count; }
 int32_t pum_tokenizer_bos(const pum_tokenizer *t) { return t->bos; }
 int32_t pum_tokenizer_eos(const pum_tokenizer *t) { return t->eos; }
+const char *pum_tokenizer_chat_template(const pum_tokenizer *t) { return t->chat_template; }
 int32_t pum_tokenizer_unk(const pum_tokenizer *t) { return t->unk; }
 
 bool pum_tokenizer_ends(const pum_tokenizer *t, int32_t token)
@@ -297,24 +178,80 @@ const char *pum_tokenizer_piece(const pum_tokenizer *t, int32_t token, size_t *o
 
 /* ---- encoding ---- */
 
-static pumice_status encode_fragments(const pum_tokenizer *t, const char *text,
-                                      const pum_fragments *list, pum_merger *merger,
-                                      pum_tokens *tokens, pumice_error *err)
+typedef struct encoder {
+    const pum_tokenizer *t;
+    pum_merger merger;
+    pum_words words;
+    pum_positions ends;
+    pum_text normal;
+    pum_tokens *tokens;
+    pumice_error *err;
+} encoder;
+
+static pumice_status encode_word(encoder *e, const char *word, size_t bytes)
 {
+    const pum_tokenizer *t = e->t;
+    if (t->kind == PUM_TOKENIZER_UNIGRAM)
+        return pum_unigram_encode(t, word, bytes, e->tokens, e->err);
+    if (t->kind == PUM_TOKENIZER_SPM)
+        return pum_spm_encode_escaped(t, word, (uint32_t)bytes, &e->merger, e->tokens, e->err);
+    return pum_bpe_encode_word(t, word, (uint32_t)bytes, &e->merger, e->tokens, e->err);
+}
+
+static pumice_status encode_words(encoder *e, const char *text, const pum_positions *ends)
+{
+    uint32_t from = 0;
+    for (size_t i = 0; i < ends->count; i++) {
+        PUM_TRY(encode_word(e, text + from, ends->data[i] - from));
+        from = ends->data[i];
+    }
+    return PUMICE_OK;
+}
+
+/* A stretch of the text without special tokens. */
+static pumice_status encode_stretch(encoder *e, const char *text, size_t bytes, bool at_start)
+{
+    const pum_tokenizer *t = e->t;
+    if (t->normalizer) {
+        PUM_TRY(pum_normalize(t->normalizer, text, bytes, at_start, &e->normal, e->err));
+        text = e->normal.data;
+        bytes = e->normal.count;
+    }
+    if (!t->pretok) return bytes ? encode_word(e, text, bytes) : PUMICE_OK;
+    if (pum_pretok_rebuilds(t->pretok)) {
+        PUM_TRY(pum_words_make(t->pretok, text, bytes, at_start, &e->words, e->err));
+        return encode_words(e, e->words.text.data, &e->words.ends);
+    }
+    e->ends.count = 0;
+    PUM_TRY(pum_pretok_split(t->pretok, text, bytes, &e->ends, e->err));
+    return encode_words(e, text, &e->ends);
+}
+
+static pumice_status encode_fragments(encoder *e, const char *text, const pum_fragments *list)
+{
+    const pum_tokenizer *t = e->t;
     bool after_special = true; /* so is the beginning */
     for (size_t i = 0; i < list->count; i++) {
         const pum_fragment *f = &list->data[i];
         if (f->id >= 0) {
-            if (!pum_array_push(tokens, f->id)) return pum_no_memory(err);
-        } else if (t->kind == PUM_TOKENIZER_SPM) {
+            if (!pum_array_push(e->tokens, f->id)) return pum_no_memory(e->err);
+        } else if (t->kind == PUM_TOKENIZER_SPM && !t->normalizer) {
             bool prefix = t->add_space_prefix && after_special;
-            PUM_TRY(pum_spm_encode(t, text + f->start, f->length, prefix, merger, tokens, err));
+            PUM_TRY(pum_spm_encode(t, text + f->start, f->length, prefix, &e->merger, e->tokens,
+                                   e->err));
         } else {
-            PUM_TRY(pum_bpe_encode(t, text + f->start, f->length, merger, tokens, err));
+            PUM_TRY(encode_stretch(e, text + f->start, f->length, f->start == 0));
         }
         after_special = f->id >= 0;
     }
     return PUMICE_OK;
+}
+
+static bool add_all(pum_tokens *tokens, const int32_t *ids, uint32_t count)
+{
+    if (count && !pum_array_reserve(tokens, count)) return false;
+    for (uint32_t i = 0; i < count; i++) tokens->data[tokens->count++] = ids[i];
+    return true;
 }
 
 pumice_status pum_tokenizer_encode(const pum_tokenizer *t, const char *text, size_t bytes,
@@ -326,56 +263,139 @@ pumice_status pum_tokenizer_encode(const pum_tokenizer *t, const char *text, siz
                         PUM_MAX_TEXT_BYTES);
     }
     pumice_status status = PUMICE_OK;
-    size_t before = tokens->count;
+    size_t start = tokens->count;
     pum_fragments list = { 0 };
-    pum_merger merger = { 0 };
+    encoder e = { .t = t, .tokens = tokens, .err = err };
     bool special = flags & PUMICE_TOKENIZE_ADD_SPECIAL;
-    if (!pum_special_split(t, text, bytes, flags & PUMICE_TOKENIZE_PARSE_SPECIAL, &list)) {
+    if (!pum_special_split(t, text, bytes, flags & PUMICE_TOKENIZE_PARSE_SPECIAL, &list))
         PUM_GOTO(pum_no_memory(err));
-    }
-    if (special && t->add_bos && t->bos >= 0 && !pum_array_push(tokens, t->bos))
-        PUM_GOTO(pum_no_memory(err));
-    PUM_GOTO(encode_fragments(t, text, &list, &merger, tokens, err));
-    if (special && t->add_eos && t->eos >= 0 && !pum_array_push(tokens, t->eos))
-        PUM_GOTO(pum_no_memory(err));
+    if (special && !add_all(tokens, t->before, t->n_before)) PUM_GOTO(pum_no_memory(err));
+    PUM_GOTO(encode_fragments(&e, text, &list));
+    if (special && !add_all(tokens, t->after, t->n_after)) PUM_GOTO(pum_no_memory(err));
 fail:
-    if (status != PUMICE_OK) tokens->count = before;
+    if (status != PUMICE_OK) tokens->count = start;
     pum_array_free(&list);
-    pum_merger_free(&merger);
+    pum_merger_free(&e.merger);
+    pum_words_free(&e.words);
+    pum_array_free(&e.ends);
+    pum_text_free(&e.normal);
     return status;
 }
 
 /* ---- decoding ---- */
 
-pumice_status pum_tokenizer_decode(const pum_tokenizer *t, int32_t token, bool first, bool special,
-                                   pum_text *text)
+static bool begins_with_mark(const char *piece, size_t n)
 {
-    if (!in_range(t, token)) return PUMICE_ERROR_INVALID;
+    return n >= PUM_BLANK_BYTES && memcmp(piece, PUM_BLANK, PUM_BLANK_BYTES) == 0;
+}
+
+/* A piece with U+2581 as blanks, without the first of them if `drop`. */
+static void add_blanked(const char *piece, size_t n, bool drop, pum_text *text)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < n;) {
+        if (!begins_with_mark(piece + i, n - i)) {
+            i++;
+            continue;
+        }
+        pum_text_add(text, piece + from, i - from);
+        if (!(drop && i == 0)) pum_text_add(text, " ", 1);
+        from = i += PUM_BLANK_BYTES;
+    }
+    pum_text_add(text, piece + from, n - from);
+}
+
+/* The pieces that ChatGLM-6B has for newlines, tabs and runs of blanks. */
+static bool add_chatglm(const char *piece, size_t n, pum_text *text)
+{
+    static const char blank[] = "<|blank_";
+    if (n == 3 && memcmp(piece, "<n>", 3) == 0) {
+        pum_text_add(text, "\n", 1);
+        return true;
+    }
+    if (n == 7 && memcmp(piece, "<|tab|>", 7) == 0) {
+        pum_text_add(text, "\t", 1);
+        return true;
+    }
+    if (n < sizeof blank + 2 || n > sizeof blank + 3 ||
+        memcmp(piece, blank, sizeof blank - 1) != 0) {
+        return false;
+    }
+    int count = 0;
+    for (size_t i = sizeof blank - 1; i < n && piece[i] >= '0' && piece[i] <= '9'; i++)
+        count = count * 10 + piece[i] - '0';
+    for (int i = 0; i < count; i++) pum_text_add(text, " ", 1);
+    return count > 0;
+}
+
+static void decode_piece(const pum_tokenizer *t, int32_t token, bool drop, bool special,
+                         pum_text *text)
+{
     uint8_t type = t->types[token];
     size_t n;
     const char *piece = pum_strings_at(&t->pieces, (uint32_t)token, &n);
+    bool byte_level = t->kind == PUM_TOKENIZER_BPE && !t->char_level;
+    bool literal = type == PUM_TOKEN_USER_DEFINED &&
+                   (byte_level || (!t->inline_user && !t->split_longest));
     if (type == PUM_TOKEN_CONTROL || type == PUM_TOKEN_UNKNOWN) {
         if (special) pum_text_add(text, piece, n);
-    } else if (type == PUM_TOKEN_USER_DEFINED) {
+        else if (type == PUM_TOKEN_UNKNOWN) pum_text_add(text, t->unknown_text,
+                                                         strlen(t->unknown_text));
+    } else if (literal) {
         pum_text_add(text, piece, n);
-    } else if (type == PUM_TOKEN_BYTE && byte_of_piece(piece, n) >= 0) {
-        char c = (char)byte_of_piece(piece, n);
+    } else if (type == PUM_TOKEN_BYTE && pum_byte_of_piece(piece, n) >= 0) {
+        char c = (char)pum_byte_of_piece(piece, n);
         pum_text_add(text, &c, 1);
-    } else if (t->kind == PUM_TOKENIZER_SPM) {
-        pum_spm_decode(t, token, first, text);
-    } else {
-        pum_bpe_decode(t, token, text);
+    } else if (byte_level) {
+        const char *bytes = pum_strings_at(&t->raw, (uint32_t)token, &n);
+        pum_text_add(text, bytes, n);
+    } else if (!t->chatglm || !add_chatglm(piece, n, text)) {
+        add_blanked(piece, n, drop, text);
     }
+}
+
+pumice_status pum_tokenizer_decode(const pum_tokenizer *t, int32_t token, bool *first, bool special,
+                                   pum_text *text)
+{
+    if (!in_range(t, token)) return PUMICE_ERROR_INVALID;
+    size_t before = text->count, n;
+    const char *piece = pum_strings_at(&t->pieces, (uint32_t)token, &n);
+    bool drop = *first && t->drop_first;
+    decode_piece(t, token, drop, special, text);
+    if (t->drop_after_token) *first = pum_token_is_cut_out(t, (uint32_t)token);
+    else if (text->count > before) *first = false;
+    else if (drop && begins_with_mark(piece, n)) *first = t->drop_until_text;
     return text->failed ? PUMICE_ERROR_HOST_MEMORY : PUMICE_OK;
+}
+
+/* What the original's clean_up_tokenization_spaces does, in its order, on text[from..]. */
+static void clean_up(pum_text *text, size_t from)
+{
+    static const char *const rules[][2] = { { " .", "." },      { " ?", "?" },     { " !", "!" },
+                                            { " ,", "," },      { " ' ", "'" },    { " n't", "n't" },
+                                            { " 'm", "'m" },    { " 's", "'s" },   { " 've", "'ve" },
+                                            { " 're", "'re" } };
+    for (size_t r = 0; r < PUM_COUNT(rules); r++) {
+        size_t n = strlen(rules[r][0]), m = strlen(rules[r][1]), to = from;
+        for (size_t i = from; i < text->count;) {
+            bool hit = text->count - i >= n && memcmp(text->data + i, rules[r][0], n) == 0;
+            if (hit) memcpy(text->data + to, rules[r][1], m);
+            else text->data[to] = text->data[i];
+            to += hit ? m : 1;
+            i += hit ? n : 1;
+        }
+        text->count = to;
+        text->data[to] = '\0';
+    }
 }
 
 pumice_status pum_tokenizer_decode_all(const pum_tokenizer *t, const int32_t *tokens, size_t count,
                                        bool special, pum_text *text)
 {
     bool first = true;
-    for (size_t i = 0; i < count; i++) {
-        PUM_TRY(pum_tokenizer_decode(t, tokens[i], first, special, text));
-        first = pum_token_is_cut_out(t, (uint32_t)tokens[i]);
-    }
+    size_t start = text->count;
+    for (size_t i = 0; i < count; i++)
+        PUM_TRY(pum_tokenizer_decode(t, tokens[i], &first, special, text));
+    if (t->clean_up && text->count > start) clean_up(text, start);
     return PUMICE_OK;
 }

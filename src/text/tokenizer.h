@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Text <-> token ids, from the tokenizer metadata of a model file. Two kinds: SentencePiece-style
- * BPE
- * ("llama": merges by score, byte fallback) and byte-level BPE ("gpt2": merges by rank, with the
- * pre-tokenizer that tokenizer.ggml.pre names). Immutable after creation: any thread may use it. */
+ * Text <-> token ids, from a GGUF file's metadata or from the tokenizer files of a Hugging Face
+ * directory. Kinds: SentencePiece-style BPE ("llama": merges by score or rank over characters, byte
+ * fallback), byte-level BPE ("gpt2": merges by rank within the words of a pre-tokenizer) and the
+ * unigram model ("t5"). Immutable after creation: any thread may use it. */
 #ifndef PUM_TOKENIZER_H
 #define PUM_TOKENIZER_H
 
@@ -23,14 +23,22 @@ typedef enum pum_token_type {
 /* Copies what it needs out of the file. Fails with FORMAT or UNSUPPORTED (names the key). */
 pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tokenizer,
                                    pumice_error *err);
+/* From the tokenizer files of a Hugging Face directory (tokenizer.json, a SentencePiece model,
+ * vocab.json with merges.txt, and the configuration files beside them), or from one such file. */
+pumice_status pum_tokenizer_create_path(const char *path, pum_tokenizer **out_tokenizer,
+                                        pumice_error *err);
+/* Whether the path holds tokenizer files at all. */
+bool pum_tokenizer_path_ok(const char *path);
 void pum_tokenizer_destroy(pum_tokenizer **tokenizer);
 
-const char *pum_tokenizer_kind(const pum_tokenizer *t); /* "llama" or "gpt2" */
+const char *pum_tokenizer_kind(const pum_tokenizer *t); /* "llama", "gpt2" or "t5" */
 const char *pum_tokenizer_pre(const pum_tokenizer *t);  /* "" when the file names none */
 uint32_t pum_tokenizer_count(const pum_tokenizer *t);   /* vocabulary size */
 int32_t pum_tokenizer_bos(const pum_tokenizer *t);      /* -1 = none */
 int32_t pum_tokenizer_eos(const pum_tokenizer *t);
 int32_t pum_tokenizer_unk(const pum_tokenizer *t);
+/* The model's chat template (Jinja), NULL = none. */
+const char *pum_tokenizer_chat_template(const pum_tokenizer *t);
 /* true for EOS and for every other token that ends a reply (end of turn, of message; by id or by
  * its text). */
 bool pum_tokenizer_ends(const pum_tokenizer *t, int32_t token);
@@ -48,10 +56,10 @@ pumice_status pum_tokenizer_encode(const pum_tokenizer *t, const char *text, siz
                                    uint32_t flags, pum_tokens *tokens, pumice_error *err);
 
 /* Appends the raw bytes of one token to text (maybe a part of a UTF-8 sequence). Control and
- * unknown tokens give nothing unless `special`. `first` = a blank at the token's beginning is the
- * one SentencePiece puts before a text, and is dropped (nothing else depends on it).
- * pum_tokenizer_decode_all knows when that is. */
-pumice_status pum_tokenizer_decode(const pum_tokenizer *t, int32_t token, bool first, bool special,
+ * unknown tokens give nothing unless `special`. *first = nothing of the text came yet: then a blank
+ * at the token's beginning may be the one SentencePiece puts before a text, and is dropped. It is
+ * set for the next token; begin with true. */
+pumice_status pum_tokenizer_decode(const pum_tokenizer *t, int32_t token, bool *first, bool special,
                                    pum_text *text);
 /* Appends the text of many tokens: what encode made of a text gives that text back, byte for byte.
  * Except that the "llama" kind takes U+2581 for a blank, that a byte no token stands for becomes

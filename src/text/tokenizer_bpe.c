@@ -59,6 +59,11 @@ static bool spell_out(const int16_t byte_of[ALPHABET_END], const char *s, size_t
 
 /* ---- creation ---- */
 
+static bool is_cut_out(const pum_tokenizer *t, uint32_t id)
+{
+    return !pum_token_is_text(t, id) || t->types[id] == PUM_TOKEN_USER_DEFINED;
+}
+
 static pumice_status read_strings(const int16_t byte_of[ALPHABET_END], pum_tokenizer *t,
                                   pum_text *scratch, pumice_error *err)
 {
@@ -71,16 +76,16 @@ static pumice_status read_strings(const int16_t byte_of[ALPHABET_END], pum_token
         size_t n;
         const char *piece = pum_strings_at(&t->pieces, i, &n);
         scratch->count = 0;
-        bool spelled = spell_out(byte_of, piece, n, scratch);
+        bool spelled = true;
+        if (t->char_level) pum_text_add(scratch, piece, n);
+        else spelled = spell_out(byte_of, piece, n, scratch);
         if (scratch->failed || !pum_strings_add(&t->raw, scratch->data, scratch->count))
             return pum_no_memory(err);
         /* User-defined tokens mean their text as it stands, and are found by it (special.c). */
-        if (!spelled || n == 0 || !pum_token_is_text(t, i) || t->types[i] == PUM_TOKEN_USER_DEFINED)
-            continue;
+        if (!spelled || n == 0 || (!t->char_level && is_cut_out(t, i))) continue;
         uint32_t found;
         if (!pum_strings_index_add(&t->raw, i, &found)) {
-            return pum_tokenizer_degenerate(err, "tokenizer.ggml.tokens", t->raw.steps,
-                                            t->raw.mask);
+            return pum_tokenizer_degenerate(err, "the list of tokens", t->raw.steps, t->raw.mask);
         }
         if (found == i) t->flags[i] |= PUM_TOKEN_INDEXED;
     }
@@ -103,10 +108,9 @@ static pumice_status read_bytes(pum_tokenizer *t, pumice_error *err)
         char c = (char)b;
         uint32_t id = intern(&t->raw, &c, 1);
         if (id == PUM_NO_ID)
-            return pum_tokenizer_degenerate(err, "tokenizer.ggml.tokens", t->raw.steps,
-                                            t->raw.mask);
+            return pum_tokenizer_degenerate(err, "the list of tokens", t->raw.steps, t->raw.mask);
         t->byte_string[b] = id;
-        if (id < t->count) t->byte_token[b] = (int32_t)id;
+        if (id < t->count && !t->char_level) t->byte_token[b] = (int32_t)id;
     }
     return PUMICE_OK;
 }
@@ -144,20 +148,35 @@ static uint32_t find_result(merge_reader *r, const char *bytes, size_t n)
     return intern(&t->raw, bytes, n);
 }
 
-/* One line of the list: two strings and a blank between them. A line that is no merge of spelled
- * bytes is passed over: no text could ever use it. false: no memory, or too many collisions. */
-static bool add_merge(merge_reader *r, pum_str line, uint32_t rank)
+void pum_merge_of_line(pum_str line, pum_str *out_left, pum_str *out_right)
+{
+    const char *blank = line.count > 1 ? memchr(line.data + 1, ' ', line.count - 1) : NULL;
+    *out_left = *out_right = (pum_str){ 0 };
+    if (!blank) return;
+    size_t n = (size_t)(blank - line.data);
+    *out_left = (pum_str){ line.data, n };
+    *out_right = (pum_str){ blank + 1, line.count - n - 1 };
+}
+
+static bool add_side(merge_reader *r, pum_str side)
+{
+    if (!r->t->char_level) return spell_out(r->byte_of, side.data, side.count, r->scratch);
+    pum_text_add(r->scratch, side.data, side.count);
+    return true;
+}
+
+/* A line that is no merge of spelled bytes is passed over: no text could ever use it. false: no
+ * memory, or too many collisions. */
+static bool add_merge(merge_reader *r, pum_str left, pum_str right, uint32_t rank)
 {
     pum_tokenizer *t = r->t;
     pum_text *s = r->scratch;
-    const char *blank = line.count > 1 ? memchr(line.data + 1, ' ', line.count - 1) : NULL;
-    if (!blank) return true;
-    size_t n_left = (size_t)(blank - line.data);
+    if (!left.count || !right.count) return true;
     s->count = 0;
-    if (!spell_out(r->byte_of, line.data, n_left, s)) return !s->failed;
+    if (!add_side(r, left)) return !s->failed;
     size_t middle = s->count;
-    if (!spell_out(r->byte_of, blank + 1, line.count - n_left - 1, s)) return !s->failed;
-    if (middle == 0 || s->count == middle) return true;
+    if (!add_side(r, right)) return !s->failed;
+    if (s->failed) return false;
     pum_pair pair = { .rank = rank };
     pair.left = intern(&t->raw, s->data, middle);
     pair.right = intern(&t->raw, s->data + middle, s->count - middle);
@@ -168,42 +187,29 @@ static bool add_merge(merge_reader *r, pum_str line, uint32_t rank)
     return r->steps <= PUM_STEPS_PER_SLOT * ((uint64_t)t->pair_mask + 1);
 }
 
-static pumice_status read_merges(const pum_gguf *gguf, merge_reader *r, pumice_error *err)
+static pumice_status read_merges(const pum_merge_list *list, merge_reader *r, pumice_error *err)
 {
     pum_tokenizer *t = r->t;
-    const pum_gguf_value *v = pum_gguf_find(gguf, "tokenizer.ggml.merges");
-    if (!v || v->type != PUM_GGUF_ARRAY || v->item_type != PUM_GGUF_STRING) {
-        return pum_fail(err, PUMICE_ERROR_FORMAT,
-                        "tokenizer.ggml.merges is missing or no list of strings");
-    }
-    if (v->count > (uint64_t)1 << 28) {
-        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                        "tokenizer.ggml.merges has too many entries");
+    if (list->count > (uint64_t)1 << 28) {
+        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "%s has too many entries", list->name);
     }
     uint64_t slots = 16;
-    while (slots < 2 * v->count) slots *= 2;
+    while (slots < 2 * list->count) slots *= 2;
     t->pairs = pum_alloc_array((size_t)slots, sizeof *t->pairs);
     if (!t->pairs) return pum_no_memory(err);
     memset(t->pairs, 0xff, (size_t)slots * sizeof *t->pairs);
     t->pair_mask = (uint32_t)(slots - 1);
-    const uint8_t *cursor = NULL;
-    uint64_t i = 0;
-    pum_str line;
-    while (pum_gguf_next_str(v, &cursor, &i, &line)) {
-        if (add_merge(r, line, (uint32_t)i)) continue;
-        PUM_TRY(pum_tokenizer_degenerate(err, "tokenizer.ggml.merges",
-                                         PUM_MAX(r->steps, t->raw.steps),
+    pum_str left, right;
+    for (uint64_t i = 0; i < list->count && list->next(list->user, &left, &right); i++) {
+        if (add_merge(r, left, right, (uint32_t)i)) continue;
+        PUM_TRY(pum_tokenizer_degenerate(err, list->name, PUM_MAX(r->steps, t->raw.steps),
                                          r->steps > t->raw.steps ? t->pair_mask : t->raw.mask));
     }
     return PUMICE_OK;
 }
 
-pumice_status pum_bpe_create(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
+pumice_status pum_bpe_index(pum_tokenizer *t, const pum_merge_list *merges, pumice_error *err)
 {
-    uint32_t flags;
-    PUM_TRY(pum_pretok_create(t->pre, &t->pretok, &flags, err));
-    t->ignore_merges = flags & PUM_PRETOK_IGNORE_MERGES;
-    t->add_bos = flags & PUM_PRETOK_ADD_BOS;
     pumice_status status = PUMICE_OK;
     pum_text scratch = { 0 };
     int16_t byte_of[ALPHABET_END];
@@ -212,10 +218,28 @@ pumice_status pum_bpe_create(const pum_gguf *gguf, pum_tokenizer *t, pumice_erro
     PUM_GOTO(read_strings(byte_of, t, &scratch, err));
     PUM_GOTO(read_bytes(t, err));
     merge_reader r = { .t = t, .byte_of = byte_of, .scratch = &scratch, .last = PUM_NO_ID };
-    PUM_GOTO(read_merges(gguf, &r, err));
+    PUM_GOTO(read_merges(merges, &r, err));
 fail:
     pum_text_free(&scratch);
     return status;
+}
+
+void pum_bpe_spell(const char *bytes, size_t count, pum_text *out)
+{
+    int16_t byte_of[ALPHABET_END];
+    char letters[256][3];
+    make_alphabet(byte_of);
+    for (int c = 0; c < ALPHABET_END; c++) {
+        if (byte_of[c] < 0) continue;
+        char *to = letters[byte_of[c]];
+        to[0] = (char)(c < 0x80 ? c : 0xc0 | c >> 6);
+        to[1] = (char)(c < 0x80 ? 0 : 0x80 | (c & 0x3f));
+        to[2] = 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *letter = letters[(uint8_t)bytes[i]];
+        pum_text_add(out, letter, strlen(letter));
+    }
 }
 
 /* ---- encoding ---- */
@@ -223,7 +247,11 @@ fail:
 static bool find_pair(const pum_tokenizer *t, const char *text, const pum_symbol *a,
                       const pum_symbol *b, uint32_t *out_key, uint32_t *out_id)
 {
-    (void)text;
+    if (t->merge_any) {
+        uint32_t id = pum_strings_find(&t->raw, text + a->start, a->length + b->length);
+        *out_key = *out_id = id;
+        return id < t->count;
+    }
     uint64_t steps = 0;
     const pum_pair *p = pair_slot(t, a->id, b->id, &steps);
     if (p->left == PUM_NO_ID) return false;
@@ -268,42 +296,48 @@ static pumice_status emit(const pum_tokenizer *t, uint32_t id, pum_tokens *token
     return PUMICE_OK;
 }
 
-static pumice_status encode_word(const pum_tokenizer *t, const char *word, uint32_t bytes,
-                                 pum_merger *m, pum_tokens *tokens, pumice_error *err)
+/* The symbols a character begins as: itself, its bytes' tokens, or the unknown token; with none of
+ * them it vanishes, as in the original. */
+static bool push_char(const pum_tokenizer *t, const char *word, uint32_t at, uint32_t n,
+                      pum_merger *m)
 {
-    if (t->ignore_merges) {
+    uint32_t id = pum_strings_find(&t->raw, word + at, n);
+    if (id < t->count) return pum_merger_push(m, at, n, id);
+    bool spelled = t->byte_fallback;
+    for (uint32_t i = 0; i < n && spelled; i++)
+        spelled = t->byte_token[(uint8_t)word[at + i]] >= 0;
+    for (uint32_t i = 0; i < n && spelled; i++) {
+        if (!pum_merger_push(m, at + i, 1, (uint32_t)t->byte_token[(uint8_t)word[at + i]]))
+            return false;
+    }
+    if (spelled || t->unk < 0) return true;
+    pum_symbol *last = m->symbols.count ? &m->symbols.data[m->symbols.count - 1] : NULL;
+    if (t->fuse_unknown && last && last->id == (uint32_t)t->unk) {
+        last->length += n;
+        return true;
+    }
+    return pum_merger_push(m, at, n, (uint32_t)t->unk);
+}
+
+pumice_status pum_bpe_encode_word(const pum_tokenizer *t, const char *word, uint32_t bytes,
+                                  pum_merger *m, pum_tokens *tokens, pumice_error *err)
+{
+    if (t->ignore_merges || t->merge_any) {
         uint32_t id = pum_strings_find(&t->raw, word, bytes);
         if (id < t->count) return emit(t, id, tokens, err);
     }
     m->symbols.count = 0;
-    for (uint32_t i = 0; i < bytes; i++) {
-        if (!pum_merger_push(m, i, 1, t->byte_string[(uint8_t)word[i]])) return pum_no_memory(err);
+    for (uint32_t i = 0, n = 1; i < bytes; i += n) {
+        if (t->char_level) {
+            int length = pum_utf8_length(word + i, bytes - i);
+            n = length > 0 ? (uint32_t)length : 1;
+            if (!push_char(t, word, i, n, m)) return pum_no_memory(err);
+        } else if (!pum_merger_push(m, i, 1, t->byte_string[(uint8_t)word[i]])) {
+            return pum_no_memory(err);
+        }
     }
     if (!pum_merger_run(m, t, word, find_pair)) return pum_no_memory(err);
-    for (int32_t i = 0; i >= 0; i = m->symbols.data[i].next)
+    for (int32_t i = m->symbols.count ? 0 : -1; i >= 0; i = m->symbols.data[i].next)
         PUM_TRY(emit(t, m->symbols.data[i].id, tokens, err));
     return PUMICE_OK;
-}
-
-pumice_status pum_bpe_encode(const pum_tokenizer *t, const char *text, size_t bytes, pum_merger *m,
-                             pum_tokens *tokens, pumice_error *err)
-{
-    pumice_status status = PUMICE_OK;
-    pum_positions ends = { 0 };
-    PUM_GOTO(pum_pretok_split(t->pretok, text, bytes, &ends, err));
-    uint32_t from = 0;
-    for (size_t i = 0; i < ends.count; i++) {
-        PUM_GOTO(encode_word(t, text + from, ends.data[i] - from, m, tokens, err));
-        from = ends.data[i];
-    }
-fail:
-    pum_array_free(&ends);
-    return status;
-}
-
-void pum_bpe_decode(const pum_tokenizer *t, int32_t token, pum_text *text)
-{
-    size_t n;
-    const char *bytes = pum_strings_at(&t->raw, (uint32_t)token, &n);
-    pum_text_add(text, bytes, n);
 }

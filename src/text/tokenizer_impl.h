@@ -56,6 +56,28 @@ static inline const char *pum_strings_at(const pum_strings *s, uint32_t id, size
     return s->bytes.data + s->start.data[id];
 }
 
+/* ---- trie.c: strings by their bytes, and which of them begin at a place ---- */
+
+typedef struct pum_trie_edge {
+    uint32_t key; /* parent's number and the byte */
+    uint32_t child; /* 0 = a free slot: the root is nobody's child */
+} pum_trie_edge;
+
+typedef struct pum_trie {
+    pum_trie_edge *edges;
+    uint32_t mask;
+    PUM_ARRAY(int32_t) values; /* by node, -1 = no string ends here; node 0 is the root */
+    uint64_t steps;            /* of all insertions */
+} pum_trie;
+
+/* false when out of memory, beyond 16 million nodes, or when the edges were made to collide. */
+bool pum_trie_add(pum_trie *t, const char *bytes, size_t count, int32_t value);
+/* The node that `byte` leads to, 0 = none. */
+uint32_t pum_trie_step(const pum_trie *t, uint32_t node, char byte);
+/* The value of the longest string that begins here, -1 = none. */
+int32_t pum_trie_longest(const pum_trie *t, const char *bytes, size_t count, size_t *out_length);
+void pum_trie_free(pum_trie *t);
+
 /* ---- merge.c: joins neighbouring symbols, best pair first ---- */
 
 typedef struct pum_symbol {
@@ -87,8 +109,12 @@ bool pum_merger_push(pum_merger *m, uint32_t start, uint32_t length, uint32_t id
 bool pum_merger_run(pum_merger *m, const pum_tokenizer *t, const char *text, pum_merge_find find);
 void pum_merger_free(pum_merger *m);
 
-/* ---- pretok.c: cuts a text into words by the expressions that tokenizer.ggml.pre names ---- */
+/* ---- normalize.c, pretok.c, words.c: from a text to the words that a model sees ---- */
 
+/* When a blank is put before a text. */
+typedef enum pum_prepend { PUM_PREPEND_NEVER, PUM_PREPEND_FIRST, PUM_PREPEND_ALWAYS } pum_prepend;
+
+typedef struct pum_normalizer pum_normalizer;
 typedef struct pum_pretok pum_pretok;
 
 enum {
@@ -103,10 +129,21 @@ void pum_pretok_destroy(pum_pretok **pretok);
 /* Appends the ends of the words of text (positions in bytes, ascending, the last = bytes). Any
  * bytes are legal; what is not UTF-8 becomes words of its own. */
 typedef PUM_ARRAY(uint32_t) pum_positions;
+bool pum_pretok_rebuilds(const pum_pretok *pretok); /* pum_words_make, not pum_pretok_split */
 pumice_status pum_pretok_split(const pum_pretok *pretok, const char *text, size_t bytes,
                                pum_positions *ends, pumice_error *err);
 /* The i-th known name, for tests; NULL past the end. */
 const char *pum_pretok_name(size_t i);
+
+/* The same for a pre-tokenizer whose steps drop or change text: words with their own text. The text
+ * must be UTF-8. */
+typedef struct pum_words {
+    pum_text text;
+    pum_positions ends;
+} pum_words;
+pumice_status pum_words_make(const pum_pretok *pretok, const char *text, size_t bytes,
+                             bool at_start, pum_words *out, pumice_error *err);
+void pum_words_free(pum_words *words);
 
 /* ---- special.c: finds tokens that are cut out of a text before anything else ---- */
 
@@ -123,61 +160,133 @@ bool pum_special_init(pum_tokenizer *t);
  * memory. */
 bool pum_special_split(const pum_tokenizer *t, const char *text, size_t bytes, bool parse,
                        pum_fragments *out);
+/* Length in bytes of the white space character at s, 0 if it is none (Unicode's White_Space). */
+size_t pum_space_length(const char *s, size_t bytes);
 
 /* ---- the tokenizer ---- */
 
-typedef enum pum_tokenizer_kind_id { PUM_TOKENIZER_SPM, PUM_TOKENIZER_BPE } pum_tokenizer_kind_id;
+typedef enum pum_tokenizer_kind_id {
+    PUM_TOKENIZER_SPM,    /* merges by score */
+    PUM_TOKENIZER_BPE,    /* merges by rank */
+    PUM_TOKENIZER_UNIGRAM /* best sum of scores */
+} pum_tokenizer_kind_id;
 
 /* Flags of a token. */
 enum {
-    PUM_TOKEN_ENDS = 1,       /* ends a reply */
-    PUM_TOKEN_EATS_RIGHT = 2, /* white space after it is part of it (Phi-3) */
-    PUM_TOKEN_INDEXED = 4     /* it is the one that its bytes are looked up to (BPE) */
+    PUM_TOKEN_ENDS = 1,        /* ends a reply */
+    PUM_TOKEN_EATS_RIGHT = 2,  /* white space after it is part of it (Phi-3) */
+    PUM_TOKEN_INDEXED = 4,     /* it is the one that its bytes are looked up to (BPE) */
+    PUM_TOKEN_EATS_LEFT = 8,   /* white space before it is part of it */
+    PUM_TOKEN_WHOLE_WORD = 16, /* only where no letter or digit stands beside it */
+    PUM_TOKEN_ADDED = 32       /* listed as an added token: cut out by the trie `added` */
 };
 
 typedef struct pum_pair {               /* a merge: strings `left` and `right` become `result` */
     uint32_t left, right, rank, result; /* left == PUM_NO_ID: a free slot */
 } pum_pair;
 
+enum { PUM_MAX_AROUND = 4 };
+
 struct pum_tokenizer {
     pum_tokenizer_kind_id kind;
     char pre[64];
     uint32_t count;
     int32_t bos, eos, unk;
-    bool add_bos, add_eos;
+    int32_t pad, mask;
+    int32_t eot;
+    /* What ADD_SPECIAL puts around a text. */
+    int32_t before[PUM_MAX_AROUND], after[PUM_MAX_AROUND];
+    uint32_t n_before, n_after;
     pum_strings pieces; /* as the file has them; indexed for SPM */
     uint8_t *types;     /* pum_token_type */
     uint8_t *flags;
+    double *scores;               /* SPM and UNIGRAM */
     PUM_ARRAY(uint32_t) specials; /* ids, longest piece first */
     int32_t byte_token[256];      /* the token that is this byte alone, or -1 */
+    bool wraps;                   /* BOS and EOS stand around a text unless a file says no */
+    bool split_longest;           /* cut out by `added`: leftmost, longest; else by `specials` */
+    pum_trie added;
+    pum_normalizer *normalizer; /* NULL: as the kind does it by itself */
+    pum_pretok *pretok;         /* NULL: no words */
+    char *chat_template;        /* NULL: none */
+    char *source_json;          /* the tokenizer.json it was made from; NULL: another file */
+    size_t source_json_bytes;
+
+    /* decoding */
+    bool drop_first;       /* the blank at the beginning of a text is not the text's */
+    bool drop_after_token; /* nor is one after a token that was cut out */
+    bool drop_until_text;  /* all blanks before the first text go, not only one */
+    bool clean_up;         /* no blank before . , ? ! and short forms (in whole texts) */
+    bool chatglm;          /* pieces for newlines, tabs and runs of blanks stand for them */
+    char unknown_text[16]; /* what the unknown token stands for; "" = nothing */
 
     /* SPM */
     uint32_t *keys; /* by token: the order of scores, best = smallest */
     bool add_space_prefix;
     bool blank_begins_word; /* no piece has a blank after something else: words can be merged one by
                                one */
+    bool inline_user;       /* user-defined pieces are found while merging, not cut out before */
+    bool no_merges;         /* each character by itself */
+    bool fuse_unknown;      /* neighbouring unknowns are one */
+    bool byte_fallback;     /* characters without a piece are spelled in byte tokens */
     uint32_t max_piece_bytes;
 
+    /* UNIGRAM */
+    pum_trie trie;
+    bool sum_double;
+    double unknown_score, best_score;
+
     /* BPE */
+    bool char_level; /* symbols are characters, pieces stand for themselves; else bytes */
     bool ignore_merges;
-    pum_pretok *pretok;
+    bool merge_any; /* any neighbours that make up a token are joined, the least id first */
     pum_strings raw; /* the bytes tokens stand for, then strings that only merges know; indexed */
     uint32_t byte_string[256]; /* the string (maybe not a token) that is this byte alone */
     pum_pair *pairs;
     uint32_t pair_mask;
 };
 
-/* tokenizer_spm.c */
-pumice_status pum_spm_create(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err);
+/* tokenizer.c */
+int pum_byte_of_piece(const char *piece, size_t n); /* the value of "<0x41>", or -1 */
+/* Makes types and flags for all pieces, all NORMAL. */
+pumice_status pum_tokenizer_allocate(pum_tokenizer *t, pumice_error *err);
+/* Notes tokens of type BYTE in byte_token. */
+void pum_tokenizer_note_bytes(pum_tokenizer *t);
+/* Marks the tokens that end a reply by their text. */
+void pum_tokenizer_mark_ends(pum_tokenizer *t);
+/* Token of a piece, by search; -1 = none. */
+int32_t pum_tokenizer_find(const pum_tokenizer *t, const char *piece);
+/* Puts BOS before and EOS after a text. */
+void pum_tokenizer_around(pum_tokenizer *t, bool bos, bool eos);
+
+/* tokenizer_spm.c: `scores` are set */
+pumice_status pum_spm_index(pum_tokenizer *t, pumice_error *err);
 pumice_status pum_spm_encode(const pum_tokenizer *t, const char *text, size_t bytes, bool prefix,
                              pum_merger *m, pum_tokens *tokens, pumice_error *err);
-void pum_spm_decode(const pum_tokenizer *t, int32_t token, bool first, pum_text *text);
+/* The same for a text whose blanks are U+2581 already. */
+pumice_status pum_spm_encode_escaped(const pum_tokenizer *t, const char *text, uint32_t bytes,
+                                     pum_merger *m, pum_tokens *tokens, pumice_error *err);
+
+/* unigram.c: `scores` are set */
+pumice_status pum_unigram_index(pum_tokenizer *t, pumice_error *err);
+pumice_status pum_unigram_encode(const pum_tokenizer *t, const char *text, size_t bytes,
+                                 pum_tokens *tokens, pumice_error *err);
 
 /* tokenizer_bpe.c */
-pumice_status pum_bpe_create(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err);
-pumice_status pum_bpe_encode(const pum_tokenizer *t, const char *text, size_t bytes, pum_merger *m,
-                             pum_tokens *tokens, pumice_error *err);
-void pum_bpe_decode(const pum_tokenizer *t, int32_t token, pum_text *text);
+typedef struct pum_merge_list {
+    const char *name; /* of the list, for messages */
+    uint64_t count;
+    void *user;
+    /* The next merge; false at the end. A merge without a left or right is passed over. */
+    bool (*next)(void *user, pum_str *out_left, pum_str *out_right);
+} pum_merge_list;
+pumice_status pum_bpe_index(pum_tokenizer *t, const pum_merge_list *merges, pumice_error *err);
+/* A line of a list: two strings and a blank between them. */
+void pum_merge_of_line(pum_str line, pum_str *out_left, pum_str *out_right);
+pumice_status pum_bpe_encode_word(const pum_tokenizer *t, const char *word, uint32_t bytes,
+                                  pum_merger *m, pum_tokens *tokens, pumice_error *err);
+/* Appends bytes in GPT-2's alphabet. */
+void pum_bpe_spell(const char *bytes, size_t count, pum_text *out);
 
 /* Can plain text become this token? Not if it is control, unknown or a byte written as "<0x41>". */
 static inline bool pum_token_is_text(const pum_tokenizer *t, uint32_t id)

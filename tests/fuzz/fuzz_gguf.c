@@ -82,8 +82,9 @@ static void use_tokenizer(const pum_gguf *g)
     for (uint32_t flags = 0; flags < 4; flags++) {
         pum_tokenizer_encode(t, text, sizeof text - 1, flags, &tokens, NULL);
     }
+    bool first = true;
     for (size_t i = 0; i < tokens.count; i++) {
-        require(pum_tokenizer_decode(t, tokens.data[i], i == 0, true, &back) == PUMICE_OK,
+        require(pum_tokenizer_decode(t, tokens.data[i], &first, true, &back) == PUMICE_OK,
                 "a token out of range");
         pum_text_stream_push(&stream, t, tokens.data[i], &back);
         sink += pum_tokenizer_ends(t, tokens.data[i]);

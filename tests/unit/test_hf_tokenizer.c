@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Tokenizers from Hugging Face's files: the stored answers of the original Python tokenizers and of
+ * SentencePiece, and small files made here for the rules that those do not reach. */
+#include "testing.h"
+
+#include "tokenizer.h"
+
+#include <jansson.h>
+
+/* ---- folders made here ---- */
+
+typedef struct folder {
+    char path[64];
+} folder;
+
+static folder make_folder(void)
+{
+    folder f = { "/tmp/pumice-tokenizer-XXXXXX" };
+    if (!mkdtemp(f.path)) fail_msg("no temporary folder");
+    return f;
+}
+
+static void put(const folder *f, const char *name, const char *text)
+{
+    char path[TEST_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", f->path, name);
+    FILE *file = fopen(path, "wb");
+    if (!file) fail_msg("cannot write %s", path);
+    fwrite(text, 1, strlen(text), file);
+    fclose(file);
+}
+
+static void put_link(const folder *f, const char *name, const char *target)
+{
+    char path[TEST_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", f->path, name);
+    if (symlink(target, path) != 0) fail_msg("cannot link %s", path);
+}
+
+static void remove_folder(const folder *f)
+{
+    static const char *const names[] = { "tokenizer.json",        "tokenizer_config.json",
+                                         "spiece.model",          "tokenizer.model",
+                                         "vocab.json",            "merges.txt",
+                                         "special_tokens_map.json", "added_tokens.json",
+                                         "config.json",           "chat_template.jinja",
+                                         "generation_config.json" };
+    char path[TEST_PATH_BYTES];
+    for (size_t i = 0; i < PUM_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", f->path, names[i]);
+        unlink(path);
+    }
+    rmdir(f->path);
+}
+
+static pum_tokenizer *load(const char *path)
+{
+    pum_tokenizer *t = NULL;
+    pumice_error err = { 0 };
+    if (pum_tokenizer_create_path(path, &t, &err) != PUMICE_OK) fail_msg("%s: %s", path, err.text);
+    return t;
+}
+
+/* ---- stored answers ---- */
+
+static bool same_ids(const pum_tokens *got, const json_t *want)
+{
+    if (got->count != json_array_size(want)) return false;
+    for (size_t i = 0; i < got->count; i++) {
+        if (got->data[i] != json_integer_value(json_array_get(want, i))) return false;
+    }
+    return true;
+}
+
+static void print_ids(const char *text, const pum_tokens *got, const json_t *want)
+{
+    print_message("'%s'\n  gives", text);
+    for (size_t i = 0; i < got->count && i < 40; i++) print_message(" %d", got->data[i]);
+    print_message("\n  not  ");
+    for (size_t i = 0; i < json_array_size(want) && i < 40; i++)
+        print_message(" %lld", json_integer_value(json_array_get(want, i)));
+    print_message("\n");
+}
+
+/* The text of the ids as they stream, one by one. */
+static void stream_all(const pum_tokenizer *t, const pum_tokens *ids, pum_text *out)
+{
+    pum_text_stream s = { 0 };
+    for (size_t i = 0; i < ids->count; i++) {
+        size_t before = out->count;
+        assert_int_equal(pum_text_stream_push(&s, t, ids->data[i], out), PUMICE_OK);
+        for (size_t k = before; k < out->count;) { /* whole characters only */
+            int n = pum_utf8_length(out->data + k, out->count - k);
+            assert_true(n > 0);
+            k += (size_t)n;
+        }
+    }
+    assert_int_equal(pum_text_stream_finish(&s, out), PUMICE_OK);
+}
+
+static size_t check_case(const pum_tokenizer *t, const json_t *row, const char *key, uint32_t flags,
+                         bool streams)
+{
+    const json_t *text = json_object_get(row, "text"), *want = json_object_get(row, key);
+    const json_t *decoded = json_object_get(row, "decoded");
+    size_t wrong = 0;
+    pum_tokens ids = { 0 };
+    pum_text back = { 0 }, streamed = { 0 };
+    pum_text_add(&back, "", 0);
+    pum_text_add(&streamed, "", 0);
+    pumice_error err = { 0 };
+    if (pum_tokenizer_encode(t, json_string_value(text), json_string_length(text), flags, &ids,
+                             &err) != PUMICE_OK) {
+        fail_msg("%s", err.text);
+    }
+    if (!same_ids(&ids, want)) {
+        print_ids(json_string_value(text), &ids, want);
+        wrong++;
+    }
+    bool special = flags & PUMICE_TOKENIZE_PARSE_SPECIAL;
+    assert_int_equal(pum_tokenizer_decode_all(t, ids.data, ids.count, special, &back), PUMICE_OK);
+    if (decoded && !(flags & PUMICE_TOKENIZE_ADD_SPECIAL) &&
+        strcmp(back.data, json_string_value(decoded)) != 0) {
+        print_message("'%s' is decoded\n   '%s'\nnot '%s'\n", json_string_value(text), back.data,
+                      json_string_value(decoded));
+        wrong++;
+    }
+    stream_all(t, &ids, &streamed);
+    if (streams && !special && strcmp(back.data, streamed.data) != 0) {
+        print_message("'%s' is streamed '%s'\n", back.data, streamed.data);
+        wrong++;
+    }
+    pum_array_free(&ids);
+    pum_text_free(&back);
+    pum_text_free(&streamed);
+    return wrong;
+}
+
+static void check_golden(const pum_tokenizer *t, const char *golden, const char *key,
+                         uint32_t flags, bool streams)
+{
+    char path[TEST_PATH_BYTES];
+    json_error_t fault;
+    if (!test_data(golden, path)) skip();
+    json_t *root = json_load_file(path, 0, &fault);
+    if (!root) fail_msg("%s: %s", path, fault.text);
+    const json_t *cases = json_object_get(root, "cases");
+    size_t wrong = 0, n = json_array_size(cases);
+    for (size_t i = 0; i < n; i++)
+        wrong += check_case(t, json_array_get(cases, i), key, flags, streams);
+    print_message("%s (%s): %zu texts, %zu wrong\n", golden, key, n, wrong);
+    json_decref(root);
+    assert_true(n >= 70);
+    assert_int_equal(wrong, 0);
+}
+
+static void check_file(const char *model, const char *golden, const char *key, uint32_t flags)
+{
+    char path[TEST_PATH_BYTES];
+    if (!test_data(model, path)) skip();
+    pum_tokenizer *t = load(path);
+    check_golden(t, golden, key, flags, true);
+    pum_tokenizer_destroy(&t);
+}
+
+static void test_sentencepiece(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "albert_spiece",
+                                         "seqio_sentencepiece",
+                                         "test_sentencepiece",
+                                         "test_sentencepiece_bpe",
+                                         "test_sentencepiece_bpe_char",
+                                         "test_sentencepiece_no_bos",
+                                         "test_sentencepiece_with_bytefallback" };
+    for (size_t i = 0; i < PUM_COUNT(names); i++) {
+        char model[128], golden[128];
+        snprintf(model, sizeof model, "tokenizers/spm_small/%s.model", names[i]);
+        snprintf(golden, sizeof golden, "tokenizers/spm_small/%s.golden.json", names[i]);
+        check_file(model, golden, "ids", 0);
+    }
+    check_file("tokenizers/chatglm/ice_text.model", "tokenizers/chatglm/ice_text.golden.json", "ids",
+               0);
+}
+
+static void test_byte_level(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "bart", "gpt2", "qwen2" };
+    for (size_t i = 0; i < PUM_COUNT(names); i++) {
+        char model[128], golden[128];
+        snprintf(model, sizeof model, "tokenizers/%s", names[i]);
+        snprintf(golden, sizeof golden, "tokenizers/%s/golden.json", names[i]);
+        check_file(model, golden, "ids", PUMICE_TOKENIZE_PARSE_SPECIAL);
+        check_file(model, golden, "ids_with_special",
+                   PUMICE_TOKENIZE_PARSE_SPECIAL | PUMICE_TOKENIZE_ADD_SPECIAL);
+    }
+}
+
+static void test_chatglm(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    if (!test_data("tokenizers/chatglm", path)) skip();
+    pum_tokenizer *t = load(path);
+    /* what is decoded is cleaned up as a whole, which no stream can do */
+    check_golden(t, "tokenizers/chatglm/golden.json", "ids", 0, false);
+    check_golden(t, "tokenizers/chatglm/golden.json", "input_ids", PUMICE_TOKENIZE_ADD_SPECIAL,
+                 false);
+    assert_int_equal(pum_tokenizer_bos(t), 130004);
+    assert_int_equal(pum_tokenizer_eos(t), 130005);
+    assert_true(pum_tokenizer_ends(t, 130005));
+    pum_tokenizer_destroy(&t);
+}
+
+static void test_t5(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    if (!test_data("tokenizers/spm_small/test_sentencepiece.model", path)) skip();
+    folder f = make_folder();
+    put_link(&f, "spiece.model", path);
+    put(&f, "tokenizer_config.json",
+        "{\"tokenizer_class\": \"T5Tokenizer\", \"extra_ids\": 100, \"legacy\": false,"
+        " \"eos_token\": \"</s>\", \"unk_token\": \"<unk>\", \"pad_token\": \"<pad>\"}");
+    pum_tokenizer *t = load(f.path);
+    check_golden(t, "tokenizers/spm_small/t5_style.golden.json", "ids",
+                 PUMICE_TOKENIZE_PARSE_SPECIAL | PUMICE_TOKENIZE_ADD_SPECIAL, false);
+    pum_tokenizer_destroy(&t);
+    remove_folder(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentencepiece),
+        cmocka_unit_test(test_byte_level),
+        cmocka_unit_test(test_chatglm),
+        cmocka_unit_test(test_t5),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
