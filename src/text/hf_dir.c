@@ -101,29 +101,31 @@ static pumice_status read_bytes(const char *path, uint8_t **out_data, size_t *ou
     return pum_file_read(path, MAX_FILE_BYTES, out_data, out_bytes, err);
 }
 
-static pumice_status from_json(const char *path, const pum_hf_configs *c, pum_tokenizer *t,
-                               pumice_error *err)
+static pumice_status from_json_bytes(const uint8_t *data, size_t bytes, const pum_hf_configs *c,
+                                     pum_tokenizer *t, pumice_error *err)
 {
     pumice_status status = PUMICE_OK;
-    uint8_t *data = NULL;
-    size_t bytes;
     json_t *root = NULL;
     pum_added_list added = { 0 };
-    PUM_GOTO(read_bytes(path, &data, &bytes, err));
     PUM_GOTO(pum_json_parse(data, bytes, "tokenizer.json", &root, err));
     PUM_GOTO(pum_hf_json_read(root, t, &added, err));
     PUM_GOTO(pum_hf_config_tokens(c, &added, err));
     PUM_GOTO(pum_hf_add_tokens(t, &added, err));
     PUM_GOTO(pum_hf_json_index(root, t, err));
     PUM_GOTO(pum_hf_finish(c, t, true, err));
-    t->source_json = (char *)data;
-    t->source_json_bytes = bytes;
-    data = NULL;
 fail:
     pum_array_free(&added);
     json_decref(root);
-    pum_free(data);
     return status;
+}
+
+static pumice_status from_json(const char *path, const pum_hf_configs *c, pum_tokenizer *t,
+                               pumice_error *err)
+{
+    uint8_t *data = NULL;
+    PUM_TRY(read_bytes(path, &data, &t->source_json_bytes, err));
+    t->source_json = (char *)data;
+    return from_json_bytes(data, t->source_json_bytes, c, t, err);
 }
 
 static pumice_status from_model(const char *path, const pum_hf_configs *c, pum_tokenizer *t,
@@ -234,6 +236,27 @@ static pumice_status read_template_file(const char *folder, pum_tokenizer *t, pu
     return t->chat_template ? PUMICE_OK : pum_no_memory(err);
 }
 
+static pum_tokenizer *new_tokenizer(void)
+{
+    pum_tokenizer *t = pum_alloc(sizeof *t);
+    if (t) t->bos = t->eos = t->unk = t->pad = t->mask = t->eot = -1;
+    return t;
+}
+
+pumice_status pum_tokenizer_create_json(const char *data, size_t bytes,
+                                        pum_tokenizer **out_tokenizer, pumice_error *err)
+{
+    *out_tokenizer = NULL;
+    const pum_hf_configs none = { 0 };
+    pum_tokenizer *t = new_tokenizer();
+    if (!t) return pum_no_memory(err);
+    pumice_status status = from_json_bytes((const uint8_t *)data, bytes, &none, t, err);
+    if (status == PUMICE_OK && !pum_special_init(t)) status = pum_no_memory(err);
+    if (status == PUMICE_OK) *out_tokenizer = t;
+    else pum_tokenizer_destroy(&t);
+    return status;
+}
+
 pumice_status pum_tokenizer_create_path(const char *path, pum_tokenizer **out_tokenizer,
                                         pumice_error *err)
 {
@@ -241,9 +264,8 @@ pumice_status pum_tokenizer_create_path(const char *path, pum_tokenizer **out_to
     pumice_status status = PUMICE_OK;
     pum_hf_configs configs = { 0 };
     bool folder = false;
-    pum_tokenizer *t = pum_alloc(sizeof *t);
+    pum_tokenizer *t = new_tokenizer();
     if (!t) return pum_no_memory(err);
-    t->bos = t->eos = t->unk = t->pad = t->mask = t->eot = -1;
     if (!exists(path, &folder))
         PUM_GOTO(pum_fail(err, PUMICE_ERROR_IO, "%.300s does not exist", path));
     PUM_GOTO(folder ? from_folder(path, &configs, t, err) : from_file(path, &configs, t, err));

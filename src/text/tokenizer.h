@@ -47,6 +47,24 @@ pum_token_type pum_tokenizer_type(const pum_tokenizer *t, int32_t token);
  * range. */
 const char *pum_tokenizer_piece(const pum_tokenizer *t, int32_t token, size_t *out_bytes);
 
+/* Receives a tokenizer as GGUF metadata, key by key. A callback that is NULL is not called; a failure
+ * of one ends the export. Strings and lists are valid during the call. */
+typedef struct pum_tokenizer_sink {
+    void *user;
+    uint32_t n_vocab; /* rows of the model's embedding; more than there are tokens: padded */
+    pumice_status (*text)(void *user, const char *key, const char *s, size_t bytes);
+    pumice_status (*number)(void *user, const char *key, uint32_t value);
+    pumice_status (*flag)(void *user, const char *key, bool value);
+    pumice_status (*f32s)(void *user, const char *key, const float *v, size_t n);
+    pumice_status (*i32s)(void *user, const char *key, const int32_t *v, size_t n);
+    pumice_status (*bytes)(void *user, const char *key, const uint8_t *v, size_t n);
+    /* Item i is at(at_user, i), valid until the next call of `at`. */
+    pumice_status (*texts)(void *user, const char *key, size_t n,
+                           pum_str (*at)(void *at_user, size_t i), void *at_user);
+} pum_tokenizer_sink;
+pumice_status pum_tokenizer_export(const pum_tokenizer *t, const pum_tokenizer_sink *sink,
+                                   pumice_error *err);
+
 /* Text to ids; `flags` are PUMICE_TOKENIZE_*. Appends to a growing array (unchanged on failure).
  * Any bytes are legal input, up to 1 GiB. Without PARSE_SPECIAL no text becomes a control token.
  * Fails with HOST_MEMORY, or with INVALID when the text is too long or too hard for the

@@ -306,6 +306,23 @@ static pumice_status read_template(const pum_gguf *gguf, pum_tokenizer *t, pumic
     return PUMICE_OK;
 }
 
+/* A pre-tokenizer that GGUF has no name for: the tokenizer.json is in the file. */
+static pumice_status create_json(const pum_gguf *gguf, pum_str json, pum_tokenizer **out_tokenizer,
+                                 pumice_error *err)
+{
+    PUM_TRY(pum_tokenizer_create_json(json.data, json.count, out_tokenizer, err));
+    pum_tokenizer *t = *out_tokenizer;
+    t->bos = read_id(gguf, KEY("bos_token_id"), t->bos, t->count);
+    t->eos = read_id(gguf, KEY("eos_token_id"), t->eos, t->count);
+    t->eot = read_id(gguf, KEY("eot_token_id"), -1, t->count);
+    if (t->eos >= 0) t->flags[t->eos] |= PUM_TOKEN_ENDS;
+    if (t->eot >= 0) t->flags[t->eot] |= PUM_TOKEN_ENDS;
+    read_surroundings(gguf, t);
+    pumice_status status = read_template(gguf, t, err);
+    if (status != PUMICE_OK) pum_tokenizer_destroy(out_tokenizer);
+    return status;
+}
+
 pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tokenizer,
                                    pumice_error *err)
 {
@@ -316,6 +333,11 @@ pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tok
     };
     *out_tokenizer = NULL;
     pumice_status status = PUMICE_OK;
+    pum_str pre, json;
+    if (pum_gguf_str(gguf, KEY("pre"), &pre) && pum_str_equal(pre, "huggingface") &&
+        pum_gguf_str(gguf, "tokenizer.huggingface.json", &json)) {
+        return create_json(gguf, json, out_tokenizer, err);
+    }
     pum_tokenizer *t = pum_alloc(sizeof *t);
     if (!t) return pum_no_memory(err);
     PUM_GOTO(read_kind(gguf, t, err));

@@ -259,6 +259,10 @@ int32_t pum_tokenizer_find(const pum_tokenizer *t, const char *piece);
 /* Puts BOS before and EOS after a text. */
 void pum_tokenizer_around(pum_tokenizer *t, bool bos, bool eos);
 
+/* hf_dir.c: from the bytes of a tokenizer.json */
+pumice_status pum_tokenizer_create_json(const char *data, size_t bytes,
+                                        pum_tokenizer **out_tokenizer, pumice_error *err);
+
 /* tokenizer_spm.c: `scores` are set */
 pumice_status pum_spm_index(pum_tokenizer *t, pumice_error *err);
 pumice_status pum_spm_encode(const pum_tokenizer *t, const char *text, size_t bytes, bool prefix,
