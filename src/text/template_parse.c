@@ -106,6 +106,7 @@ static pumice_status take_name(parser *p, tpl_node *node)
 static pumice_status arguments(parser *p, const tpl_node **out)
 {
     tpl_list_end list = { 0 };
+    bool named = false;
     while (!is_op(p, ")")) {
         const tpl_token *t = peek(p);
         bool keyword = t->kind == TPL_NAME && t[1].kind == TPL_OP && t[1].bytes == 1 &&
@@ -113,7 +114,9 @@ static pumice_status arguments(parser *p, const tpl_node **out)
         const tpl_node *value;
         tpl_node *item;
         if (is_op(p, "*") || is_op(p, "**")) return bad(p, "unpacked arguments are not supported");
+        if (!keyword && named) return bad(p, "an argument without a name follows one with a name");
         if (keyword) p->at += 2;
+        named = named || keyword;
         PUM_TRY(expression(p, &value));
         PUM_TRY(wrap(p, value, &list, &item));
         if (keyword) {
