@@ -187,7 +187,8 @@ typedef struct pumice_model_params {
     const char *path;            /* a GGUF file */
     pumice_progress_fn progress; /* bytes uploaded of bytes in all */
     void *progress_user;
-    uint32_t vocab_only; /* 1 = only metadata and tokenizer: no weights, `device` may be NULL */
+    uint32_t vocab_only; /* 1 = only metadata and tokenizer: no weights, `device` may be NULL; path
+                            may be a tokenizer's file or directory too */
     /* What sessions on it will be created with: the pipelines they decode with are then made while
      * the weights are uploaded. NULL = not ahead of the session. Read during the call. */
     const struct pumice_session_params *session;
@@ -206,7 +207,7 @@ typedef struct pumice_model_info {
     uint32_t n_ctx_train;                    /* the context the model was trained for, in tokens */
     int32_t token_bos, token_eos, token_unk; /* -1 = none */
     uint32_t tied_head;                      /* 1 = the head is the embedding table */
-    char tokenizer[32];                      /* "llama" or "gpt2" */
+    char tokenizer[32];                      /* "llama", "gpt2" or "t5" */
     char rope_scaling[16];                   /* "none", "linear", "yarn", "llama3" */
     uint64_t decode_bytes; /* of weights that one decoded token reads: the limit of decoding */
     uint64_t decode_flops; /* of matrices for one decoded token, a multiply-add is two */
@@ -239,6 +240,41 @@ enum { PUMICE_DETOKENIZE_SPECIAL = 1 };
 PUMICE_API pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens,
                                            size_t count, uint32_t flags, char *text,
                                            size_t capacity, size_t *out_bytes);
+
+/* ---- chat ---------------------------------------------------------------------------------- */
+
+typedef struct pumice_chat_message {
+    const char *role; /* "system", "user", "assistant", or what the template knows besides */
+    const char *content;
+} pumice_chat_message;
+
+typedef struct pumice_chat_params {
+    uint32_t struct_size;
+    uint32_t no_generation_prompt; /* 1 = do not end with the beginning of the assistant's turn */
+    const pumice_chat_message *messages;
+    size_t n_messages;
+    const char *template_text;  /* a Jinja template to use instead of the model's own; NULL = that */
+    const char *variables_json; /* a JSON object of more that the template may name, such as "tools"
+                                   or "enable_thinking"; its members win over the usual ones */
+    int64_t now; /* what the template takes for the time, in seconds since 1970; 0 = the clock's */
+} pumice_chat_params;
+
+typedef struct pumice_chat_result {
+    uint32_t struct_size;
+    uint32_t tokenize_flags; /* for pumice_tokenize of the text */
+    const char *form;        /* NULL = a template was there; else the name of the form used instead,
+                                such as "ChatML" (static) */
+} pumice_chat_result;
+
+/* Messages to the text that the model was trained to see, by its chat template (the file's own, or
+ * a form known for its vocabulary). Writes at most `capacity` bytes (no NUL) and the number needed
+ * to *out_bytes. Tokenize the text with out_result's flags. A template is bounded in time and
+ * memory; what it refuses (raise_exception) or cannot do is INVALID, FORMAT or UNSUPPORTED, with
+ * its line. out_result may be NULL. Thread-safe. */
+PUMICE_API pumice_status pumice_chat_format(const pumice_model *model,
+                                            const pumice_chat_params *params, char *text,
+                                            size_t capacity, size_t *out_bytes,
+                                            pumice_chat_result *out_result, pumice_error *err);
 
 /* ---- session ------------------------------------------------------------------------------- */
 

@@ -101,6 +101,11 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         m->device = device;
     }
     uint64_t begin = pum_now_ns();
+    if (p.vocab_only && pum_tokenizer_path_alone(p.path)) {
+        PUM_GOTO(pum_tokenizer_create_path(p.path, &m->tokenizer, err));
+        *out_model = m;
+        return PUMICE_OK;
+    }
     PUM_GOTO(pum_gguf_open(p.path, &m->gguf, err));
     /* Before the tokenizer: names the architecture if it is unknown. Without weights, what is there
      * is shown. */
@@ -156,7 +161,7 @@ static const char *rope_name(const pum_hparams *hp)
 static void copy_text(const pum_gguf *gguf, const char *key, char *out, size_t capacity)
 {
     pum_str s;
-    if (pum_gguf_str(gguf, key, &s))
+    if (gguf && pum_gguf_str(gguf, key, &s))
         snprintf(out, capacity, "%.*s", (int)PUM_MIN(s.count, capacity), s.data);
 }
 
@@ -181,7 +186,7 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     const pum_hparams *hp = &model->def.hp;
     uint32_t size = info->struct_size;
     pumice_model_info full = { .struct_size = size,
-                               .file_bytes = pum_gguf_size_bytes(model->gguf),
+                               .file_bytes = model->gguf ? pum_gguf_size_bytes(model->gguf) : 0,
                                .parameters = model->def.parameters,
                                .weight_bytes = model->placement.total_bytes,
                                .n_layers = hp->n_layers,

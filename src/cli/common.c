@@ -72,6 +72,7 @@ static struct {
     pumice_session *volatile session;
     volatile sig_atomic_t count;
     volatile sig_atomic_t working; /* there is something to end cleanly */
+    volatile sig_atomic_t idle;    /* a conversation waits for the user: nothing to end */
 } interrupt;
 
 static void on_interrupt(int signal_number)
@@ -79,6 +80,11 @@ static void on_interrupt(int signal_number)
     if (!pthread_equal(pthread_self(),
                        interrupt.main_thread)) { /* a driver's thread got it: pass it on */
         pthread_kill(interrupt.main_thread, signal_number);
+        return;
+    }
+    if (interrupt.idle) {
+        static const char hint[] = "\n(Ctrl-D ends)\n";
+        if (write(STDERR_FILENO, hint, sizeof hint - 1) < 0) return;
         return;
     }
     interrupt.count = interrupt.count + 1;
@@ -97,6 +103,12 @@ void cli_interrupt_install(void)
 }
 
 void cli_interrupt_watch(pumice_session *session) { interrupt.session = session; }
+
+void cli_interrupt_work(bool working)
+{
+    interrupt.idle = !working;
+    interrupt.count = 0;
+}
 
 bool cli_interrupted(void) { return interrupt.count > 0; }
 

@@ -39,6 +39,9 @@ void cli_interrupt_install(void);
 /* The session that Ctrl-C cancels; NULL = none. Set it to NULL before destroying the session. */
 void cli_interrupt_watch(pumice_session *session);
 bool cli_interrupted(void);
+/* In a conversation on a terminal: begins or ends a stretch of work that Ctrl-C ends, and forgets
+ * earlier ones. Between such stretches Ctrl-C ends nothing. */
+void cli_interrupt_work(bool working);
 
 /* ---- device, model, session ---- */
 
@@ -99,6 +102,10 @@ int cli_prefix_read(const cli_options *options, size_t count, int32_t *out_prefi
 
 /* ---- files ---- */
 
+/* A line of standard input without its end, the caller's to free; NULL at its end. On a terminal
+ * with the prompt, with editing and history where libedit was there at build time. */
+char *cli_line_read(const char *prompt);
+
 /* All of a file, or of standard input when path is "-". */
 int cli_read(const char *path, char **out_data, size_t *out_bytes);
 
@@ -129,7 +136,7 @@ const char *cli_count_text(uint64_t count, char *out, size_t capacity);
 uint64_t cli_now_ns(void);
 
 /* ---- the commands ---- */
-extern const cli_command cli_cmd_run, cli_cmd_devices, cli_cmd_info, cli_cmd_plan, cli_cmd_tokenize,
-    cli_cmd_logits, cli_cmd_bench, cli_cmd_warmup, cli_cmd_profile;
+extern const cli_command cli_cmd_run, cli_cmd_chat, cli_cmd_devices, cli_cmd_info, cli_cmd_plan,
+    cli_cmd_tokenize, cli_cmd_logits, cli_cmd_bench, cli_cmd_warmup, cli_cmd_profile;
 
 #endif

@@ -46,6 +46,9 @@ typedef struct cli_options {
     uint32_t top_k;
     uint64_t seed;
     bool seed_given, ignore_eos, no_echo, timings;
+    /* chat */
+    const char *system, *template_file, *variables;
+    bool once;
     /* the rest */
     const char *output;       /* -o FILE, --trace FILE */
     uint32_t output_format;   /* bench: 0 or 1 = md, 2 = json */

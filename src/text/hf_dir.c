@@ -72,6 +72,12 @@ bool pum_tokenizer_path_ok(const char *path)
            strcmp(path, "tokenizer.json") == 0 || strcmp(path, "vocab.json") == 0;
 }
 
+bool pum_tokenizer_path_alone(const char *path)
+{
+    char found[MAX_PATH_BYTES];
+    return pum_tokenizer_path_ok(path) && !path_in(path, "config.json", found);
+}
+
 /* ---- the configuration files' word ---- */
 
 static pumice_status read_configs(const char *folder, pum_hf_configs *c, pumice_error *err)

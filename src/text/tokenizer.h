@@ -29,6 +29,8 @@ pumice_status pum_tokenizer_create_path(const char *path, pum_tokenizer **out_to
                                         pumice_error *err);
 /* Whether the path holds tokenizer files at all. */
 bool pum_tokenizer_path_ok(const char *path);
+/* Whether it holds such files and no model beside them. */
+bool pum_tokenizer_path_alone(const char *path);
 void pum_tokenizer_destroy(pum_tokenizer **tokenizer);
 
 const char *pum_tokenizer_kind(const pum_tokenizer *t); /* "llama", "gpt2" or "t5" */

@@ -123,6 +123,11 @@ static void read_ids(const pum_gguf *gguf, pum_tokenizer *t)
     for (size_t i = 0; i < PUM_COUNT(ends); i++) {
         if (ends[i] >= 0) t->flags[ends[i]] |= PUM_TOKEN_ENDS;
     }
+    const pum_gguf_value *more = pum_gguf_find(gguf, KEY("eot_token_ids"));
+    int64_t id;
+    for (uint64_t i = 0; more && i < 64 && pum_gguf_item_i64(more, i, &id); i++) {
+        if (id >= 0 && id < t->count) t->flags[id] |= PUM_TOKEN_ENDS;
+    }
     if (!pum_gguf_find(gguf, KEY("token_type"))) {
         type_by_id(t, t->bos, PUM_TOKEN_CONTROL);
         type_by_id(t, t->eos, PUM_TOKEN_CONTROL);

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""pumice chat from outside, through a pipe and through a terminal. Usage: test_chat.py PUMICE MODEL.gguf.
+Exits 77 (skip) without a device. What the model says is not judged, only what the program does with it."""
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PUMICE = MODEL = ""
+ENV = {}
+TMP = pathlib.Path()
+
+
+def chat(*args, stdin=b"", model=None):
+    done = subprocess.run([PUMICE, "chat", model or MODEL, "--temp", "0", "-n", "8", *map(str, args)], input=stdin,
+                          capture_output=True, env=ENV, timeout=300, check=False)
+    return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
+
+
+class Pipe(unittest.TestCase):
+    def transcript(self, *args, **more):
+        code, out, err = chat("--json", *args, **more)
+        self.assertEqual(code, 0, err)
+        return json.loads(out)
+
+    def test_turns_keep_the_cache(self):
+        said = self.transcript("--system", "Be brief.", stdin="Once upon a time\nThe end\n".encode())
+        roles = [m["role"] for m in said["messages"]]
+        self.assertEqual(roles, ["system", "user", "assistant", "user", "assistant"])
+        first, second = said["messages"][2], said["messages"][4]
+        self.assertEqual(first["kept_tokens"], 0)
+        self.assertGreater(second["prompt_tokens"], first["prompt_tokens"])
+        # the first turn is evaluated once, whatever comes after it
+        self.assertGreaterEqual(second["kept_tokens"], first["prompt_tokens"] - 1)
+        self.assertLess(second["kept_tokens"], second["prompt_tokens"])
+        self.assertIn(first["stop"], ("end", "length"))
+
+    def test_once_and_prompt_are_one_turn(self):
+        once = self.transcript("--once", stdin=b"two\nlines\n")
+        self.assertEqual(once["messages"][0]["content"], "two\nlines")
+        self.assertEqual(len(once["messages"]), 2)
+        given = self.transcript("-p", "two\nlines")
+        self.assertEqual(given["messages"], once["messages"])
+
+    def test_undo_and_reset(self):
+        a = self.transcript(stdin=b"one\n/undo\nthree\n")
+        b = self.transcript(stdin=b"one\n/reset\nthree\n")
+        c = self.transcript(stdin=b"three\n")
+        texts = [[(m["role"], m["content"]) for m in t["messages"]] for t in (a, b, c)]
+        self.assertEqual(texts[0], texts[2])
+        self.assertEqual(texts[1], texts[2])
+
+    def test_save(self):
+        path = TMP / "talk.json"
+        code, _, err = chat(stdin=f"hello\n/save {path}\n".encode())
+        self.assertEqual(code, 0, err)
+        saved = json.loads(path.read_text())
+        self.assertEqual([m["role"] for m in saved], ["user", "assistant"])
+
+    def test_a_template_of_ones_own(self):
+        path = TMP / "template.jinja"
+        path.write_text("{% if shout %}{{ messages[0].content | upper }}{% else %}{{ messages[0].content }}{% endif %}")
+        quiet = self.transcript("--template", path, "-p", "abc")
+        loud = self.transcript("--template", path, "-p", "abc", "--variables", '{"shout": true}')
+        self.assertNotEqual(quiet["messages"][1]["prompt_tokens"], 0)
+        self.assertNotEqual((quiet["messages"][1]["content"], quiet["messages"][1]["prompt_tokens"]),
+                            (loud["messages"][1]["content"], loud["messages"][1]["prompt_tokens"]))
+
+    def test_failures_are_one_sentence(self):
+        path = TMP / "bad.jinja"
+        path.write_text("\n{{ raise_exception('not today') }}")
+        for args, words in ((["--template", path, "-p", "x"], "line 2: not today"),
+                            (["--variables", "[1]", "-p", "x"], "must be a JSON object"),
+                            (["-c", "8", "-p", "x " * 40], "fills the context")):
+            code, out, err = chat("-q", *args)
+            self.assertEqual((code, out), (1, ""), args)
+            self.assertIn(words, err)
+            self.assertEqual(len(err.strip().splitlines()), 1, err)
+
+    def test_the_form_is_named_once(self):
+        code, out, err = chat(stdin=b"a\nb\n")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(err.count("the model has no chat template"), 1)
+        self.assertGreaterEqual(out.count("\n"), 2)
+
+
+class Terminal(unittest.TestCase):
+    def open(self, *args):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(ENV, TERM="xterm")
+            os.execv(PUMICE, [PUMICE, "chat", MODEL, "--temp", "0", *args])
+        self.seen = b""
+
+    def wait(self, pattern, seconds=200):
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.seen):
+            self.assertLess(time.monotonic(), end, self.seen)
+            if not select.select([self.fd], [], [], 0.5)[0]:
+                continue
+            try:
+                self.seen += os.read(self.fd, 65536)
+            except OSError:
+                break
+        match = re.search(pattern, self.seen)
+        self.assertTrue(match, self.seen)
+        self.seen = self.seen[match.end():]
+
+    def send(self, text):
+        os.write(self.fd, text)
+
+    def close(self):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                return os.waitstatus_to_exitcode(status)
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    os.read(self.fd, 65536)
+                except OSError:
+                    time.sleep(0.05)
+        os.kill(self.pid, signal.SIGKILL)
+        self.fail("the program does not end")
+
+    def test_a_conversation(self):
+        self.open("-n", "6")
+        self.wait(rb"Ctrl-D ends")
+        self.wait(rb"> ")
+        self.send(b"/help\n")
+        self.wait(rb"/undo")
+        self.wait(rb"> ")
+        self.send(b"Once upon a time\n")
+        self.wait(rb"ChatML form is used")
+        self.wait(rb"\n> ")
+        self.send(b"\x03")  # at the prompt it ends nothing
+        self.wait(rb"Ctrl-D ends")
+        self.send(b"/quit\n")
+        self.assertEqual(self.close(), 0)
+
+    def test_ctrl_c_stops_a_reply_only(self):
+        path = TMP / "long.jinja"
+        path.write_text("{{ messages[-1].content }}")  # a text, which the model goes on with
+        self.open("--template", str(path), "-q")
+        self.wait(rb"> ")
+        self.send(b"Once upon a time\n")
+        self.wait(rb"time[^>]*[a-z]{2}")
+        self.send(b"\x03")
+        self.wait(rb"\n> ")
+        self.send(b"/save " + str(TMP / "stopped.json").encode() + b"\n")
+        self.wait(rb"> ")
+        self.send(b"\x04")
+        self.assertEqual(self.close(), 0)
+        saved = json.loads((TMP / "stopped.json").read_text())
+        self.assertEqual([m["role"] for m in saved], ["user", "assistant"])
+        self.assertIn(saved[1]["stop"], ("cancelled", "end", "context"))
+
+
+def main():
+    global PUMICE, MODEL, ENV, TMP
+    PUMICE, MODEL = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        TMP = pathlib.Path(folder)
+        ENV = {"XDG_CACHE_HOME": str(TMP / "cache"), **os.environ}
+        found = subprocess.run([PUMICE, "devices", "--json"], capture_output=True, env=ENV, check=False)
+        if found.returncode or not any(d["usable"] for d in json.loads(found.stdout)):
+            print("skipped: no usable Vulkan device")
+            sys.exit(77)
+        unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
+
+
+if __name__ == "__main__":
+    main()
