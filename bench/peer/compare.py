@@ -14,6 +14,7 @@ installs the peer (into bench/peer/node_modules), makes what models are missing,
 writes peer.md and peer.json.
 """
 import argparse
+import array
 import json
 import os
 import pathlib
@@ -238,7 +239,21 @@ def cell(samples, unit):
     return text + unit
 
 
-def same_tokens(results, model):
+def margin(args, path, tokens, one, other):
+    """How far apart two tokens' logits are after these tokens, as a part of the logits' spread."""
+    with tempfile.NamedTemporaryFile() as file:
+        run = Run([args.pumice, "logits", str(path), "--tokens", ",".join(map(str, tokens)), "-o",
+                   file.name, "-q"], environment(args, pathlib.Path(tempfile.gettempdir())),
+                  args.limit)
+        rows = array.array("f")
+        rows.frombytes(pathlib.Path(file.name).read_bytes() if run.code == 0 else b"")
+    if not rows:
+        return None
+    last = rows[-(len(rows) // len(tokens)):]
+    return abs(last[one] - last[other]) / statistics.pstdev(last)
+
+
+def same_tokens(args, results, model, path):
     """A sentence on the greedy tokens of all engines."""
     mine = results.greedy.get((model, "pumice"))
     parts = []
@@ -248,8 +263,13 @@ def same_tokens(results, model):
             continue
         n = min(len(mine), len(theirs))
         same = next((i for i in range(n) if mine[i] != theirs[i]), n)
-        parts.append(f"{ENGINES[engine]}: all {n} alike" if same == n else
-                     f"{ENGINES[engine]}: the first {same} of {n} alike")
+        if same == n:
+            parts.append(f"{ENGINES[engine]}: all {n} alike")
+            continue
+        gap = margin(args, path, prompt_of(args.prompt, 1) + mine[:same], mine[same], theirs[same])
+        parts.append(f"{ENGINES[engine]}: the first {same} of {n} alike; where they part, the two "
+                     f"tokens are {'?' if gap is None else f'{gap:.3f}'} standard deviations of "
+                     "the logits apart")
     return "; ".join(parts) if parts else "not compared"
 
 
@@ -257,13 +277,13 @@ def times(value):
     return "—" if value is None else f"{value:.3g}×"
 
 
-def markdown(args, results, models):
-    lines = []
+def markdown(args, results, paths):
+    models, lines = list(paths), []
     for engine in args.engines:
         lines.append(f"- {ENGINES[engine]}: {results.devices.get(engine, 'no result')}")
     lines += ["", f"Medians (min–max) of {args.rounds} rounds; tokens/s, or seconds from process "
-              f"start to the first token after {args.prompt} tokens. The factors say how many times "
-              "better Pumice is: by the clock, and in brackets by CPU time.", "",
+              f"start to the first token after {args.prompt} tokens. The factors say how many "
+              "times better Pumice is: by the clock, and in brackets by CPU time.", "",
               "| model | measure | " + " | ".join(ENGINES[e] for e in args.engines)
               + " | against peer, Vulkan | against peer, CPU |",
               "|---" * (4 + len(args.engines)) + "|"]
@@ -278,7 +298,7 @@ def markdown(args, results, models):
                        for other in ("vulkan", "cpu")]
             lines.append(f"| {model} | {measure} | " + " | ".join(cells + factors) + " |")
     lines += ["", "Greedy tokens after the same prompt:", ""]
-    lines += [f"- {model}: {same_tokens(results, model)}" for model in models]
+    lines += [f"- {model}: {same_tokens(args, results, model, paths[model])}" for model in models]
     faults = [f"- {model}, {ENGINES[engine]}: {text}"
               for (model, engine), texts in results.faults.items() for text in sorted(set(texts))]
     if faults:
@@ -304,8 +324,8 @@ def model_file(args, name):
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        subprocess.run([sys.executable, ROOT / "tools" / "make_model.py", "--preset", shape, "--type",
-                        kind, "--out", part], check=True, stdout=sys.stderr)
+        subprocess.run([sys.executable, ROOT / "tools" / "make_model.py", "--preset", shape,
+                        "--type", kind, "--out", part], check=True, stdout=sys.stderr)
         part.rename(path)
     return path
 
@@ -359,7 +379,7 @@ def main():
             for model in models:
                 measure_round(args, results, model, paths[model], rnd, cache_of)
     args.out.mkdir(parents=True, exist_ok=True)
-    text = markdown(args, results, models)
+    text = markdown(args, results, paths)
     (args.out / "peer.md").write_text(text)
     (args.out / "peer.json").write_text(json.dumps(as_json(args, results), indent=1))
     print(text, end="")

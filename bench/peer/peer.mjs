@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drives the peer (npm's node-llama-cpp) for compare.py: one process, one model, one backend. Writes one JSON object a
-// line on standard output as soon as a result is there, so that what was measured before a crash counts.
+// Drives the peer (npm's node-llama-cpp) for compare.py: one process, one model, one backend.
+// Writes one JSON object a line on standard output as soon as a result is there, so that what was
+// measured before a crash counts.
 //
-//   node peer.mjs '{"model": FILE, "backend": "vulkan" | "cpu", "threads": 2, "prompt": [ids], "greedy": 16,
-//                   "prefill": [[ids], ...], "decode": 16, "repeat": 3}'
+//   node peer.mjs '{"model": FILE, "backend": "vulkan" | "cpu", "threads": 2, "prompt": [ids],
+//                   "greedy": 16, "prefill": [[ids], ...], "decode": 16, "repeat": 3}'
 import process from "node:process";
 import {getLlama, LlamaLogLevel} from "node-llama-cpp";
 
@@ -33,15 +34,16 @@ async function generate(sequence, tokens, count, each) {
 async function main() {
     const vulkan = job.backend === "vulkan";
     const llama = await getLlama({
-        gpu: vulkan ? "vulkan" : false, build: "never", skipDownload: true, logLevel: LlamaLogLevel.error,
-        maxThreads: job.threads, vramPadding: 0, ramPadding: 0
+        gpu: vulkan ? "vulkan" : false, build: "never", skipDownload: true,
+        logLevel: LlamaLogLevel.error, maxThreads: job.threads, vramPadding: 0, ramPadding: 0
     });
     const model = await llama.loadModel({
         modelPath: job.model, gpuLayers: vulkan ? "max" : 0, ignoreMemorySafetyChecks: true
     });
-    const longest = Math.max(job.prompt.length + job.greedy, job.decode + 16, ...job.prefill.map((p) => p.length + 1));
+    const sizes = job.prefill.map((tokens) => tokens.length);
     const context = await model.createContext({
-        contextSize: longest, batchSize: Math.max(1, ...job.prefill.map((p) => p.length), job.prompt.length),
+        contextSize: Math.max(job.prompt.length + job.greedy, job.decode, ...sizes) + 16,
+        batchSize: Math.max(job.prompt.length, ...sizes),
         threads: job.threads, ignoreMemorySafetyChecks: true
     });
     const sequence = context.getSequence();
@@ -62,13 +64,14 @@ async function main() {
                 await sequence.evaluateWithoutGeneratingNewTokens(tokens);
             }
             await sequence.clearHistory();
-            say("prefill", {n: tokens.length,
-                            ...await timed(() => sequence.evaluateWithoutGeneratingNewTokens(tokens))});
+            const spent = await timed(() => sequence.evaluateWithoutGeneratingNewTokens(tokens));
+            say("prefill", {n: tokens.length, ...spent});
         }
         if (!job.decode) continue;
         await sequence.clearHistory();
         const last = await generate(sequence, job.prompt.slice(0, 1), 2);
-        say("decode", {n: job.decode, ...await timed(() => generate(sequence, [last], job.decode))});
+        const spent = await timed(() => generate(sequence, [last], job.decode));
+        say("decode", {n: job.decode, ...spent});
     }
     say("done", {});
 }
