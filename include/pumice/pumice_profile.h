@@ -68,7 +68,7 @@ typedef struct pumice_roof {
     uint32_t struct_size;
     uint64_t read_bytes;                      /* size of the range that was read */
     double read_gbs;                          /* memory read, 10^9 bytes a second */
-    double f32_gflops, f16_gflops, dot8_gops; /* multiply-adds count as two */
+    double f32_gflops, f16_gflops; /* multiply-adds count as two */
     double dispatch_us;                       /* one more dispatch that waits for nothing */
     double barrier_us;                        /* what a barrier before it adds */
     double submit_us,

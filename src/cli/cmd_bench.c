@@ -270,12 +270,11 @@ static json_t *roof_json(const pumice_roof *r)
 {
     /* clang-format off */
     return json_pack(
-        "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+        "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
         "read_bytes", (json_int_t)r->read_bytes,
         "read_gbs", r->read_gbs,
         "f32_gflops", r->f32_gflops,
         "f16_gflops", r->f16_gflops,
-        "dot8_gops", r->dot8_gops,
         "dispatch_us", r->dispatch_us,
         "barrier_us", r->barrier_us,
         "submit_us", r->submit_us,
@@ -409,7 +408,6 @@ static int run_roof(bench *b)
     printf("| memory read, GB/s    | %10.2f |\n", r->read_gbs);
     printf("| f32, GFLOP/s         | %10.1f |\n", r->f32_gflops);
     if (r->f16_gflops > 0) printf("| f16, GFLOP/s         | %10.1f |\n", r->f16_gflops);
-    if (r->dot8_gops > 0) printf("| 8-bit dot, Gop/s     | %10.1f |\n", r->dot8_gops);
     printf("| dispatch, us         | %10.2f |\n", r->dispatch_us);
     printf("| barrier, us          | %10.2f |\n", r->barrier_us);
     printf("| submit, us           | %10.2f |\n", r->submit_us);

@@ -415,7 +415,7 @@ class Measure(Case):
         self.assertEqual(len(two), 2)
 
     def test_bench_roof(self):
-        limits = {"read_bytes": int, "read_gbs": float, "f32_gflops": float, "f16_gflops": float, "dot8_gops": float,
+        limits = {"read_bytes": int, "read_gbs": float, "f32_gflops": float, "f16_gflops": float,
                   "dispatch_us": float, "barrier_us": float, "submit_us": float, "submit_wait_us": float}
         tests = self.json("bench", MODEL, "--roof", "-p", 4, "-n", 2, "-r", 1, "--json")
         for t in tests:
