@@ -311,7 +311,7 @@ static void test_profiles(void **state)
         const char *name, *family, *tiers;
         uint64_t heap_gib;
     } expected[] = {
-        { "lavapipe", "lavapipe", "base sub f16", 2 },
+        { "lavapipe", "lavapipe", "base sub texel f16", 2 },
         { "swiftshader", "swiftshader", "base sub", 2 },
         { "rx-580", "amd-gcn", "base sub", 8 },
         { "vega-64", "amd-gcn5", "base sub f16", 8 },
