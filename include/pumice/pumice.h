@@ -184,7 +184,7 @@ typedef struct pumice_model pumice_model;
 
 typedef struct pumice_model_params {
     uint32_t struct_size;
-    const char *path;            /* a GGUF file */
+    const char *path;            /* a GGUF file, or a Hugging Face directory */
     pumice_progress_fn progress; /* bytes uploaded of bytes in all */
     void *progress_user;
     uint32_t vocab_only; /* 1 = only metadata and tokenizer: no weights, `device` may be NULL; path

@@ -19,7 +19,7 @@ enum { PUMICE_PLAN_TEXT = 0, PUMICE_PLAN_JSON = 1 };
 
 typedef struct pumice_plan_params {
     uint32_t struct_size;
-    const char *path;      /* a GGUF file; its weights are not loaded */
+    const char *path;      /* as in pumice_model_params; weights are not loaded */
     const char *profile;   /* a built-in device profile ("navi31"); NULL = use `device` */
     pumice_device *device; /* plan for this device; NULL with profile */
     uint32_t n_rows;       /* tokens per pass: 1 = decode; 0 = 1 */
@@ -30,6 +30,9 @@ typedef struct pumice_plan_params {
     uint32_t check; /* 1 = also prove the plan with the second algorithm */
     pumice_plan_format format;
     const char *disable, *caps, *quirks; /* of the profile, as in pumice_device_params */
+    uint32_t sizes; /* 1 = no plan but sizes: parameters, memory by weight format, the bound that
+                       bandwidth sets on decoding, devices; for any architecture, and for the
+                       config.json of a Hugging Face model alone */
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */

@@ -25,7 +25,7 @@ struct pumice_model {
     atomic_uint references;
     pumice_device *device; /* NULL for vocab_only without a device */
     pum_gguf *gguf;
-    pum_tokenizer *tokenizer;
+    pum_tokenizer *tokenizer; /* NULL: the model comes without one */
     pum_model_def def; /* empty for vocab_only */
     pum_placement placement;
     pum_vk_buffer *buffers; /* one per placement buffer */
@@ -35,6 +35,8 @@ struct pumice_model {
 
 void pum_device_keep(pumice_device *device);
 void pum_model_keep(pumice_model *model);
+/* true for every token that ends a reply, by the tokenizer or by the model's own list. */
+bool pum_model_ends(const pumice_model *model, int32_t token);
 
 /* Clears *err, and checks a params struct's size: at least `least` bytes must be there. */
 pumice_status pum_params_check(uint32_t struct_size, size_t least, const char *what,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer
  * calls. */
+#include "sizes.h"
 #include "warm.h"
 
 #include <stdio.h>
@@ -8,15 +9,24 @@
 
 typedef struct row_source {
     const pum_weight *weight;
-    const uint8_t *rows; /* as the file stores them */
+    uint64_t row; /* of the weight: the first that is wanted */
+    pumice_status status;
+    pumice_error *err;
 } row_source;
 
-/* Rows of a weight as the device has them. */
+/* Rows of a weight as the device has them. Rows that are rearranged while they are read are plain
+ * floats, which are the same in both places. */
 static void produce_rows(void *user, void *to, uint64_t first, uint64_t count)
 {
-    const row_source *s = user;
+    row_source *s = user;
     const pum_weight *w = s->weight;
-    pum_dtype_pack_rows(w->dtype, count, w->cols, s->rows + first * w->row_bytes, to);
+    first += s->row;
+    if (!w->data) {
+        if (s->status == PUMICE_OK) s->status = pum_weight_read(w, first, count, to, s->err);
+        return;
+    }
+    pum_dtype_pack_rows(w->dtype, count, w->cols, (const uint8_t *)w->data + first * w->row_bytes,
+                        to);
 }
 
 static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
@@ -24,7 +34,7 @@ static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
 {
     const uint64_t slice = 8ull << 20; /* between two calls of progress */
     const pum_weight *w = &m->def.weights.data[piece->tensor];
-    row_source source = { w, (const uint8_t *)w->data + piece->row_first * w->row_bytes };
+    row_source source = { .weight = w, .row = piece->row_first, .err = err };
     uint64_t row_bytes = 0, at = piece->offset_bytes;
     pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
     uint64_t step = PUM_MAX(slice / row_bytes, 1u);
@@ -32,7 +42,8 @@ static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
         uint64_t rows = PUM_MIN(step, piece->row_count - row), n = rows * row_bytes;
         PUM_TRY(pum_vk_buffer_stream(m->device->vk, &m->buffers[piece->buffer], at, row_bytes, rows,
                                      produce_rows, &source, err));
-        source.rows += rows * w->row_bytes;
+        if (source.status != PUMICE_OK) return source.status;
+        source.row += rows;
         at += n;
         *done += n;
         if (p->progress && p->progress(p->progress_user, *done, m->placement.total_bytes)) {
@@ -77,6 +88,14 @@ static void destroy(pumice_model *m)
     pum_free(m);
 }
 
+/* A directory may come without a tokenizer: its model then works on token ids alone. */
+static pumice_status open_tokenizer(pumice_model *m, const char *path, pumice_error *err)
+{
+    if (pum_model_is_gguf(path)) return pum_tokenizer_create(m->gguf, &m->tokenizer, err);
+    return pum_tokenizer_path_ok(path) ? pum_tokenizer_create_path(path, &m->tokenizer, err)
+                                       : PUMICE_OK;
+}
+
 pumice_status pumice_model_load(pumice_device *device, const pumice_model_params *params,
                                 pumice_model **out_model, pumice_error *err)
 {
@@ -106,7 +125,7 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         *out_model = m;
         return PUMICE_OK;
     }
-    PUM_GOTO(pum_gguf_open(p.path, &m->gguf, err));
+    PUM_GOTO(pum_model_open(p.path, &m->gguf, err));
     /* Before the tokenizer: names the architecture if it is unknown. Without weights, what is there
      * is shown. */
     pumice_error ignored = { 0 };
@@ -117,7 +136,7 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
         pum_warm_begin(&warm, m, p.session);
     }
-    PUM_GOTO(pum_tokenizer_create(m->gguf, &m->tokenizer, err));
+    PUM_GOTO(open_tokenizer(m, p.path, err));
     m->open_ns = pum_now_ns() - begin;
     if (!p.vocab_only) {
         PUM_GOTO(upload(m, &p, err));
@@ -140,6 +159,24 @@ void pumice_model_destroy(pumice_model **model)
     pumice_model *m = *model;
     *model = NULL;
     if (atomic_fetch_sub(&m->references, 1) == 1) destroy(m);
+}
+
+/* A token id that the model's metadata names; -1 if it names none. */
+static int32_t token_key(const pumice_model *m, const char *key)
+{
+    uint32_t id;
+    return pum_gguf_u32(m->gguf, key, &id) && id <= INT32_MAX ? (int32_t)id : -1;
+}
+
+bool pum_model_ends(const pumice_model *model, int32_t token)
+{
+    if (model->tokenizer) return pum_tokenizer_ends(model->tokenizer, token);
+    const pum_gguf_value *list = pum_gguf_find(model->gguf, "tokenizer.ggml.eot_token_ids");
+    int64_t id;
+    for (uint64_t i = 0; list && pum_gguf_item_i64(list, i, &id); i++) {
+        if (id == token) return true;
+    }
+    return token == token_key(model, "tokenizer.ggml.eos_token_id");
 }
 
 static const char *rope_name(const pum_hparams *hp)
@@ -185,9 +222,11 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     }
     const pum_hparams *hp = &model->def.hp;
     uint32_t size = info->struct_size;
+    pum_sizes sizes = { 0 };
+    if (model->gguf) pum_sizes_measure(model->gguf, &sizes);
     pumice_model_info full = { .struct_size = size,
                                .file_bytes = model->gguf ? pum_gguf_size_bytes(model->gguf) : 0,
-                               .parameters = model->def.parameters,
+                               .parameters = sizes.parameters,
                                .weight_bytes = model->placement.total_bytes,
                                .n_layers = hp->n_layers,
                                .n_embd = hp->n_embd,
@@ -195,19 +234,26 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
                                .n_kv_heads = hp->n_kv_heads,
                                .head_dim = hp->head_dim,
                                .n_ff = hp->n_ff,
-                               .n_vocab = pum_tokenizer_count(model->tokenizer),
+                               .n_vocab = hp->n_vocab,
                                .n_ctx_train = hp->n_ctx_train,
-                               .token_bos = pum_tokenizer_bos(model->tokenizer),
-                               .token_eos = pum_tokenizer_eos(model->tokenizer),
-                               .token_unk = pum_tokenizer_unk(model->tokenizer),
+                               .token_bos = token_key(model, "tokenizer.ggml.bos_token_id"),
+                               .token_eos = token_key(model, "tokenizer.ggml.eos_token_id"),
+                               .token_unk = -1,
                                .tied_head = hp->tied_head,
                                .n_encoder_layers = hp->encoder.n_layers,
                                .token_start = hp->encoder.n_layers ? (int32_t)hp->start_token : -1 };
+    const pum_tokenizer *t = model->tokenizer;
+    if (t) {
+        if (!full.n_vocab) full.n_vocab = pum_tokenizer_count(t);
+        full.token_bos = pum_tokenizer_bos(t);
+        full.token_eos = pum_tokenizer_eos(t);
+        full.token_unk = pum_tokenizer_unk(t);
+        snprintf(full.tokenizer, sizeof full.tokenizer, "%s", pum_tokenizer_kind(t));
+    }
     copy_text(model->gguf, "general.architecture", full.architecture, sizeof full.architecture);
     copy_text(model->gguf, "general.name", full.name, sizeof full.name);
     copy_text(model->gguf, "general.license", full.license, sizeof full.license);
     snprintf(full.file_type, sizeof full.file_type, "%s", hp->file_type);
-    snprintf(full.tokenizer, sizeof full.tokenizer, "%s", pum_tokenizer_kind(model->tokenizer));
     snprintf(full.rope_scaling, sizeof full.rope_scaling, "%s", rope_name(hp));
     count_decode(&model->def, &full);
     memcpy(info, &full, PUM_MIN((size_t)size, sizeof full));
@@ -220,6 +266,7 @@ pumice_status pumice_tokenize(const pumice_model *model, const char *text, size_
     if (!model || !out_count || (text_bytes && !text) || (capacity && !tokens))
         return PUMICE_ERROR_INVALID;
     *out_count = 0;
+    if (!model->tokenizer) return PUMICE_ERROR_UNSUPPORTED;
     pum_tokens ids = { 0 };
     pumice_status status =
         pum_tokenizer_encode(model->tokenizer, text ? text : "", text_bytes, flags, &ids, NULL);
@@ -238,6 +285,7 @@ pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens
     if (!model || !out_bytes || (count && !tokens) || (capacity && !text))
         return PUMICE_ERROR_INVALID;
     *out_bytes = 0;
+    if (!model->tokenizer) return PUMICE_ERROR_UNSUPPORTED;
     pum_text out = { 0 };
     pumice_status status = pum_tokenizer_decode_all(model->tokenizer, tokens, count,
                                                     flags & PUMICE_DETOKENIZE_SPECIAL, &out);

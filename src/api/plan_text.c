@@ -84,9 +84,14 @@ pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text,
     pum_model_def def = { 0 };
     pum_text out = { 0 };
     pumice_status status;
-    PUM_GOTO(pum_gguf_open(p.path, &gguf, err));
-    PUM_GOTO(pum_model_def_load(gguf, &def, err));
-    PUM_GOTO(plan_for(&def, &caps, &p, &out, err));
+    PUM_GOTO(pum_model_open(p.path, &gguf, err));
+    if (p.sizes) {
+        pum_sizes_text(gguf, &caps, &p, &out);
+        if (out.failed) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for sizes"));
+    } else {
+        PUM_GOTO(pum_model_def_load(gguf, &def, err));
+        PUM_GOTO(plan_for(&def, &caps, &p, &out, err));
+    }
     if (text(user, out.data, out.count))
         status = pum_fail(err, PUMICE_ERROR_CANCELLED, "the text callback asked to stop");
 fail:

@@ -536,9 +536,9 @@ typedef struct generation {
 /* Hands one token over. Returns true when generation must end. */
 static bool give(pumice_session *s, generation *g, int32_t token, pumice_status *status)
 {
-    bool ends = pum_tokenizer_ends(s->model->tokenizer, token);
+    bool ends = pum_model_ends(s->model, token);
     g->text.count = 0;
-    if (!ends || g->params->ignore_eos) {
+    if (s->model->tokenizer && (!ends || g->params->ignore_eos)) {
         *status = pum_text_stream_push(&g->stream, s->model->tokenizer, token, &g->text);
         if (*status == PUMICE_OK && g->text.failed) *status = PUMICE_ERROR_HOST_MEMORY;
         if (*status != PUMICE_OK) {
@@ -662,8 +662,9 @@ pumice_status pumice_session_generate(pumice_session *session, uint32_t seq,
     uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
     generation g = { .params = &p };
     /* after ordinary text the first token keeps its blank */
-    pum_token_type last =
-        pum_tokenizer_type(s->model->tokenizer, q->tokens.data[q->tokens.count - 1]);
+    const pum_tokenizer *t = s->model->tokenizer;
+    pum_token_type last = t ? pum_tokenizer_type(t, q->tokens.data[q->tokens.count - 1])
+                            : PUM_TOKEN_NORMAL;
     g.stream.started = last != PUM_TOKEN_CONTROL && last != PUM_TOKEN_UNKNOWN;
     pumice_status status = choose_or_force(s, seq, max, &g);
     s->timings.decode_ns += pum_now_ns() - t0;

@@ -127,4 +127,8 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
                             const pum_plan_options *options, const pum_pass_key *key,
                             pum_plan *out_plan, pumice_error *err);
 
+/* sizes.c: appends what pumice_plan tells with params.sizes. */
+void pum_sizes_text(const pum_gguf *gguf, const pum_caps *caps, const pumice_plan_params *params,
+                    pum_text *text);
+
 #endif

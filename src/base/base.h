@@ -129,6 +129,8 @@ pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_da
 /* Writes a file so that readers see the old or the new content, never a part (temporary + rename).
  */
 pumice_status pum_file_write(const char *path, const void *data, size_t bytes, pumice_error *err);
+bool pum_is_folder(const char *path);
+bool pum_is_file(const char *path); /* or a link to one */
 /* Creates a folder and its parents (mode 0700). */
 pumice_status pum_folder_create(const char *path, pumice_error *err);
 /* The user's cache folder for Pumice ($XDG_CACHE_HOME/pumice, else $HOME/.cache/pumice) into out;

@@ -157,6 +157,18 @@ pumice_status pum_file_write(const char *path, const void *data, size_t bytes, p
     return pum_fail(err, PUMICE_ERROR_IO, "cannot write '%s': %s", path, strerror(e));
 }
 
+bool pum_is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool pum_is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 pumice_status pum_folder_create(const char *path, pumice_error *err)
 {
     char part[4096];

@@ -19,6 +19,7 @@ typedef struct generation {
     char *text;      /* generated, for JSON */
     size_t bytes, capacity;
     bool no_memory, ended_on_newline, ended_by_eos;
+    bool ids_only; /* the model has no tokenizer: ids are shown instead of text */
     int32_t eos;
     uint64_t seed;
     uint64_t begin_ns, first_token_ns; /* of the command; from there to the first token */
@@ -55,7 +56,8 @@ static int on_token(void *user, int32_t token, const char *text, size_t bytes)
         if (!cli_list_add(&g->tokens, token)) g->no_memory = true;
         g->ended_by_eos = token == g->eos && !g->options->ignore_eos;
     }
-    if (!g->options->json) show(g, text, bytes);
+    if (!g->options->json && g->ids_only && token >= 0) printf("%d ", (int)token);
+    else if (!g->options->json) show(g, text, bytes);
     else if (bytes && !keep(g, text, bytes)) g->no_memory = true;
     return g->no_memory || cli_interrupted() || ferror(stdout);
 }
@@ -210,6 +212,7 @@ static int work(cli_run *run, generation *g)
     if (code == CLI_OK) code = cli_open_session(run, 0, false);
     if (code != CLI_OK) return code;
     g->eos = run->model_info.token_eos;
+    g->ids_only = !run->model_info.tokenizer[0];
     g->seed = o->seed_given ? o->seed : random_seed();
     return generate(run, g);
 }

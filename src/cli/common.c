@@ -322,6 +322,10 @@ int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t fl
 {
     *out_tokens = (cli_list){ 0 };
     size_t capacity = bytes / 2 + 16, count = 0;
+    if (!run->model_info.tokenizer[0]) {
+        return cli_fail("'%s' comes without a tokenizer: give token ids with --tokens",
+                        run->options->models[0]);
+    }
     for (;;) { /* twice at most: the first call says how many there are */
         int32_t *data = realloc(out_tokens->data, capacity * sizeof *data);
         if (!data) return cli_no_memory();
@@ -376,7 +380,7 @@ int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char
     *out_bytes = 0;
     size_t capacity = count * 8 + 16, bytes = 0;
     int code = cli_check_ids(run, tokens, count); /* the call below gives no sentence */
-    if (code != CLI_OK) return code;
+    if (code != CLI_OK || !run->model_info.tokenizer[0]) return code;
     for (;;) {
         char *text = realloc(*out_text, capacity);
         if (!text) return cli_no_memory();

@@ -5,7 +5,7 @@
  * cannot ask for more than a few times the file's size. Strings and tensors stay in the mapped
  * file; nothing is copied. Does not decide which keys a model needs or which types can be computed
  * with. */
-#include "gguf.h"
+#include "gguf_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +16,7 @@ enum {
     MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8, /* name, dimensions, type, offset */
     MAX_NAME_BYTES = 65535,
     MAX_ALIGNMENT = 1 << 20,
-    DEFAULT_ALIGNMENT = 32,
-    MAX_STEPS_PER_SLOT = 64 /* looking up takes one or two, unless names were made to collide */
+    DEFAULT_ALIGNMENT = 32
 };
 
 static const struct {
@@ -31,31 +30,6 @@ static const struct {
     [PUM_GGUF_STRING] = { "string", 0 }, [PUM_GGUF_ARRAY] = { "array", 0 },
     [PUM_GGUF_U64] = { "u64", 8 },       [PUM_GGUF_I64] = { "i64", 8 },
     [PUM_GGUF_F64] = { "f64", 8 },
-};
-
-/* Open addressing over an array of named things; a slot holds index + 1, 0 = free. */
-typedef struct name_index {
-    uint32_t *slots;
-    uint64_t mask;
-    uint64_t steps; /* taken by all insertions so far */
-} name_index;
-
-typedef struct kv {
-    pum_str key;
-    pum_gguf_value value;
-} kv;
-
-struct pum_gguf {
-    pum_file file; /* empty when the bytes are the caller's */
-    const uint8_t *data;
-    uint64_t size;
-    char *path;
-    uint32_t version;
-    uint64_t alignment;
-    kv *kvs;
-    pum_gguf_tensor *tensors;
-    size_t n_kvs, n_tensors;
-    name_index kv_index, tensor_index;
 };
 
 typedef struct reader {
@@ -75,12 +49,6 @@ static uint64_t read_le(const uint8_t *p, uint32_t bytes)
 
 static uint32_t read_u32(const uint8_t *p) { return (uint32_t)read_le(p, 4); }
 static uint64_t read_u64(const uint8_t *p) { return read_le(p, 8); }
-
-bool pum_str_equal(pum_str s, const char *text)
-{
-    size_t n = strlen(text);
-    return s.count == n && memcmp(s.data, text, n) == 0;
-}
 
 /* ---- faults ---- */
 
@@ -146,61 +114,25 @@ static bool is_name(pum_str s)
 
 /* ---- name look-up ---- */
 
-typedef pum_str (*name_at)(const pum_gguf *g, size_t index);
-
-static pum_str kv_name(const pum_gguf *g, size_t index) { return g->kvs[index].key; }
-static pum_str tensor_name(const pum_gguf *g, size_t index) { return g->tensors[index].name; }
-
-static bool index_init(name_index *x, uint64_t count)
-{
-    uint64_t slots = 16;
-    while (slots < 2 * count) slots *= 2;
-    x->mask = slots - 1;
-    x->slots = slots <= SIZE_MAX ? pum_alloc_array((size_t)slots, sizeof *x->slots) : NULL;
-    return x->slots != NULL;
-}
-
-/* The slot that holds `name`, or the free one where it belongs. */
-static uint32_t *index_slot(const pum_gguf *g, const name_index *x, name_at at, pum_str name,
-                            uint64_t *steps)
-{
-    uint64_t h = pum_hash(PUM_HASH_START, name.data, name.count);
-    for (uint64_t i = h ^ h >> 32;; i++) {
-        uint32_t *slot = &x->slots[i & x->mask];
-        if (*slot == 0) return slot;
-        pum_str have = at(g, *slot - 1);
-        if (have.count == name.count && memcmp(have.data, name.data, name.count) == 0) return slot;
-        ++*steps;
-    }
-}
-
-static pumice_status index_add(const reader *r, name_index *x, name_at at, size_t index,
+static pumice_status index_add(const reader *r, pum_name_index *x, size_t index, pum_str name,
                                const char *what)
 {
-    pum_str name = at(r->g, index);
-    uint32_t *slot = index_slot(r->g, x, at, name, &x->steps);
-    if (*slot) {
+    switch (pum_name_index_add(x, r->g, index)) {
+    case PUM_NAME_TWICE:
         return fault(r, PUMICE_ERROR_FORMAT, "is damaged: the %s '%.*s' is there twice", what,
                      NAME(name));
-    }
-    if (x->steps > MAX_STEPS_PER_SLOT * (x->mask + 1)) {
+    case PUM_NAME_COLLIDES:
         return fault(r, PUMICE_ERROR_FORMAT,
                      "has names that were made to collide, up to the %s '%.*s'", what, NAME(name));
+    case PUM_NAME_ADDED:
+        break;
     }
-    *slot = (uint32_t)index + 1;
     return PUMICE_OK;
 }
 
-static bool index_find(const pum_gguf *g, const name_index *x, name_at at, const char *name,
-                       size_t *out)
-{
-    uint64_t steps = 0;
-    uint32_t slot = *index_slot(g, x, at, (pum_str){ name, strlen(name) }, &steps);
-    if (slot) *out = slot - 1;
-    return slot != 0;
-}
-
 /* ---- metadata ---- */
+
+uint32_t pum_gguf_value_bytes(pum_gguf_type type) { return value_types[type].bytes; }
 
 const char *pum_gguf_type_name(pum_gguf_type type)
 {
@@ -285,18 +217,18 @@ static pumice_status read_metadata(reader *r, pum_gguf *g, uint64_t count)
                      (unsigned long long)count);
     }
     g->kvs = pum_alloc_array((size_t)count, sizeof *g->kvs);
-    if (!g->kvs || !index_init(&g->kv_index, count)) {
+    if (!g->kvs || !pum_name_index_init(&g->kv_index, pum_gguf_kv_name, count)) {
         return fault(r, PUMICE_ERROR_HOST_MEMORY, "cannot be opened: no memory for its metadata");
     }
     for (uint64_t i = 0; i < count; i++) {
-        kv *e = &g->kvs[i];
+        pum_gguf_kv *e = &g->kvs[i];
         if (!take_str(r, &e->key)) return cut_off(r, "the metadata");
         if (!is_name(e->key)) {
             return fault(r, PUMICE_ERROR_FORMAT, "is damaged: metadata entry %llu has a bad name",
                          (unsigned long long)i);
         }
         PUM_TRY(read_value(r, e->key, &e->value));
-        PUM_TRY(index_add(r, &g->kv_index, kv_name, (size_t)i, "metadata key"));
+        PUM_TRY(index_add(r, &g->kv_index, (size_t)i, e->key, "metadata key"));
         g->n_kvs++;
     }
     return PUMICE_OK;
@@ -378,7 +310,7 @@ static pumice_status read_tensor_list(reader *r, pum_gguf *g, uint64_t count, ui
                          "is damaged: tensor '%.*s' is not aligned to %llu bytes", NAME(t->name),
                          (unsigned long long)g->alignment);
         }
-        PUM_TRY(index_add(r, &g->tensor_index, tensor_name, (size_t)i, "tensor"));
+        PUM_TRY(index_add(r, &g->tensor_index, (size_t)i, t->name, "tensor"));
         g->n_tensors++;
     }
     return PUMICE_OK;
@@ -436,7 +368,8 @@ static pumice_status read_tensors(reader *r, pum_gguf *g, uint64_t count)
     pumice_status status = PUMICE_OK;
     uint64_t *offsets = pum_alloc_array((size_t)count, sizeof *offsets);
     g->tensors = pum_alloc_array((size_t)count, sizeof *g->tensors);
-    if (!offsets || !g->tensors || !index_init(&g->tensor_index, count)) {
+    if (!offsets || !g->tensors ||
+        !pum_name_index_init(&g->tensor_index, pum_gguf_tensor_name, count)) {
         status = fault(r, PUMICE_ERROR_HOST_MEMORY, "cannot be opened: no memory for its tensors");
         goto fail;
     }
@@ -525,12 +458,14 @@ void pum_gguf_close(pum_gguf **gguf)
 {
     if (!gguf || !*gguf) return;
     pum_gguf *g = *gguf;
-    pum_free(g->kv_index.slots);
-    pum_free(g->tensor_index.slots);
+    pum_name_index_free(&g->kv_index);
+    pum_name_index_free(&g->tensor_index);
     pum_free(g->kvs);
     pum_free(g->tensors);
     pum_free(g->path);
+    pum_arena_free(&g->arena);
     pum_file_unmap(&g->file);
+    if (g->release) g->release(g->owner);
     pum_free(g);
     *gguf = NULL;
 }
@@ -542,6 +477,16 @@ uint32_t pum_gguf_version(const pum_gguf *gguf) { return gguf->version; }
 uint64_t pum_gguf_size_bytes(const pum_gguf *gguf) { return gguf->size; }
 size_t pum_gguf_kv_count(const pum_gguf *gguf) { return gguf->n_kvs; }
 size_t pum_gguf_tensor_count(const pum_gguf *gguf) { return gguf->n_tensors; }
+
+pum_str pum_gguf_kv_name(const void *gguf, size_t index)
+{
+    return ((const pum_gguf *)gguf)->kvs[index].key;
+}
+
+pum_str pum_gguf_tensor_name(const void *gguf, size_t index)
+{
+    return ((const pum_gguf *)gguf)->tensors[index].name;
+}
 
 pum_str pum_gguf_kv_key(const pum_gguf *gguf, size_t index)
 {
@@ -556,7 +501,8 @@ const pum_gguf_value *pum_gguf_kv_at(const pum_gguf *gguf, size_t index)
 const pum_gguf_value *pum_gguf_find(const pum_gguf *gguf, const char *key)
 {
     size_t i;
-    return index_find(gguf, &gguf->kv_index, kv_name, key, &i) ? &gguf->kvs[i].value : NULL;
+    pum_str name = { key, strlen(key) };
+    return pum_name_index_find(&gguf->kv_index, gguf, name, &i) ? &gguf->kvs[i].value : NULL;
 }
 
 const pum_gguf_tensor *pum_gguf_tensor_at(const pum_gguf *gguf, size_t index)
@@ -567,7 +513,8 @@ const pum_gguf_tensor *pum_gguf_tensor_at(const pum_gguf *gguf, size_t index)
 const pum_gguf_tensor *pum_gguf_tensor_find(const pum_gguf *gguf, const char *name)
 {
     size_t i;
-    return index_find(gguf, &gguf->tensor_index, tensor_name, name, &i) ? &gguf->tensors[i] : NULL;
+    pum_str s = { name, strlen(name) };
+    return pum_name_index_find(&gguf->tensor_index, gguf, s, &i) ? &gguf->tensors[i] : NULL;
 }
 
 /* An integer of any width as sign and magnitude-carrying bits: *negative tells how to read *out. */

@@ -3,6 +3,7 @@
  * device's planes. Decides nothing: the facts are dtype.def's. */
 #include "dtype.h"
 
+#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -120,5 +121,70 @@ void pum_dtype_unpack_rows(pum_dtype type, uint64_t rows, uint64_t cols, const v
             copy_fields(to + plane.at, info->block_bytes, from, plane.bytes, plane.bytes, blocks);
             from += pum_align_up(blocks * plane.bytes, 16);
         }
+    }
+}
+
+/* ---- floats of 32 and 16 bits ---- */
+
+static float f32_of_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static float f32_of_f16(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16;
+    uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3ff;
+    if (exponent == 31) return f32_of_bits(sign | 0x7f800000 | mantissa << 13);
+    if (exponent == 0) return (sign ? -1.0f : 1.0f) * ldexpf((float)mantissa, -24);
+    return f32_of_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+static uint16_t bf16_of_bits(uint32_t bits)
+{
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static uint16_t f16_of_bits(uint32_t bits)
+{
+    uint32_t sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
+    if (rest > 0x7f800000) return (uint16_t)(sign | 0x7e00);
+    if (rest >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* from 65,520 on: infinity */
+    if (rest < 0x38800000) { /* below 2^-14: a multiple of 2^-24 */
+        float steps = nearbyintf(ldexpf(f32_of_bits(rest), 24));
+        return (uint16_t)(sign | (uint32_t)steps);
+    }
+    return (uint16_t)(sign | (rest - 0x38000000 + 0xfff + (rest >> 13 & 1)) >> 13);
+}
+
+void pum_dtype_to_f32(pum_dtype type, const void *src, uint64_t count, float *out)
+{
+    const uint8_t *p = src;
+    if (type == PUM_DTYPE_F32) {
+        memcpy(out, p, (size_t)count * 4);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        uint16_t half;
+        memcpy(&half, p + 2 * i, 2);
+        out[i] = type == PUM_DTYPE_F16 ? f32_of_f16(half) : f32_of_bits((uint32_t)half << 16);
+    }
+}
+
+void pum_dtype_from_f32(pum_dtype type, const float *src, uint64_t count, void *out)
+{
+    uint8_t *p = out;
+    if (type == PUM_DTYPE_F32) {
+        memcpy(p, src, (size_t)count * 4);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &src[i], 4);
+        uint16_t half = type == PUM_DTYPE_F16 ? f16_of_bits(bits) : bf16_of_bits(bits);
+        memcpy(p + 2 * i, &half, 2);
     }
 }

@@ -45,5 +45,9 @@ void pum_dtype_pack_rows(pum_dtype type, uint64_t rows, uint64_t cols, const voi
                          void *out_device);
 void pum_dtype_unpack_rows(pum_dtype type, uint64_t rows, uint64_t cols, const void *device,
                            void *out_file);
+/* Values of F32, F16 or BF16 at any address, to F32 (exact) and back (to the nearest, ties to
+ * even; NaN stays NaN). */
+void pum_dtype_to_f32(pum_dtype type, const void *src, uint64_t count, float *out);
+void pum_dtype_from_f32(pum_dtype type, const float *src, uint64_t count, void *out);
 
 #endif

@@ -122,6 +122,17 @@ void pum_model_def_free(pum_model_def *def)
     *def = (pum_model_def){ 0 };
 }
 
+pumice_status pum_weight_read(const pum_weight *weight, uint64_t row_first, uint64_t rows, void *out,
+                              pumice_error *err)
+{
+    if (!weight->data) {
+        return pum_gguf_read_rows(weight->source, weight->source_row + row_first, rows, out, err);
+    }
+    memcpy(out, (const uint8_t *)weight->data + row_first * weight->row_bytes,
+           (size_t)(rows * weight->row_bytes));
+    return PUMICE_OK;
+}
+
 /* ---- building ---- */
 
 static pumice_status check_build(const pum_build *b, pumice_error *err)

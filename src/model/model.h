@@ -84,7 +84,8 @@ typedef struct pum_hparams {
 } pum_hparams;
 
 /* One tensor that goes to the device. `data` points into the mapped file, or to `owned` when the loader had to
- * make or convert it (constants such as rotary frequencies; norms and biases, which are F32 on the device). */
+ * make or convert it (constants such as rotary frequencies; norms and biases, which are F32 on the device). It is
+ * NULL for rows of `source` that are rearranged when they are read, and for models without weights. */
 typedef struct pum_weight {
     char name[64];
     pum_dtype dtype;               /* on the device */
@@ -133,10 +134,19 @@ typedef struct pum_model_def {
     uint64_t parameters;           /* number of weights in the file's tensors, embedding counted once */
 } pum_model_def;
 
+/* Opens a model in any form that it is stored in, as the one form that is read here: a GGUF file, a Hugging Face
+ * directory, or the config.json of one alone (then its tensors have shapes and no bytes). */
+pumice_status pum_model_open(const char *path, pum_gguf **out_gguf, pumice_error *err);
+bool pum_model_is_gguf(const char *path); /* false for a directory or a config.json */
+
 /* Reads hyper-parameters and weights through the row of arch.def that the file's general.architecture names.
  * The gguf must outlive the def (its bytes are referenced). Every fault is one sentence with the tensor or key. */
 pumice_status pum_model_def_load(const pum_gguf *gguf, pum_model_def *out_def, pumice_error *err);
 void pum_model_def_free(pum_model_def *def);
+
+/* Copies rows of a weight as the file stores them. Fails with FORMAT if the model came without weights. */
+pumice_status pum_weight_read(const pum_weight *weight, uint64_t row_first, uint64_t rows, void *out,
+                              pumice_error *err);
 
 typedef enum pum_head {
     PUM_HEAD_NONE,   /* fill the KV cache only */

@@ -223,38 +223,6 @@ static pumice_status unsupported_type(const loader *l, const char *name, pum_dty
                            name, info ? info->name : "?", known);
 }
 
-/* ---- conversion to F32 ---- */
-
-static float f32_of_bits(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static float f32_of_f16(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-    uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3ff;
-    if (exponent == 31) return f32_of_bits(sign | 0x7f800000 | mantissa << 13);
-    if (exponent == 0) return (sign ? -1.0f : 1.0f) * ldexpf((float)mantissa, -24);
-    return f32_of_bits(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
-/* Values of F32, F16 or BF16, unaligned in the file, as F32. */
-static void convert(const pum_gguf_tensor *t, uint64_t count, float *out)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        uint16_t half;
-        if (t->type == PUM_DTYPE_F32) {
-            memcpy(&out[i], t->data + 4 * i, 4);
-            continue;
-        }
-        memcpy(&half, t->data + 2 * i, 2);
-        out[i] = t->type == PUM_DTYPE_F16 ? f32_of_f16(half) : f32_of_bits((uint32_t)half << 16);
-    }
-}
-
 /* ---- adding weights ---- */
 
 static pumice_status push(loader *l, pum_weight w, int32_t *out_index)
@@ -291,7 +259,7 @@ static pumice_status add_vector(loader *l, const char *name, const part *p, int3
     const pum_gguf_tensor *t = &p->shape;
     uint64_t n = t->ne[0];
     pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = 1, .cols = n, .row_bytes = 4 * n,
-                     .data = t->data };
+                     .source = p->source, .source_row = p->first, .data = t->data };
     if (t->type != PUM_DTYPE_F32 && t->type != PUM_DTYPE_F16 && t->type != PUM_DTYPE_BF16) {
         const pum_dtype_info *info = pum_dtype_get(t->type);
         return PUM_UNSUPPORTED(l,
@@ -302,7 +270,7 @@ static pumice_status add_vector(loader *l, const char *name, const part *p, int3
     if (t->type != PUM_DTYPE_F32) {
         w.owned = pum_alloc_array(n, sizeof(float));
         if (!w.owned) return no_memory(l);
-        convert(t, n, w.owned);
+        pum_dtype_to_f32(t->type, t->data, n, w.owned);
         w.data = w.owned;
     }
     snprintf(w.name, sizeof w.name, "%s", name);
@@ -479,7 +447,7 @@ static pumice_status load_factors(loader *l, const char *name, float **out_facto
     }
     float *factors = pum_alloc_array(n, sizeof *factors);
     if (!factors) return no_memory(l);
-    convert(t, n, factors);
+    pum_dtype_to_f32(t->type, t->data, n, factors);
     for (uint32_t i = 0; i < n; i++) {
         if (factors[i] >= 1e-3f && factors[i] <= 1e6f) continue;
         float bad = factors[i];
@@ -637,7 +605,7 @@ static pumice_status add_bias(loader *l, const pum_layer *layer_0, bool both_way
         pum_free(w.owned);
         return no_memory(l);
     }
-    convert(t, items, table);
+    if (t->data) pum_dtype_to_f32(t->type, t->data, items, table); /* else: without weights */
     pum_relative_expand(table, hp->bias_buckets, n_heads, both_ways, hp->bias_distance, w.owned);
     pum_free(table);
     snprintf(w.name, sizeof w.name, "%s", name);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Hugging Face directories against the original implementations: for every directory under
+ * PUMICE_TEST_DATA/golden (and stories260K/hf) the logits of every case and its greedy continuation,
+ * with the KV cache in f32. A directory whose architecture does not run yet must be listed below,
+ * and one that is listed must not run: nothing passes silently. */
+#include <dirent.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdbool.h>
+
+#include "testing.h"
+
+static const double MAX_DIFFERENCE = 2e-3, MAX_RELATIVE = 1e-3;
+
+/* Directories whose networks this version does not have. */
+static const char *const not_yet[] = { "flan_t5", "mixtral", "t5_v10" };
+
+enum { MAX_IDS = 1024, MAX_DIRS = 256 };
+
+typedef struct ids {
+    int32_t data[MAX_IDS];
+    size_t count;
+} ids;
+
+static bool is_listed(const char *name)
+{
+    for (size_t i = 0; i < sizeof not_yet / sizeof not_yet[0]; i++) {
+        if (strcmp(name, not_yet[i]) == 0) return true;
+    }
+    return false;
+}
+
+static ids read_ids(const json_t *list)
+{
+    ids out = { .count = json_array_size(list) };
+    assert_true(json_is_array(list) && out.count <= MAX_IDS);
+    for (size_t i = 0; i < out.count; i++) {
+        out.data[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    }
+    return out;
+}
+
+static float *read_f32(const char *folder, const char *name, size_t count)
+{
+    char path[2 * TEST_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "rb");
+    float *data = malloc(count * sizeof *data);
+    assert_non_null(f);
+    assert_non_null(data);
+    assert_int_equal(fread(data, sizeof *data, count, f), count);
+    fclose(f);
+    return data;
+}
+
+/* ---- one case ---- */
+
+typedef struct compare {
+    const json_t *positions;
+    const float *want;
+    size_t next; /* row of `want` */
+    double largest, difference2, want2;
+} compare;
+
+static int on_row(void *user, size_t position, const float *logits, uint32_t n_vocab)
+{
+    compare *c = user;
+    json_int_t at = json_integer_value(json_array_get(c->positions, c->next));
+    if (c->next >= json_array_size(c->positions) || at != (json_int_t)position) return 0;
+    const float *want = c->want + c->next++ * n_vocab;
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        double d = fabs((double)logits[i] - (double)want[i]);
+        if (!(d <= c->largest)) c->largest = d; /* NaN stays */
+        c->difference2 += d * d;
+        c->want2 += (double)want[i] * want[i];
+    }
+    return 0;
+}
+
+/* Empties the sequence and says what comes before the decoder's tokens: the encoder's input, or the
+ * prefix. */
+static void begin_case(pumice_session *s, const json_t *test_case)
+{
+    assert_pumice_ok(s, pumice_session_clear(s, 0));
+    if (json_object_get(test_case, "decoder_input_ids")) {
+        ids input = read_ids(json_object_get(test_case, "input_ids"));
+        assert_pumice_ok(s, pumice_session_encode(s, 0, input.data, input.count));
+        return;
+    }
+    const json_t *prefix = json_object_get(test_case, "prefix_len_mask");
+    int32_t n = prefix ? (int32_t)json_integer_value(prefix) : PUMICE_PREFIX_MODEL;
+    assert_pumice_ok(s, pumice_session_set_prefix(s, 0, n));
+}
+
+static const json_t *logits_of(const json_t *test_case)
+{
+    const json_t *logits = json_object_get(test_case, "logits");
+    return logits ? logits : json_object_get(test_case, "decoder_logits");
+}
+
+static int check_logits(pumice_session *s, const char *folder, const char *name,
+                        const json_t *test_case, const ids *prompt)
+{
+    const json_t *logits = logits_of(test_case);
+    const json_t *shape = json_object_get(logits, "shape");
+    size_t n = (size_t)(json_integer_value(json_array_get(shape, 0)) *
+                        json_integer_value(json_array_get(shape, 1)));
+    float *want = read_f32(folder, json_string_value(json_object_get(logits, "file")), n);
+    compare c = { .positions = json_object_get(logits, "positions"), .want = want };
+    begin_case(s, test_case);
+    assert_pumice_ok(s, pumice_session_eval_logits(s, 0, prompt->data, prompt->count, on_row, &c));
+    free(want);
+    assert_int_equal(c.next, json_array_size(c.positions));
+    double relative = sqrt(c.difference2 / c.want2);
+    bool good = c.largest <= MAX_DIFFERENCE && relative <= MAX_RELATIVE;
+    if (!good) {
+        print_message("%s: logits differ by %.2e, relative %.2e\n", name, c.largest, relative);
+    }
+    return !good;
+}
+
+static int on_token(void *user, int32_t token, const char *text, size_t bytes)
+{
+    ids *out = user;
+    (void)text;
+    (void)bytes;
+    if (token >= 0 && out->count < MAX_IDS) out->data[out->count++] = token;
+    return 0;
+}
+
+static int check_greedy(pumice_session *s, const char *name, const json_t *test_case,
+                        const ids *prompt)
+{
+    ids want = read_ids(json_object_get(test_case, "greedy")), got = { .count = 0 };
+    pumice_generate_params p = { .struct_size = sizeof p,
+                                 .max_tokens = (uint32_t)want.count,
+                                 .ignore_eos = 1,
+                                 .token = on_token,
+                                 .user = &got };
+    uint32_t count;
+    begin_case(s, test_case);
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt->data, prompt->count));
+    assert_pumice_ok(s, pumice_session_generate(s, 0, &p, &count));
+    assert_int_equal(got.count, want.count);
+    for (size_t i = 0; i < want.count; i++) {
+        if (got.data[i] == want.data[i]) continue;
+        print_message("%s: token %zu is %d, not %d\n", name, i, got.data[i], want.data[i]);
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- one directory ---- */
+
+static int check_cases(pumice_model *model, const char *folder, const char *label,
+                       const json_t *cases)
+{
+    pumice_session_params params = { .struct_size = sizeof params,
+                                     .n_ctx_tokens = 512,
+                                     .kv_type_k = PUMICE_KV_F32,
+                                     .kv_type_v = PUMICE_KV_F32 };
+    pumice_model_info info = { .struct_size = sizeof info };
+    assert_int_equal(pumice_model_get_info(model, &info), PUMICE_OK);
+    if (info.n_ctx_train < params.n_ctx_tokens) params.n_ctx_tokens = info.n_ctx_train;
+    pumice_session *s = test_session(model, &params);
+    int bad = 0, done = 0;
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *one = json_array_get(cases, i);
+        char name[256];
+        const json_t *decoder = json_object_get(one, "decoder_input_ids");
+        if (!logits_of(one) || !json_object_get(one, "input_ids")) continue;
+        snprintf(name, sizeof name, "%s, %s", label,
+                 json_string_value(json_object_get(one, "name")));
+        ids prompt = read_ids(decoder ? decoder : json_object_get(one, "input_ids"));
+        bad += check_logits(s, folder, name, one, &prompt);
+        if (decoder) prompt.count = 1; /* generation begins with the start token alone */
+        if (json_object_get(one, "greedy")) bad += check_greedy(s, name, one, &prompt);
+        done++;
+    }
+    pumice_session_destroy(&s);
+    assert_true(done > 0);
+    return bad;
+}
+
+static int check_directory(pumice_device *device, const char *folder, const char *label)
+{
+    char path[2 * TEST_PATH_BYTES];
+    json_error_t e;
+    pumice_error err = { 0 };
+    pumice_model *model = NULL;
+    pumice_model_params params = { .struct_size = sizeof params, .path = folder };
+    pumice_status status = pumice_model_load(device, &params, &model, &err);
+    bool listed = is_listed(label);
+    if (status != PUMICE_OK && listed && status == PUMICE_ERROR_UNSUPPORTED) {
+        print_message("not yet: %s\n", err.text);
+        return 0;
+    }
+    if (status != PUMICE_OK || listed) {
+        print_message("%s: %s\n", label, listed ? "runs now: take it off the list" : err.text);
+        pumice_model_destroy(&model);
+        return 1;
+    }
+    snprintf(path, sizeof path, "%s/golden.json", folder);
+    json_t *golden = json_load_file(path, 0, &e);
+    assert_non_null(golden);
+    int bad = check_cases(model, folder, label, json_object_get(golden, "cases"));
+    json_decref(golden);
+    pumice_model_destroy(&model);
+    return bad;
+}
+
+/* ---- all of them ---- */
+
+static int by_name(const void *a, const void *b) { return strcmp(a, b); }
+
+static void test_golden(void **state)
+{
+    static char names[MAX_DIRS][256];
+    char root[TEST_PATH_BYTES], folder[2 * TEST_PATH_BYTES];
+    size_t n = 0;
+    int bad = 0;
+    (void)state;
+    if (!test_data("golden", root)) skip();
+    DIR *dir = opendir(root);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (entry->d_name[0] == '.') continue;
+        assert_true(n < MAX_DIRS);
+        snprintf(names[n++], sizeof names[0], "%s", entry->d_name);
+    }
+    closedir(dir);
+    assert_true(n > 0);
+    qsort(names, n, sizeof names[0], by_name);
+    pumice_device *device = test_device(NULL, 1);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(folder, sizeof folder, "%s/%s", root, names[i]);
+        bad += check_directory(device, folder, names[i]);
+    }
+    pumice_device_destroy(&device);
+    assert_int_equal(bad, 0);
+}
+
+static void test_stories(void **state)
+{
+    char folder[TEST_PATH_BYTES];
+    (void)state;
+    if (!test_data("stories260K/hf", folder)) skip();
+    pumice_device *device = test_device(NULL, 1);
+    int bad = check_directory(device, folder, "stories260K/hf");
+    pumice_device_destroy(&device);
+    assert_int_equal(bad, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_stories),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
