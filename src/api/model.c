@@ -165,18 +165,19 @@ void pumice_model_destroy(pumice_model **model)
 static int32_t token_key(const pumice_model *m, const char *key)
 {
     uint32_t id;
-    return pum_gguf_u32(m->gguf, key, &id) && id <= INT32_MAX ? (int32_t)id : -1;
+    return m->gguf && pum_gguf_u32(m->gguf, key, &id) && id <= INT32_MAX ? (int32_t)id : -1;
 }
 
 bool pum_model_ends(const pumice_model *model, int32_t token)
 {
-    if (model->tokenizer) return pum_tokenizer_ends(model->tokenizer, token);
-    const pum_gguf_value *list = pum_gguf_find(model->gguf, "tokenizer.ggml.eot_token_ids");
+    if (model->tokenizer && pum_tokenizer_ends(model->tokenizer, token)) return true;
+    const pum_gguf_value *list =
+        model->gguf ? pum_gguf_find(model->gguf, "tokenizer.ggml.eot_token_ids") : NULL;
     int64_t id;
     for (uint64_t i = 0; list && pum_gguf_item_i64(list, i, &id); i++) {
         if (id == token) return true;
     }
-    return token == token_key(model, "tokenizer.ggml.eos_token_id");
+    return !model->tokenizer && token == token_key(model, "tokenizer.ggml.eos_token_id");
 }
 
 static const char *rope_name(const pum_hparams *hp)

@@ -132,7 +132,7 @@ static pumice_status open_index(pum_hf_dir *dir, const char *index_path, pumice_
     json_t *index = NULL, *opened = json_object();
     pumice_status status;
     if (!opened) return no_memory(index_path, err);
-    PUM_GOTO(pum_json_read(index_path, &index, err));
+    PUM_GOTO(pum_json_object_read(index_path, &index, err));
     json_t *map = json_object_get(index, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0) {
         status = pum_fail(err, PUMICE_ERROR_FORMAT, "'%s' has no weight_map", index_path);
@@ -191,9 +191,9 @@ static pumice_status open_directory(pum_hf_dir *dir, pumice_error *err)
         return pum_fail(err, PUMICE_ERROR_IO,
                         "'%s' is a folder without a config.json, so it is no model", dir->path);
     }
-    PUM_TRY(pum_json_read(path, &dir->config, err));
+    PUM_TRY(pum_json_object_read(path, &dir->config, err));
     PUM_TRY(join(dir->path, "generation_config.json", path, err));
-    if (pum_is_file(path)) PUM_TRY(pum_json_read(path, &dir->generation, err));
+    if (pum_is_file(path)) PUM_TRY(pum_json_object_read(path, &dir->generation, err));
     PUM_TRY(open_weights(dir, err));
     return index_tensors(dir, err);
 }
@@ -217,7 +217,7 @@ pumice_status pum_hf_dir_open(const char *path, pum_hf_dir **out_dir, pumice_err
             status = no_memory(path, err);
             goto fail;
         }
-        PUM_GOTO(pum_json_read(path, &dir->config, err));
+        PUM_GOTO(pum_json_object_read(path, &dir->config, err));
     }
     *out_dir = dir;
     return PUMICE_OK;

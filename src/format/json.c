@@ -2,7 +2,7 @@
  * JSON files of models: read whole, an object at the top, no key twice. jansson limits the depth. */
 #include "json.h"
 
-pumice_status pum_json_parse(const void *data, size_t bytes, const char *name, json_t **out_object,
+pumice_status pum_json_object_parse(const void *data, size_t bytes, const char *name, json_t **out_object,
                              pumice_error *err)
 {
     json_error_t at;
@@ -23,13 +23,13 @@ pumice_status pum_json_parse(const void *data, size_t bytes, const char *name, j
     return PUMICE_OK;
 }
 
-pumice_status pum_json_read(const char *path, json_t **out_object, pumice_error *err)
+pumice_status pum_json_object_read(const char *path, json_t **out_object, pumice_error *err)
 {
     uint8_t *data;
     size_t bytes;
     *out_object = NULL;
     PUM_TRY(pum_file_read(path, PUM_JSON_MAX_BYTES, &data, &bytes, err));
-    pumice_status status = pum_json_parse(data, bytes, path, out_object, err);
+    pumice_status status = pum_json_object_parse(data, bytes, path, out_object, err);
     pum_free(data);
     return status;
 }

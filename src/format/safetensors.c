@@ -192,7 +192,7 @@ static pumice_status read_header(pum_st *st, pumice_error *err)
                         "'%s' has a header of %llu bytes, more than the %d that are allowed",
                         st->path, (unsigned long long)bytes, MAX_HEADER_BYTES);
     }
-    PUM_TRY(pum_json_parse(st->data + 8, (size_t)bytes, st->path, &st->header, err));
+    PUM_TRY(pum_json_object_parse(st->data + 8, (size_t)bytes, st->path, &st->header, err));
     size_t n = json_object_size(st->header);
     st->tensors = pum_alloc_array(n, sizeof *st->tensors);
     if (!st->tensors || !pum_name_index_init(&st->index, tensor_name, n)) return no_memory(st, err);
