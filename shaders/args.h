@@ -63,12 +63,18 @@
 #define SLOT_RING 32u
 #define STEP_RING 64u
 
-/* The KV cache of a layer is [page][kv head][cell in page][head_dim], pages of this many cells. */
+/* The KV cache of a layer is [page][kv head][cell in page][dim], pages of this many cells; dims are head_dim rounded
+ * up to a multiple of 8, zeros beyond head_dim. The quantized types, for which head_dim is a multiple of 32, have per
+ * [page][kv head] first all quants, [cell][dim], then all scales, [block of 32 dims][cell], f16. A quant of q8_0 is a
+ * byte, 128 more than the value over the scale; one of q4_0 four bits, 8 more; both in the order of the dims, low bits
+ * first. */
 #define KV_PAGE 32u
 
 /* KV types as specialisation constants KT and VT */
 #define KV_F32 0u
 #define KV_F16 1u
+#define KV_Q8_0 2u
+#define KV_Q4_0 3u
 
 /* ---- push constants, one struct per kernel family ---------------------------------------------- */
 
@@ -124,9 +130,20 @@ PUM_ARGS(pum_args_rope_kv) {
     float scale;
 };
 
-/* y[r, h] = softmax over cells c in [lo, hi) of cap(scale * q[r,h].k[c]) times v[c];
- * lo = max(ROW_LO, ROW_CELL + 1 - window) when window != 0; cap(s) = softcap*tanh(s/softcap) when softcap != 0.
- * ALiBi: slope(h) * c is added when alibi_max != 0 (BLOOM's slopes for `heads` heads). */
+/* y[r, h] = softmax over cells c in [lo, hi) of cap(scale * q[r,h].k[c]) + extras, times v[c];
+ * lo = max(ROW_LO, ROW_CELL + 1 - window) when window != 0. Specialisation constant EXTRA, by bits:
+ *   ATTN_CAP    cap(s) = softcap*tanh(s/softcap)
+ *   ATTN_ALIBI  slope(h) * c is added (BLOOM's slopes for `heads` heads)
+ *   ATTN_BIAS   bias[h][clamp(c - ROW_CELL, -bias_max, bias_max) + bias_max] is added; else nothing of bias is read
+ *   ATTN_PARTS  y is, per split, the rows' y over its share of the pages that any row of the tile sees, and behind
+ *               all of them, per split, row and head, the log of the sum of exponentials (-3e38: no cell).
+ *               y_stride is heads * head_dim. A split's share is ceil(pages / splits), at least ATTN_SPLIT_PAGES.
+ * Cells between those that rows of a tile see must hold numbers. */
+#define ATTN_CAP 1u
+#define ATTN_ALIBI 2u
+#define ATTN_BIAS 4u
+#define ATTN_PARTS 8u
+#define ATTN_SPLIT_PAGES 2u
 PUM_ARGS(pum_args_attn) {
     PUM_UINT heads, kv_heads, head_dim, rows;
     PUM_UINT q_stride, q_first, y_stride;
@@ -137,6 +154,12 @@ PUM_ARGS(pum_args_attn) {
     PUM_UINT row_seq, row_lo, row_hi; /* which words of a batch row tell the sequence and the range: ROW_SEQ, ROW_LO,
                                          ROW_HI or ROW_SEQ2, ROW_LO2, ROW_HI2. Rows whose ROW_SEQ is ROW_INACTIVE see
                                          nothing either way. */
+    PUM_UINT bias_max, splits;
+};
+
+/* y[r] = the splits' vectors x (ATTN_PARTS), weighted by their sums of exponentials. */
+PUM_ARGS(pum_args_attn_merge) {
+    PUM_UINT heads, head_dim, rows, splits, y_stride;
 };
 
 /* y = act(x) or act(gate) * up, element by element: see the specialisation constant ACT. */

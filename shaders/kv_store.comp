@@ -1,7 +1,9 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// Stores k and v of every row in its cell of the paged cache: an invocation per two elements, since two f16 share a
-// word. KT, VT: KV_F32 or KV_F16. Inactive rows store nothing. grid (ceil(kv_heads * head_dim / 2 / WG), rows).
+// Stores k and v of every row in its cell of the paged cache: an invocation per ITEM dims (8, or 32 where K or V is
+// quantized) of a k or v head. KT, VT: KV_* types. Inactive rows store nothing.
+// grid (ceil(2 kv_heads * ceil(head_dim / ITEM) / WG), rows).
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 
@@ -13,29 +15,37 @@ layout(push_constant) uniform push { pum_args_kv_store a; };
 layout(set = 0, binding = 0) readonly buffer k_words { float k[]; };
 layout(set = 0, binding = 1) readonly buffer v_words { float v[]; };
 layout(set = 0, binding = 2) readonly buffer step_words { uint step_w[]; };
-layout(set = 0, binding = 3) writeonly buffer kc_words { uint kc[]; };
-layout(set = 0, binding = 4) writeonly buffer vc_words { uint vc[]; };
+layout(set = 0, binding = 3) buffer kc_words { uint kc1[]; };
+layout(set = 0, binding = 3) buffer kc_pairs { uvec2 kc2[]; };
+layout(set = 0, binding = 3) buffer kc_quads { uvec4 kc4[]; };
+layout(set = 0, binding = 4) buffer vc_words { uint vc1[]; };
+layout(set = 0, binding = 4) buffer vc_pairs { uvec2 vc2[]; };
+layout(set = 0, binding = 4) buffer vc_quads { uvec4 vc4[]; };
 #include "lib/step.glsl"
 #include "lib/kv.glsl"
+#include "lib/kv_put.glsl"
+
+uint from; /* where the head's vector begins in k or v */
+
+float k_value(uint d) { return d < a.head_dim ? k[from + d] : 0.0; }
+float v_value(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
+KV_PUT(k_put, KT, k_value, kc4, kc2, kc1)
+KV_PUT(v_put, VT, v_value, vc4, vc2, vc1)
 
 void main()
 {
-    uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, pairs = a.head_dim / 2u;
-    if (i >= a.kv_heads * pairs || r >= a.rows) return;
-    uint seq = step_row(r, ROW_SEQ);
+    uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, items = (a.head_dim + ITEM - 1u) / ITEM;
+    uint head = i / items, d = i % items * ITEM;
+    if (head >= 2u * a.kv_heads || r >= a.rows) return;
+    uint seq = step_row(r, ROW_SEQ), cell = step_row(r, ROW_CELL);
     if (seq == ROW_INACTIVE) return;
-    uint head = i / pairs, d = i % pairs * 2u, e = head * a.head_dim + d;
-    uint to = kv_element(a.table_at, a.table_stride, seq, step_row(r, ROW_CELL), head, a.kv_heads, a.head_dim) + d;
-    uint kf = r * a.k_stride + a.k_first + e, vf = r * a.v_stride + a.v_first + e;
-    vec2 kv = vec2(k[kf], k[kf + 1u]), vv = vec2(v[vf], v[vf + 1u]);
-    if (KT == KV_F16) kc[to >> 1] = packHalf2x16(kv);
-    else {
-        kc[to] = floatBitsToUint(kv.x);
-        kc[to + 1u] = floatBitsToUint(kv.y);
-    }
-    if (VT == KV_F16) vc[to >> 1] = packHalf2x16(vv);
-    else {
-        vc[to] = floatBitsToUint(vv.x);
-        vc[to + 1u] = floatBitsToUint(vv.y);
+    uint page = kv_page(a.table_at, a.table_stride, seq, cell / KV_PAGE) * a.kv_heads;
+    if (head < a.kv_heads) {
+        from = r * a.k_stride + a.k_first + head * a.head_dim;
+        k_put(page + head, cell % KV_PAGE, d);
+    } else {
+        head -= a.kv_heads;
+        from = r * a.v_stride + a.v_first + head * a.head_dim;
+        v_put(page + head, cell % KV_PAGE, d);
     }
 }

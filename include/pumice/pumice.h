@@ -281,7 +281,13 @@ PUMICE_API pumice_status pumice_chat_format(const pumice_model *model,
 typedef struct pumice_session pumice_session;
 
 typedef int32_t pumice_kv_type;
-enum { PUMICE_KV_DEFAULT = 0 /* f16 */, PUMICE_KV_F32 = 1, PUMICE_KV_F16 = 2 };
+enum {
+    PUMICE_KV_DEFAULT = 0 /* f16 */,
+    PUMICE_KV_F32 = 1,
+    PUMICE_KV_F16 = 2,
+    PUMICE_KV_Q8_0 = 3, /* 8.5 bits a value; heads of a multiple of 32 */
+    PUMICE_KV_Q4_0 = 4  /* 4.5 bits a value; heads of a multiple of 32 */
+};
 
 typedef struct pumice_session_params {
     uint32_t struct_size;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Addresses in the paged KV cache: [page][kv head][cell in page][head_dim]. Needs step_w.
-// Returns the element where the vector of (cell, head) of a sequence begins.
-uint kv_element(uint table_at, uint table_stride, uint seq, uint cell, uint head, uint heads, uint head_dim)
+// Addresses in the paged KV cache (layout: args.h). Needs step_w.
+// Physical page of a logical one
+uint kv_page(uint table_at, uint table_stride, uint seq, uint page)
 {
-    uint page = step_w[table_at + seq * table_stride + cell / KV_PAGE];
-    return ((page * heads + head) * KV_PAGE + cell % KV_PAGE) * head_dim;
+    return step_w[table_at + seq * table_stride + page];
 }

@@ -61,9 +61,28 @@ bool pum_kv_dtype(pumice_kv_type type, pum_dtype *out)
     case PUMICE_KV_F32:
         *out = PUM_DTYPE_F32;
         return true;
+    case PUMICE_KV_Q8_0:
+        *out = PUM_DTYPE_Q8_0;
+        return true;
+    case PUMICE_KV_Q4_0:
+        *out = PUM_DTYPE_Q4_0;
+        return true;
     default:
         return false;
     }
+}
+
+static pumice_status check_kv_type(pum_dtype type, const pum_hparams *hp, const char *which,
+                                   pumice_error *err)
+{
+    const pum_dtype_info *info = pum_dtype_get(type);
+    uint32_t head_dim = hp->head_dim;
+    if (head_dim % info->block_elems == 0) head_dim = hp->encoder.head_dim; /* 0: no encoder */
+    if (head_dim % info->block_elems == 0) return PUMICE_OK;
+    return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                    "a %s cache of type %s takes heads whose size is a multiple of %u, but this "
+                    "model's heads have %u: use f16 or f32",
+                    which, info->name, info->block_elems, head_dim);
 }
 
 pumice_status pum_session_size_make(const pum_model_def *def, const pumice_session_params *params,
@@ -91,8 +110,10 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
                         MAX_SEQUENCES, MAX_BATCH, z.n_sequences, z.n_batch);
     }
     if (!pum_kv_dtype(params->kv_type_k, &z.kv_k) || !pum_kv_dtype(params->kv_type_v, &z.kv_v)) {
-        return pum_fail(err, PUMICE_ERROR_INVALID, "unknown KV cache type: use f16 or f32");
+        return pum_fail(err, PUMICE_ERROR_INVALID, "unknown KV cache type: use f16, f32, q8_0 or q4_0");
     }
+    PUM_TRY(check_kv_type(z.kv_k, &def->hp, "K", err));
+    PUM_TRY(check_kv_type(z.kv_v, &def->hp, "V", err));
     uint32_t rows = PUM_MAX(z.n_batch, z.n_sequences);
     uint64_t fit = max_logits_bytes / ((uint64_t)def->hp.n_vocab * 4);
     z.logits_rows = (uint32_t)PUM_MAX(PUM_MIN(fit, z.n_batch), z.n_sequences);
@@ -132,15 +153,16 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
     pum_tensor_size *sizes = pum_alloc_array(count, sizeof *sizes);
     if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the KV cache");
     for (size_t i = 0; i < count; i++) {
-        uint64_t element = pum_dtype_get(i % 2 ? v : k)->block_bytes;
-        sizes[i] =
-            (pum_tensor_size){ i % 2 ? "V cache" : "K cache", pages * KV_PAGE * hp->n_kv_heads,
-                               hp->head_dim * element, false };
+        pum_dtype type = i % 2 ? v : k;
+        uint64_t row_bytes = 0; /* 0, which is refused, when the type cannot hold the head */
+        pum_dtype_row_bytes(type, pum_kv_cols(hp->head_dim), &row_bytes);
+        sizes[i] = (pum_tensor_size){ i % 2 ? "V cache" : "K cache",
+                                      pages * KV_PAGE * hp->n_kv_heads, row_bytes, false };
         if (i / 2 != hp->n_layers) continue;
         /* the encoder's own layers use this one too, maybe with other heads (model.h) */
         pum_tensor_size other = sizes[i];
         other.rows = pages * KV_PAGE * hp->encoder.n_heads;
-        other.row_bytes = hp->encoder.head_dim * element;
+        pum_dtype_row_bytes(type, pum_kv_cols(hp->encoder.head_dim), &other.row_bytes);
         if (other.rows * other.row_bytes > sizes[i].rows * sizes[i].row_bytes) sizes[i] = other;
     }
     pumice_status status = pum_placement_make(sizes, count, caps, out, err);

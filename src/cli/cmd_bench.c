@@ -170,7 +170,11 @@ static double share_of_limit(const bench *b, const test *t)
 
 /* ---- the table ---- */
 
-static const char *kv_name(uint32_t type) { return type == PUMICE_KV_F32 ? "f32" : "f16"; }
+static const char *kv_name(uint32_t type)
+{
+    static const char *const names[] = { "f16", "f32", "f16", "q8_0", "q4_0" };
+    return type < sizeof names / sizeof names[0] ? names[type] : "?";
+}
 
 /* "llama 1.10 B Q8_0": what llama-bench calls a model's type. */
 static void model_type(const pumice_model_info *info, char *out, size_t capacity)

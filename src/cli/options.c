@@ -45,10 +45,10 @@ const cli_option cli_device_options[] = {
 const cli_option cli_session_options[] = {
     CLI_ROW_U32("c", "ctx-size", n_ctx, "CTX", 0, "context in tokens (the model's, at most 4096)"),
     CLI_ROW_U32("b", "batch-size", n_batch, "BATCH", 0, "tokens computed at once (256)"),
-    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16",
-                   "type of the K cache: f32 or f16 (f16)"),
-    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16",
-                   "type of the V cache: f32 or f16 (f16)"),
+    CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16|q8_0|q4_0",
+                   "type of the K cache: f32, f16, q8_0 or q4_0 (f16)"),
+    CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16|q8_0|q4_0",
+                   "type of the V cache: f32, f16, q8_0 or q4_0 (f16)"),
     CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
     CLI_ROW_END
 };

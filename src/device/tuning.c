@@ -67,8 +67,8 @@ void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
     if (caps->flags & PUM_FLAG_SHORT_LOOPS) t.sample_wg = PUM_MAX(t.sample_wg, 256u);
     if (caps->flags & PUM_FLAG_SHORT_SUBMITS) t.submit_us = PUM_MIN(t.submit_us, 1000u);
     fit_workgroup(&t.matvec_wg, caps);
-    fit_workgroup(&t.attn_decode_wg, caps);
-    fit_workgroup(&t.attn_prefill_wg, caps);
+    uint32_t most = PUM_MIN(caps->max_workgroup_invocations, caps->max_workgroup_size[0]);
+    while (t.attn_wg > 1 && t.attn_wg > most) t.attn_wg /= 2; /* no subgroups in that tier */
     fit_workgroup(&t.norm_wg, caps);
     fit_workgroup(&t.sample_wg, caps);
     fit_workgroup(&t.elementwise_wg, caps);

@@ -2,8 +2,8 @@
  * Check mode: a plan step by step on the device, each compared with the host's reference kernels on
  * the same inputs, so that the first wrong step is named instead of its consequences. What "equal"
  * means is decided by the kernel's tolerance (shaders/kernels.toml) and the scale the reference
- * reports; nothing here knows a kernel, only the names of bindings: "y" is f32, "kc" and "vc" are
- * as the constants KT and VT say, all else is compared word by word. */
+ * reports; of kernels this file knows only the names of bindings: "y" is f32, "kc" and "vc" are as
+ * the constants KT and VT say, all else is compared word by word. */
 #include <math.h>
 #include <string.h>
 
@@ -107,19 +107,41 @@ static pumice_status run_on_host(checker *c)
 
 /* ---- comparison ---- */
 
-typedef enum item_kind { ITEM_F32, ITEM_F16, ITEM_WORD } item_kind;
+typedef enum item_kind { ITEM_F32, ITEM_F16, ITEM_WORD, ITEM_KV } item_kind;
+
+static uint32_t constant(const checker *c, const char *name)
+{
+    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
+    for (uint32_t i = 0; i < k->n_spec; i++) {
+        if (strcmp(k->spec[i], name) == 0) return c->step->spec[i];
+    }
+    return 0;
+}
+
+/* The KV type that a binding's constant names. */
+static uint32_t kv_type(const checker *c, uint32_t binding)
+{
+    return constant(c, strcmp(pum_kernels[c->step->kernel].binding[binding], "kc") == 0 ? "KT" : "VT");
+}
+
+/* Of the kernels that write caches. */
+static uint32_t kv_head_dim(const checker *c)
+{
+    pum_args_kv_store store;
+    pum_args_rope_kv rope;
+    memcpy(&store, c->step->args, sizeof store);
+    memcpy(&rope, c->step->args, sizeof rope);
+    return pum_kernels[c->step->kernel].family == PUM_FAMILY_ROPE_KV ? rope.head_dim : store.head_dim;
+}
 
 static item_kind kind_of(const checker *c, uint32_t binding)
 {
     const pum_kernel_info *k = &pum_kernels[c->step->kernel];
-    const char *name = k->binding[binding], *type = NULL;
+    const char *name = k->binding[binding];
     if (strcmp(name, "y") == 0) return ITEM_F32;
-    if (strcmp(name, "kc") == 0) type = "KT";
-    if (strcmp(name, "vc") == 0) type = "VT";
-    for (uint32_t i = 0; type && i < k->n_spec; i++) {
-        if (strcmp(k->spec[i], type) == 0) return c->step->spec[i] == KV_F16 ? ITEM_F16 : ITEM_F32;
-    }
-    return ITEM_WORD;
+    if (strcmp(name, "kc") != 0 && strcmp(name, "vc") != 0) return ITEM_WORD;
+    uint32_t type = kv_type(c, binding);
+    return type == KV_F32 ? ITEM_F32 : type == KV_F16 ? ITEM_F16 : ITEM_KV;
 }
 
 /* Rotated keys are differences of products: their error is relative to the inputs, not to the
@@ -142,6 +164,7 @@ static double largest_input(const checker *c)
 typedef struct comparison {
     item_kind kind;
     double tolerance, floor;
+    uint32_t kv_type, head_dim; /* of ITEM_KV */
     const double *scale; /* per item, or NULL: the size of what is wanted */
 } comparison;
 
@@ -168,7 +191,8 @@ static bool load_item(const comparison *m, const image *im, uint64_t i, item *ou
     memcpy(&want, im->want + 4 * i, 4);
     memcpy(&got, im->got + 4 * i, 4);
     if (want == got) return true;
-    if (m->kind == ITEM_WORD) {
+    if (m->kind == ITEM_KV && pum_ref_kv_near(m->kv_type, m->head_dim, i, want, got)) return true;
+    if (m->kind == ITEM_WORD || m->kind == ITEM_KV) {
         *out = (item){ want, got, 0.0 };
         return false;
     }
@@ -193,6 +217,10 @@ static void compare_binding(checker *c, uint32_t binding)
 {
     const pum_kernel_info *k = &pum_kernels[c->step->kernel];
     comparison m = { .kind = kind_of(c, binding), .tolerance = k->tolerance };
+    if (m.kind == ITEM_KV) {
+        m.kv_type = kv_type(c, binding);
+        m.head_dim = kv_head_dim(c);
+    }
     if (strcmp(k->binding[binding], "y") == 0) m.scale = c->scale;
     else if (m.kind != ITEM_WORD) m.floor = largest_input(c);
     uint64_t n = c->step->bind[binding].size_bytes / (m.kind == ITEM_F16 ? 2 : 4), n_bad = 0,

@@ -51,6 +51,20 @@ void pum_graph_free(pum_graph *graph)
     *graph = (pum_graph){ 0 };
 }
 
+bool pum_graph_copy(const pum_graph *graph, pum_graph *out_copy)
+{
+    pum_graph g = *graph;
+    g.values.data = NULL;
+    g.nodes.data = NULL;
+    g.values.count = g.values.capacity = g.nodes.count = g.nodes.capacity = 0;
+    bool ok = pum_array_reserve(&g.values, graph->values.count) && pum_array_reserve(&g.nodes, graph->nodes.count);
+    for (size_t i = 0; ok && i < graph->values.count; i++) ok = pum_array_push(&g.values, graph->values.data[i]);
+    for (size_t i = 0; ok && i < graph->nodes.count; i++) ok = pum_array_push(&g.nodes, graph->nodes.data[i]);
+    if (!ok) pum_graph_free(&g);
+    *out_copy = g;
+    return ok;
+}
+
 pum_value_id pum_graph_value(pum_graph *graph, pum_value_kind kind, pum_dtype dtype, uint64_t rows,
                              uint64_t cols, int32_t source, const char *name)
 {

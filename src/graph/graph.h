@@ -66,7 +66,7 @@ enum {
     PUM_IN_ATTN_Q = 0,
     PUM_IN_ATTN_KC = 1,
     PUM_IN_ATTN_VC = 2,
-    PUM_IN_ATTN_BIAS = 3,
+    PUM_IN_ATTN_BIAS = 3, /* f32 weight [heads x 2 bias_max + 1] by key cell - query cell, may be absent */
     PUM_IN_ACT_GATE = 0,
     PUM_IN_ACT_UP = 1, /* up absent: ungated */
     PUM_IN_ADD_A = 0,
@@ -90,7 +90,7 @@ typedef struct pum_params {
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
     uint32_t rows;      /* limit: the first rows of the input; 0 = all */
     uint32_t row_field; /* embed: ROW_TOKEN or ROW_POS (args.h) */
-    uint32_t bias_max;
+    uint32_t bias_max; /* attention: farther cells have the bias of this distance */
     uint32_t slots; /* argmax, sample: how many slots, from slot 0, choose a token */
 } pum_params;
 
@@ -110,6 +110,9 @@ typedef struct pum_step_layout {
 pum_step_layout pum_step_layout_make(uint32_t rows, uint32_t slots, uint32_t sequences,
                                      uint32_t n_ctx_cells);
 
+/* Columns of a KV value: head_dim, filled up to whole groups of 8 (args.h). */
+static inline uint64_t pum_kv_cols(uint32_t head_dim) { return ((uint64_t)head_dim + 7) / 8 * 8; }
+
 typedef struct pum_graph {
     PUM_ARRAY(pum_value) values;
     PUM_ARRAY(pum_node) nodes;
@@ -121,6 +124,8 @@ typedef struct pum_graph {
 
 void pum_graph_init(pum_graph *graph, uint32_t rows, const pum_step_layout *step);
 void pum_graph_free(pum_graph *graph);
+/* A copy of its own memory; false when there is none. */
+bool pum_graph_copy(const pum_graph *graph, pum_graph *out_copy);
 
 /* Builder. Returns PUM_NO_VALUE and sets graph->failed when out of memory; safe to keep calling
  * then. */

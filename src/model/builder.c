@@ -56,8 +56,8 @@ pum_value_id pum_build_cache_at(pum_builder *b, int32_t cache, bool is_v)
     char name[NAME_BYTES];
     layer_name(b, is_v ? "v_cache" : "k_cache", name);
     return pum_graph_value(b->graph, PUM_VALUE_KV, is_v ? b->build->kv_type_v : b->build->kv_type_k,
-                           b->build->kv_cells * b->hp->n_kv_heads, b->hp->head_dim,
-                           2 * cache + is_v, name);
+                           b->build->kv_cells * b->hp->n_kv_heads,
+                           pum_kv_cols(b->hp->head_dim), 2 * cache + is_v, name);
 }
 
 pum_value_id pum_build_cache(pum_builder *b, bool is_v)

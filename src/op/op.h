@@ -43,7 +43,7 @@ struct pum_placement;
 
 /* The context of selection; ops read it and call the functions below. */
 typedef struct pum_select {
-    const pum_graph *graph;
+    pum_graph *graph; /* ops read it, and add values by pum_select_scratch alone */
     const pum_caps *caps;
     const pum_tuning *tuning;
     const struct pum_placement *weights;
@@ -70,6 +70,9 @@ pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight
 /* Is there a kernel that multiplies x by gate and up in one, if up's matrix lies behind the gate's? */
 bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const pum_value *gate,
                            const pum_value *x);
+/* Adds an activation that passes between two drafts of one op. Pointers to values die. PUM_NO_VALUE and a
+ * message when out of memory. */
+pum_value_id pum_select_scratch(pum_select *s, uint64_t rows, uint64_t cols, const char *name);
 /* Starts a draft: kernel, node, layer, label, no in-place. */
 pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel);
 /* Appends a finished draft; checks grid limits. args must have the kernel's args_bytes. */

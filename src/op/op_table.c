@@ -81,6 +81,13 @@ pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel)
     return d;
 }
 
+pum_value_id pum_select_scratch(pum_select *s, uint64_t rows, uint64_t cols, const char *name)
+{
+    pum_value_id id = pum_graph_value(s->graph, PUM_VALUE_ACT, PUM_DTYPE_F32, rows, cols, -1, name);
+    if (id == PUM_NO_VALUE) pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
+    return id;
+}
+
 pumice_status pum_draft_emit(pum_select *s, pum_draft *draft, const void *args, size_t args_bytes)
 {
     const pum_kernel_info *k = &pum_kernels[draft->kernel];

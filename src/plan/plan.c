@@ -32,12 +32,14 @@ pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const 
                           "the graph names a tensor that the placement does not have");
         goto fail;
     }
-    select.graph = graph;
     if (!o.no_fusion) {
         PUM_GOTO(pum_plan_fuse(graph, caps, tuning, weights, &fused, &plan.n_fused, err));
         PUM_GOTO(pum_graph_check(&fused, err));
-        select.graph = &fused;
+    } else if (!pum_graph_copy(graph, &fused)) {
+        status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");
+        goto fail;
     }
+    select.graph = &fused; /* a copy either way: ops add values for what passes between their steps */
     PUM_GOTO(pum_plan_select(&select));
     PUM_GOTO(pum_plan_memory(&select, kv, o.no_reuse, &plan, err));
     PUM_GOTO(pum_plan_sync(&plan, err));

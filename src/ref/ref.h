@@ -14,6 +14,15 @@ void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_b
 float pum_ref_f16_to_f32(uint16_t half);
 uint16_t pum_ref_f32_to_f16(float value);
 
+/* The KV cache (args.h), by number of (page, kv head): bytes of one, 0 when the type cannot hold the head; dim `dim` of
+ * a cell's vector; a vector of head_dim into its cell. */
+uint64_t pum_ref_kv_page_bytes(uint32_t type, uint32_t head_dim);
+double pum_ref_kv_get(const void *cache, uint32_t type, uint64_t page, uint32_t cell, uint32_t head_dim, uint32_t dim);
+void pum_ref_kv_put(void *cache, uint32_t type, uint64_t page, uint32_t cell, uint32_t head_dim, const float *v);
+
+/* Two words of a quantized cache, at word `at`: quants one step apart or scales one unit in the last place are near. */
+bool pum_ref_kv_near(uint32_t type, uint32_t head_dim, uint64_t at, uint32_t want, uint32_t got);
+
 typedef struct pum_ref_binding {
     void *data;
     size_t bytes;
@@ -47,8 +56,8 @@ bool pum_ref_matmul_texel(const pum_ref_step *step);
 bool pum_ref_rope(const pum_ref_step *step);
 bool pum_ref_kv_store(const pum_ref_step *step);
 bool pum_ref_rope_kv(const pum_ref_step *step);
-bool pum_ref_attn_decode(const pum_ref_step *step);
-bool pum_ref_attn_prefill(const pum_ref_step *step);
+bool pum_ref_attention(const pum_ref_step *step);
+bool pum_ref_attn_merge(const pum_ref_step *step);
 bool pum_ref_act(const pum_ref_step *step);
 bool pum_ref_add(const pum_ref_step *step);
 bool pum_ref_limit(const pum_ref_step *step);

@@ -16,6 +16,14 @@ static inline bool ref_holds(const pum_ref_binding *b, uint64_t rows, uint64_t s
     return b->data && (first + (rows - 1) * stride + cols) <= b->bytes / 4;
 }
 
+typedef struct ref_kv_shape {
+    uint32_t kv_heads, head_dim, table_at, table_stride;
+} ref_kv_shape;
+
+/* The number of the (page, kv head) a cell of a sequence lies in; false when it is outside the bindings. */
+bool ref_kv_find(const pum_ref_binding *words, const pum_ref_binding *cache, uint32_t type, const ref_kv_shape *shape,
+                 uint32_t seq, uint32_t cell, uint32_t head, uint64_t *out_page);
+
 static inline double ref_activate(uint32_t kind, double x)
 {
     switch (kind) {

@@ -5,10 +5,11 @@
  * alike. */
 #include "ref_inner.h"
 
-/* A paged cache and where a head's vector of a row's cell begins in it */
+/* A paged cache of a step */
 typedef struct cache_place {
     const pum_ref_binding *step, *cache;
-    uint32_t kv_heads, head_dim, table_at, table_stride, type;
+    ref_kv_shape shape;
+    uint32_t type;
 } cache_place;
 
 static const uint32_t *row_of(const pum_ref_binding *step, uint64_t r)
@@ -16,21 +17,14 @@ static const uint32_t *row_of(const pum_ref_binding *step, uint64_t r)
     return (const uint32_t *)step->data + STEP_ROWS_AT + r * STEP_ROW_WORDS;
 }
 
-/* False when the row's page, or the vector, is outside its binding. */
-static bool locate(const cache_place *p, const uint32_t *row, uint32_t head, uint64_t *out_element)
+/* Stores the vector of a head in the row's cell; false when that is outside the bindings. */
+static bool put(const cache_place *p, const uint32_t *row, uint32_t head, const float *v)
 {
-    uint64_t word =
-        p->table_at + (uint64_t)row[ROW_SEQ] * p->table_stride + row[ROW_CELL] / KV_PAGE;
-    if (row[ROW_CELL] / KV_PAGE >= p->table_stride || word >= p->step->bytes / 4) return false;
-    uint64_t page = ((const uint32_t *)p->step->data)[word];
-    *out_element = ((page * p->kv_heads + head) * KV_PAGE + row[ROW_CELL] % KV_PAGE) * p->head_dim;
-    return (*out_element + p->head_dim) * (p->type == KV_F16 ? 2 : 4) <= p->cache->bytes;
-}
-
-static void put(const cache_place *p, uint64_t element, double value)
-{
-    if (p->type == KV_F16) ((uint16_t *)p->cache->data)[element] = pum_ref_f32_to_f16((float)value);
-    else ((float *)p->cache->data)[element] = (float)value;
+    uint64_t page;
+    if (!ref_kv_find(p->step, p->cache, p->type, &p->shape, row[ROW_SEQ], row[ROW_CELL], head, &page))
+        return false;
+    pum_ref_kv_put(p->cache->data, p->type, page, row[ROW_CELL] % KV_PAGE, p->shape.head_dim, v);
+    return true;
 }
 
 /* ---- rotation ---- */
@@ -117,12 +111,7 @@ bool pum_ref_kv_store(const pum_ref_step *step)
 {
     const pum_args_kv_store *a = step->args;
     const float *k = step->bind[0].data, *v = step->bind[1].data;
-    cache_place kp = { &step->bind[2],
-                       &step->bind[3],
-                       a->kv_heads,
-                       a->head_dim,
-                       a->table_at,
-                       a->table_stride,
+    cache_place kp = { &step->bind[2], &step->bind[3], { a->kv_heads, a->head_dim, a->table_at, a->table_stride },
                        step->spec[PUM_SPEC_KV_STORE_KT] };
     cache_place vp = kp;
     vp.cache = &step->bind[4];
@@ -136,12 +125,10 @@ bool pum_ref_kv_store(const pum_ref_step *step)
         const uint32_t *row = row_of(&step->bind[2], r);
         if (row[ROW_SEQ] == ROW_INACTIVE) continue;
         for (uint32_t h = 0; h < a->kv_heads; h++) {
-            uint64_t ke, ve, in = (uint64_t)h * a->head_dim;
-            if (!locate(&kp, row, h, &ke) || !locate(&vp, row, h, &ve)) return false;
-            for (uint32_t d = 0; d < a->head_dim; d++) {
-                put(&kp, ke + d, k[r * a->k_stride + a->k_first + in + d]);
-                put(&vp, ve + d, v[r * a->v_stride + a->v_first + in + d]);
-            }
+            uint64_t in = (uint64_t)h * a->head_dim;
+            if (!put(&kp, row, h, k + r * a->k_stride + a->k_first + in) ||
+                !put(&vp, row, h, v + r * a->v_stride + a->v_first + in))
+                return false;
         }
     }
     return true;
@@ -153,12 +140,7 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
     const float *q = step->bind[0].data, *k = step->bind[1].data, *v = step->bind[2].data;
     float *y = step->bind[5].data;
     const pum_ref_binding *words = &step->bind[4];
-    cache_place kp = { words,
-                       &step->bind[6],
-                       a->kv_heads,
-                       a->head_dim,
-                       a->table_at,
-                       a->table_stride,
+    cache_place kp = { words, &step->bind[6], { a->kv_heads, a->head_dim, a->table_at, a->table_stride },
                        step->spec[PUM_SPEC_ROPE_KV_KT] };
     cache_place vp = kp;
     vp.cache = &step->bind[7];
@@ -178,8 +160,10 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
         !ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS) ||
         !ref_holds(&step->bind[5], a->rows, a->y_stride, 0, width))
         return false;
-    double *out = pum_alloc_array(2 * (size_t)a->head_dim, sizeof *out), *scale = out + a->head_dim;
+    double *out = pum_alloc_array(3 * (size_t)a->head_dim, sizeof *out);
     if (!out) return false;
+    double *scale = out + a->head_dim;
+    float *rotated = (float *)(void *)(scale + a->head_dim);
     bool ok = true;
     for (uint64_t r = 0; r < a->rows && ok; r++) {
         const uint32_t *row = row_of(words, r);
@@ -193,14 +177,11 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
             }
         }
         for (uint32_t h = 0; h < a->kv_heads && ok; h++) {
-            uint64_t ke, ve, in = (uint64_t)h * a->head_dim;
-            ok = locate(&kp, row, h, &ke) && locate(&vp, row, h, &ve);
-            if (!ok) break;
+            uint64_t in = (uint64_t)h * a->head_dim;
             rotate(&rot, k + r * a->k_stride + a->k_first + in, row, out, scale);
-            for (uint32_t d = 0; d < a->head_dim; d++) {
-                put(&kp, ke + d, out[d]);
-                put(&vp, ve + d, v[r * a->v_stride + a->v_first + in + d]);
-            }
+            for (uint32_t d = 0; d < a->head_dim; d++) rotated[d] = (float)out[d];
+            ok = put(&kp, row, h, rotated) &&
+                 put(&vp, row, h, v + r * a->v_stride + a->v_first + in);
         }
     }
     pum_free(out);

@@ -17,7 +17,8 @@ typedef enum case_compare {
     CASE_INPUT,  /* only read: must be unchanged */
     CASE_F32,    /* |got - want| <= tol * max(scale, floor): scale from the reference for "y", else |want| */
     CASE_F16,    /* the same for packed f16, plus one unit in the last place of f16 */
-    CASE_WORDS   /* bit by bit */
+    CASE_WORDS,  /* bit by bit */
+    CASE_KV      /* a quantized cache: quants one step apart and scales one unit in the last place are equal */
 } case_compare;
 
 typedef struct case_binding {
@@ -26,6 +27,7 @@ typedef struct case_binding {
     case_compare compare;
     bool keep;             /* output that starts with `data` instead of poison (it is read, or updated in part) */
     int same_as;           /* index of an earlier binding with the same range (in-place), when data is NULL */
+    uint32_t kv_type, head_dim; /* of CASE_KV */
     double floor;          /* least scale of an item's error bound (outputs with cancellation) */
 } case_binding;
 
@@ -87,5 +89,7 @@ extern const case_family case_families_matmul[];
 extern const uint32_t case_families_matmul_count;
 extern const case_family case_families_misc[];
 extern const uint32_t case_families_misc_count;
+extern const case_family case_families_attn[];
+extern const uint32_t case_families_attn_count;
 
 #endif

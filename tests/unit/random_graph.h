@@ -93,12 +93,15 @@ static inline void rg_attention(random_graph *r, int32_t layer)
     pum_value_id x = rg_pick(r), freq = rg_weight(r, PUM_DTYPE_F32, 1, p.rot_dim);
     uint64_t cells = (1 + rg_next(r, 8)) * KV_PAGE;
     pum_value_id cache[2];
+    static const pum_dtype types[] = { PUM_DTYPE_F32, PUM_DTYPE_F16, PUM_DTYPE_Q8_0, PUM_DTYPE_Q4_0 };
     for (int i = 0; i < 2; i++) {
-        pum_dtype t = rg_next(r, 2) ? PUM_DTYPE_F16 : PUM_DTYPE_F32;
+        pum_dtype t = types[rg_next(r, hd % 32 ? 2 : 4)];
         size_t k = r->n_kv++;
-        r->kv[k] = (pum_tensor_size){ "kv", cells * kvh,
-                                      (uint64_t)hd * pum_dtype_get(t)->block_bytes, false };
-        cache[i] = pum_graph_value(&r->graph, PUM_VALUE_KV, t, cells * kvh, hd, (int32_t)k, "kv");
+        uint64_t row_bytes = 0;
+        pum_dtype_row_bytes(t, pum_kv_cols(hd), &row_bytes);
+        r->kv[k] = (pum_tensor_size){ "kv", cells * kvh, row_bytes, false };
+        cache[i] = pum_graph_value(&r->graph, PUM_VALUE_KV, t, cells * kvh, pum_kv_cols(hd),
+                                   (int32_t)k, "kv");
     }
     (void)layer;
     pum_value_id q = rg_matmul(r, x, r->d, (uint64_t)heads * hd, false);
@@ -111,8 +114,15 @@ static inline void rg_attention(random_graph *r, int32_t layer)
     k = rg_node(r, PUM_OP_ROPE, k_in, 2, kp, (uint64_t)kvh * hd);
     pum_value_id store[] = { k, v, cache[0], cache[1] };
     rg_node(r, PUM_OP_KV_STORE, store, 4, p, 0);
-    pum_value_id attn[] = { q, cache[0], cache[1] };
-    pum_value_id o = rg_node(r, PUM_OP_ATTENTION, attn, 3, p, (uint64_t)heads * hd);
+    uint32_t kind = rg_next(r, 4);
+    p.cross = kind == 0;
+    p.bias_max = rg_next(r, 20);
+    p.softcap = rg_next(r, 4) ? 0.0f : 30.0f;
+    p.alibi_max = kind == 1 ? 8.0f : 0.0f;
+    p.window = kind == 1 ? rg_next(r, 64) : 0;
+    pum_value_id bias = kind == 2 ? rg_weight(r, PUM_DTYPE_F32, heads, 2 * p.bias_max + 1) : PUM_NO_VALUE;
+    pum_value_id attn[] = { q, cache[0], cache[1], bias };
+    pum_value_id o = rg_node(r, PUM_OP_ATTENTION, attn, 4, p, (uint64_t)heads * hd);
     o = rg_matmul(r, o, (uint64_t)heads * hd, r->d, false);
     pum_value_id add[] = { x, o };
     rg_keep(r, rg_node(r, PUM_OP_ADD, add, 2, (pum_params){ .scale = 1 }, r->d));
@@ -172,7 +182,7 @@ static inline void random_graph_make(random_graph *r, uint64_t seed)
     *r = (random_graph){ .state = seed * 2654435761u + 1 };
     rg_next(r, 2);
     uint32_t rows = rg_next(r, 3) ? 1 + rg_next(r, 8) : 1 + rg_next(r, 300);
-    pum_step_layout step = pum_step_layout_make(PUM_MAX(rows, 8u), 4, 4, 512);
+    pum_step_layout step = pum_step_layout_make(PUM_MAX(rows, 8u), 4, 4, rg_next(r, 2) ? 512 : 70000);
     pum_graph_init(&r->graph, rows, &step);
     r->d = 32 * (1 + rg_next(r, 16));
     uint32_t vocab = 100 + rg_next(r, 5000);

@@ -723,7 +723,7 @@ static void test_passes(void **state)
         { .rows = 0 },
         { .rows = 17, .kv_cells = 32 },
         { .rows = 1, .kv_cells = 31 },
-        { .rows = 1, .kv_cells = 32, .kv_type_k = PUM_DTYPE_Q8_0 },
+        { .rows = 1, .kv_cells = 32, .kv_type_k = PUM_DTYPE_BF16 },
         { .rows = 1, .kv_cells = 32, .head = PUM_HEAD_SLOTS, .logits_rows = 4 },
         { .rows = 1, .kv_cells = 32, .head = PUM_HEAD_SLOTS, .n_slots = 5, .logits_rows = 8 },
         { .rows = 3, .kv_cells = 32, .head = PUM_HEAD_ALL, .logits_rows = 2 },

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an invocation stores ITEM neighbouring dims of a vector in the cache, in any type. KV_PUT(put, ...) makes
+// put(at, c, d0); value(d) is what dim d is: 0 from head_dim on. Needs KT, VT and a.head_dim.
+// Two cells' scales share a word, so that storing one takes atomics.
+#define WHEN(condition) if (condition) for (uint once_ = 0u; once_ < uint(condition); once_++) /* see attn.glsl */
+const uint ITEM = KT > KV_F16 || VT > KV_F16 ? 32u : 8u;
+
+uint pack4(vec4 v) { uvec4 u = uvec4(v); return u.x | u.y << 8 | u.z << 16 | u.w << 24; }
+uint pack8(vec4 lo, vec4 hi)
+{
+    uvec4 u = uvec4(lo), w = uvec4(hi);
+    return u.x | u.y << 4 | u.z << 8 | u.w << 12 | w.x << 16 | w.y << 20 | w.z << 24 | w.w << 28;
+}
+
+// at: number of the (page, kv head); c: cell in the page; d: first dim of the item
+#define KV_PUT(name, type, value, quads, pairs, words) \
+    void name##_scale(uint word, uint c, float scale) \
+    { \
+        uint half_ = packHalf2x16(vec2(scale, 0.0)), shift = c % 2u * 16u; \
+        atomicAnd(words[word], ~(0xffffu << shift)); \
+        atomicOr(words[word], half_ << shift); \
+    } \
+    vec4 name##_four(uint d) \
+    { \
+        return vec4(value(d), value(d + 1u), value(d + 2u), value(d + 3u)); \
+    } \
+    void name(uint at, uint c, uint d0) \
+    { \
+        uint groups = (a.head_dim + 7u) / 8u; \
+        WHEN(type == KV_F32 || type == KV_F16) { \
+            for (uint g = d0 / 8u; g < min((d0 + ITEM) / 8u, groups); g++) { \
+                vec4 lo = name##_four(g * 8u), hi = name##_four(g * 8u + 4u); \
+                uint i = (at * KV_PAGE + c) * groups + g; \
+                if (type == KV_F16) { \
+                    quads[i] = uvec4(packHalf2x16(lo.xy), packHalf2x16(lo.zw), \
+                                     packHalf2x16(hi.xy), packHalf2x16(hi.zw)); \
+                } else { \
+                    quads[i * 2u] = floatBitsToUint(lo); \
+                    quads[i * 2u + 1u] = floatBitsToUint(hi); \
+                } \
+            } \
+        } \
+        WHEN(type == KV_Q8_0 || type == KV_Q4_0) { \
+            /* twice over the block, the first time for its largest value (of q4_0: with its sign) */ \
+            uint bits = type == KV_Q8_0 ? 8u : 4u; \
+            uint page = at * (a.head_dim * (bits * 4u + 2u) / 4u); /* words of 32 cells */ \
+            float most = 0.0, scale = 0.0, inverse = 0.0; \
+            for (uint i = 0u; i < 8u; i++) { \
+                uint g = d0 / 8u + i % 4u; \
+                vec4 lo = name##_four(g * 8u), hi = name##_four(g * 8u + 4u); \
+                if (i < 4u) { \
+                    [[unroll]] for (uint j = 0u; j < 4u; j++) { \
+                        if (abs(lo[j]) > abs(most)) most = lo[j]; \
+                        if (abs(hi[j]) > abs(most)) most = hi[j]; \
+                    } \
+                    scale = type == KV_Q8_0 ? abs(most) * (1.0 / 127.0) : most * -0.125; \
+                    inverse = scale != 0.0 ? 1.0 / scale : 0.0; \
+                } else if (type == KV_Q8_0) { \
+                    vec4 l = clamp(roundEven(lo * inverse) + 128.0, 1.0, 255.0); \
+                    vec4 h = clamp(roundEven(hi * inverse) + 128.0, 1.0, 255.0); \
+                    pairs[(page + (c * groups + g) * 2u) / 2u] = uvec2(pack4(l), pack4(h)); \
+                } else { \
+                    words[page + c * groups + g] = pack8(clamp(floor(lo * inverse + 8.5), 0.0, 15.0), \
+                                                         clamp(floor(hi * inverse + 8.5), 0.0, 15.0)); \
+                } \
+            } \
+            name##_scale(page + KV_PAGE * groups * bits / 4u + (d0 / 32u * KV_PAGE + c) / 2u, c, scale); \
+        } \
+    }
