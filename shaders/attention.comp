@@ -3,9 +3,9 @@
 // Attention of a tile of BR batch rows of one sequence and HQ query heads that share a kv head, so that a key or value
 // is loaded once for BR * HQ queries; decoding is BR = 1. The workgroup walks the cells in blocks, in three steps:
 // LANES invocations score 4 neighbouring cells; SHARE invocations a query turn its scores into weights; every
-// invocation adds up weighted values of 8 dims (of a share of the cells where there are more invocations than dims). Softmax runs
-// online: sums are rescaled when the maximum rises (Milakov & Gimelshein, 2018; Dao et al., 2022). Long ranges are cut
-// into a.splits parts of whole pages, each a workgroup's, which attn_merge puts together.
+// invocation adds up weighted values of 8 dims (of a share of the cells where there are more invocations than dims).
+// Softmax runs online: sums are rescaled when the maximum rises (Milakov & Gimelshein, 2018; Dao et al., 2022). Long
+// ranges are cut into a.splits parts of whole pages, each a workgroup's, which attn_merge puts together.
 // Tier sub: the workgroup is one whole subgroup, so there are no barriers; tier base: LANES is 1.
 // grid (kv_heads * ceil(heads / kv_heads / HQ), ceil(rows / BR), splits).
 #extension GL_EXT_control_flow_attributes : require

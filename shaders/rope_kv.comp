@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // q rotated into y, k rotated into the cache, v into the cache, in one dispatch: an invocation per ITEM dims (8, or 32
 // where K or V is quantized) of a q, k or v head. Of q it takes ITEM / 2 pairs of the rotation, so that q may be
-// rotated in place; of k neighbouring dims, since what lies together in the cache is stored together: with the "halves"
-// pairings each pair of a k head is computed by two. grid (ceil((heads + 2 kv_heads) * ceil(head_dim / ITEM) / WG), rows).
+// rotated in place; of k neighbouring dims, since what lies together in the cache is stored together: where pairs are
+// no neighbours, each pair of a k head is computed twice.
+// grid (ceil((heads + 2 kv_heads) * ceil(head_dim / ITEM) / WG), rows).
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
