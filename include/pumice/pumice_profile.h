@@ -33,6 +33,7 @@ typedef struct pumice_plan_params {
     uint32_t sizes; /* 1 = no plan but sizes: parameters, memory by weight format, the bound that
                        bandwidth sets on decoding, devices; for any architecture, and for the
                        config.json of a Hugging Face model alone */
+    uint32_t encoder; /* 1 = the pass of the model's encoder, over n_rows tokens */
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */

@@ -32,6 +32,7 @@ static pumice_status plan_for(const pum_model_def *def, const pum_caps *caps,
                          .one_sequence = true,
                          .head = PUM_HEAD_SLOTS,
                          .sampler = rows == 1 ? PUM_SAMPLER_ARGMAX : PUM_SAMPLER_NONE };
+    if (p->encoder) key = (pum_pass_key){ .rows = rows, .one_sequence = true, .encode = true };
     PUM_GOTO(pum_pass_plan(def, &size, caps, &tuning, &weights, &kv, &options, &key, &plan, err));
     if (p->check) PUM_GOTO(pum_plan_check(&plan, caps, &weights, &kv, err));
     if (p->format == PUMICE_PLAN_JSON) {

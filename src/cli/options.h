@@ -57,7 +57,7 @@ typedef struct cli_options {
     bool no_warmup, roof;
     bool special, bos, decode; /* tokenize */
     uint32_t n_rows;           /* plan */
-    bool check, profiles, sizes;
+    bool check, profiles, sizes, encoder;
 } cli_options;
 
 typedef enum cli_option_type {
