@@ -118,8 +118,9 @@ static void each_char(pum_norm_op op, const char *s, size_t bytes, pum_text *out
             pum_text_add(out, (const char *)lower, (size_t)m);
             i += (size_t)n;
         } else {
-            bool drop = op == PUM_NORM_NMT ? nmt_drops(c)
-                                           : utf8proc_category(c) == UTF8PROC_CATEGORY_MN;
+            utf8proc_category_t g = utf8proc_category(c);
+            bool mark = g >= UTF8PROC_CATEGORY_MN && g <= UTF8PROC_CATEGORY_ME;
+            bool drop = op == PUM_NORM_NMT ? nmt_drops(c) : mark;
             if (op == PUM_NORM_NMT && nmt_is_blank(c)) pum_text_add(out, " ", 1);
             else if (!drop) pum_text_add(out, s + i, (size_t)n);
             i += (size_t)n;
