@@ -147,6 +147,10 @@ pumice_status pumice_chat_format(const pumice_model *model, const pumice_chat_pa
     pum_params_copy(&p, sizeof p, params);
     if (p.n_messages && !p.messages)
         return pum_fail(err, PUMICE_ERROR_INVALID, "params.messages must be given");
+    if (!model->tokenizer) {
+        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                        "the model comes without a tokenizer: there is no text to format");
+    }
     pumice_status status = PUMICE_OK;
     const char *form = NULL, *source = p.template_text;
     pum_template *t = NULL;
