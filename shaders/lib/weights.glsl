@@ -41,6 +41,10 @@ uint q_row(uint k) { return q_plane2(k) + ((k / Q_ELEMS * Q_PLANE2 + 15u) >> 4);
 
 // ---- bytes to floats ----
 vec4 q_unsigned(uint u) { return vec4(uvec4(u, u >> 8, u >> 16, u >> 24) & 255u); }
+// four bits, the lowest first, to four bytes 0 or 1
+uint q_spread(uint bits) { return ((bits & 15u) * 0x00204081u) & 0x01010101u; }
+// two words of four: the first two for even i
+uvec2 q_pair(uvec4 v, uint i) { return (i & 1u) == 0u ? v.xy : v.zw; }
 vec4 q_signed(uint u) { return vec4(ivec4(u << 24, u << 16, u << 8, u) >> 24); }
 
 #if defined(PUM_W_F32)
@@ -53,6 +57,32 @@ vec4 q_signed(uint u) { return vec4(ivec4(u << 24, u << 16, u << 8, u) >> 24); }
 #include "quant/q8_0.glsl"
 #elif defined(PUM_W_Q4_0)
 #include "quant/q4_0.glsl"
+#elif defined(PUM_W_Q4_1)
+#include "quant/q4_1.glsl"
+#elif defined(PUM_W_Q5_0)
+#include "quant/q5_0.glsl"
+#elif defined(PUM_W_Q5_1)
+#include "quant/q5_1.glsl"
+#elif defined(PUM_W_Q2_K)
+#include "quant/q2_k.glsl"
+#elif defined(PUM_W_Q3_K)
+#include "quant/q3_k.glsl"
+#elif defined(PUM_W_Q4_K)
+#include "quant/q4_k.glsl"
+#elif defined(PUM_W_Q5_K)
+#include "quant/q5_k.glsl"
+#elif defined(PUM_W_Q6_K)
+#include "quant/q6_k.glsl"
+#elif defined(PUM_W_IQ4_NL)
+#include "quant/iq4_nl.glsl"
+#elif defined(PUM_W_IQ4_XS)
+#include "quant/iq4_xs.glsl"
+#elif defined(PUM_W_MXFP4)
+#include "quant/mxfp4.glsl"
+#elif defined(PUM_W_TQ1_0)
+#include "quant/tq1_0.glsl"
+#elif defined(PUM_W_TQ2_0)
+#include "quant/tq2_0.glsl"
 #endif
 
 #ifndef Q_HAS_MIN

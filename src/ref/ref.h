@@ -9,6 +9,9 @@
 
 /* Block formats. `bytes` holds count/elems blocks; count is a multiple of the block. */
 void pum_ref_dequantize(pum_dtype type, const void *bytes, size_t count, double *out);
+/* The scale of a weight's rounding error in kernels: its absolute value, or |scale * quant| + |minimum|. `values` are
+ * what was dequantized from `bytes`, whose quants are lost. */
+void pum_ref_magnitudes(pum_dtype type, void *bytes, size_t count, const double *values, double *out);
 /* Rounds floats to a storage type (nearest even for f16/bf16; ggml's rule for the quantized ones). */
 void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes);
 float pum_ref_f16_to_f32(uint16_t half);

@@ -9,7 +9,8 @@ typedef struct matrix {
     pum_dtype type;
     uint64_t cols, row_bytes; /* on the device */
     uint8_t *blocks;          /* one row in the file's form */
-    double *values;           /* the row that was read last */
+    double *values;           /* the row that was read last, */
+    double *sizes;            /* and the scales of its weights' rounding errors */
 } matrix;
 
 /* False when the binding does not hold rows [0, rows) of `cols` weights, or without memory. */
@@ -22,14 +23,16 @@ static bool matrix_open(const pum_ref_binding *b, pum_dtype type, uint64_t rows,
         || !pum_mul_u64(m.row_bytes, rows, &all) || all > b->bytes) return false;
     m.blocks = pum_alloc((size_t)file_bytes);
     m.values = pum_alloc_array(cols, sizeof *m.values);
+    m.sizes = pum_alloc_array(cols, sizeof *m.sizes);
     *out = m;
-    return m.blocks && m.values;
+    return m.blocks && m.values && m.sizes;
 }
 
 static const double *matrix_row(const matrix *m, uint64_t row)
 {
     pum_dtype_unpack_rows(m->type, 1, m->cols, m->data + row * m->row_bytes, m->blocks);
     pum_ref_dequantize(m->type, m->blocks, (size_t)m->cols, m->values);
+    pum_ref_magnitudes(m->type, m->blocks, (size_t)m->cols, m->values, m->sizes);
     return m->values;
 }
 
@@ -37,6 +40,7 @@ static void matrix_close(matrix *m)
 {
     pum_free(m->blocks);
     pum_free(m->values);
+    pum_free(m->sizes);
 }
 
 bool pum_ref_embed(const pum_ref_step *step)
@@ -59,27 +63,27 @@ bool pum_ref_embed(const pum_ref_step *step)
         for (uint32_t c = 0; c < a->cols; c++) {
             uint64_t at = (uint64_t)r * a->y_stride + c;
             y[at] = here ? (float)(a->scale * w[c]) : 0.0f;
-            if (step->scale) step->scale[at] = here ? fabs(a->scale * w[c]) : 0.0;
+            if (step->scale) step->scale[at] = here ? fabs(a->scale) * m.sizes[c] : 0.0;
         }
     }
     matrix_close(&m);
     return ok;
 }
 
-/* sum_k w[k] x[k] and the sum of the terms' absolute values */
-static double dot(const double *w, const float *x, uint32_t k, double *out_scale)
+/* sum_k w[k] x[k] of the row that was read last, and the sum of the terms' absolute values */
+static double dot(const matrix *m, const float *x, uint32_t k, double *out_scale)
 {
     double sum = 0.0, scale = 0.0;
     for (uint32_t i = 0; i < k; i++) {
-        sum += w[i] * x[i];
-        scale += fabs(w[i] * x[i]);
+        sum += m->values[i] * x[i];
+        scale += m->sizes[i] * fabs((double)x[i]);
     }
     *out_scale = scale;
     return sum;
 }
 
-/* A row of weights times batch row r, with the epilogue of column `col`; *out_scale is the size of the terms. */
-static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_t epi, uint32_t act, const double *w,
+/* The row of weights that was read last times batch row r, with the epilogue of column `col`; *out_scale is the size of the terms. */
+static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_t epi, uint32_t act, const matrix *w,
                      double *out_scale)
 {
     const pum_args_matmul *a = step->args;
@@ -110,11 +114,12 @@ static bool matmul(const pum_ref_step *step, uint32_t act, bool glu)
               && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, a->n);
     for (uint32_t n = 0; ok && n < a->n; n++) {
         uint64_t col = (uint64_t)a->y_first + n;
-        const double *w = matrix_row(&m, n), *up = glu ? matrix_row(&ups, (uint64_t)a->n + n) : NULL;
+        matrix_row(&m, n);
+        if (glu) matrix_row(&ups, (uint64_t)a->n + n);
         for (uint64_t r = 0; r < a->rows; r++) {
-            double scale, v = finish(step, col, r, epi, act, w, &scale);
+            double scale, v = finish(step, col, r, epi, act, &m, &scale);
             if (glu) {
-                double up_scale, u = finish(step, col, r, 0, ACT_NONE, up, &up_scale);
+                double up_scale, u = finish(step, col, r, 0, ACT_NONE, &ups, &up_scale);
                 /* error of a product: each factor's error times the other; slopes of activations are below 1.2 */
                 scale = fabs(v) * up_scale + fabs(u) * 1.2 * scale;
                 v *= u;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ref.h"
+#include "ref_quant.h"
 
 /* ---- scalars ---- */
 
@@ -38,17 +38,6 @@ static uint16_t f32_to_bf16(float value)
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-static uint16_t load_u16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static void store_u16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
 /* ---- one block: bytes -> values, values -> bytes ---- */
 
 static void f32_read(const uint8_t *block, double *out)
@@ -65,17 +54,17 @@ static void f32_write(const float *in, uint8_t *block)
 
 static void f16_read(const uint8_t *block, double *out)
 {
-    *out = pum_ref_f16_to_f32(load_u16(block));
+    *out = pum_ref_f16_to_f32(ref_load_u16(block));
 }
 
 static void f16_write(const float *in, uint8_t *block)
 {
-    store_u16(block, pum_ref_f32_to_f16(*in));
+    ref_store_u16(block, pum_ref_f32_to_f16(*in));
 }
 
 static void bf16_read(const uint8_t *block, double *out)
 {
-    uint32_t bits = (uint32_t)load_u16(block) << 16;
+    uint32_t bits = (uint32_t)ref_load_u16(block) << 16;
     float v;
     memcpy(&v, &bits, 4);
     *out = v;
@@ -83,12 +72,12 @@ static void bf16_read(const uint8_t *block, double *out)
 
 static void bf16_write(const float *in, uint8_t *block)
 {
-    store_u16(block, f32_to_bf16(*in));
+    ref_store_u16(block, f32_to_bf16(*in));
 }
 
 static void q8_0_read(const uint8_t *block, double *out)
 {
-    double d = pum_ref_f16_to_f32(load_u16(block));
+    double d = pum_ref_f16_to_f32(ref_load_u16(block));
     for (int i = 0; i < 32; i++) out[i] = d * (int8_t)block[2 + i];
 }
 
@@ -97,13 +86,13 @@ static void q8_0_write(const float *in, uint8_t *block)
     float most = 0.0f;
     for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(in[i]));
     float d = most / 127.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
-    store_u16(block, pum_ref_f32_to_f16(d));
+    ref_store_u16(block, pum_ref_f32_to_f16(d));
     for (int i = 0; i < 32; i++) block[2 + i] = (uint8_t)(int8_t)roundf(in[i] * inverse);
 }
 
 static void q4_0_read(const uint8_t *block, double *out)
 {
-    double d = pum_ref_f16_to_f32(load_u16(block));
+    double d = pum_ref_f16_to_f32(ref_load_u16(block));
     for (int i = 0; i < 16; i++) {
         out[i] = d * ((block[2 + i] & 15) - 8);
         out[i + 16] = d * ((block[2 + i] >> 4) - 8);
@@ -123,21 +112,177 @@ static void q4_0_write(const float *in, uint8_t *block)
         if (fabsf(in[i]) > fabsf(most)) most = in[i];
     }
     float d = most / -8.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
-    store_u16(block, pum_ref_f32_to_f16(d));
+    ref_store_u16(block, pum_ref_f32_to_f16(d));
     for (int i = 0; i < 16; i++) {
         block[2 + i] = (uint8_t)(q4_0_level(in[i] * inverse) | q4_0_level(in[i + 16] * inverse) << 4);
     }
 }
 
+/* Smallest and largest value of 32. */
+static void range_of(const float *in, float *out_lo, float *out_hi)
+{
+    *out_lo = *out_hi = in[0];
+    for (int i = 1; i < 32; i++) {
+        *out_lo = fminf(*out_lo, in[i]);
+        *out_hi = fmaxf(*out_hi, in[i]);
+    }
+}
+
+static uint8_t level_of(float scaled, int levels)
+{
+    int level = (int)(scaled + 0.5f);
+    return (uint8_t)(level < 0 ? 0 : level > levels ? levels : level);
+}
+
+static void q4_1_read(const uint8_t *block, double *out)
+{
+    double d = pum_ref_f16_to_f32(ref_load_u16(block)), m = pum_ref_f16_to_f32(ref_load_u16(block + 2));
+    for (int i = 0; i < 32; i++) out[i] = d * (block[4 + i % 16] >> (i / 16 * 4) & 15) + m;
+}
+
+static void q4_1_write(const float *in, uint8_t *block)
+{
+    float lo, hi;
+    range_of(in, &lo, &hi);
+    float d = (hi - lo) / 15.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
+    memset(block, 0, 20);
+    ref_store_u16(block, pum_ref_f32_to_f16(d));
+    ref_store_u16(block + 2, pum_ref_f32_to_f16(lo));
+    for (int i = 0; i < 32; i++) {
+        block[4 + i % 16] |= (uint8_t)(level_of((in[i] - lo) * inverse, 15) << (i / 16 * 4));
+    }
+}
+
+/* Five bits: nibbles as in Q4_0, and bit i of the word of high bits for weight i. */
+static int five_bits(const uint8_t *high, const uint8_t *low, int i)
+{
+    return (low[i % 16] >> (i / 16 * 4) & 15) | (high[i / 8] >> (i % 8) & 1) << 4;
+}
+
+static void set_five_bits(uint8_t *high, uint8_t *low, int i, int q)
+{
+    low[i % 16] |= (uint8_t)((q & 15) << (i / 16 * 4));
+    high[i / 8] |= (uint8_t)(q >> 4 << (i % 8));
+}
+
+static void q5_0_read(const uint8_t *block, double *out)
+{
+    double d = pum_ref_f16_to_f32(ref_load_u16(block));
+    for (int i = 0; i < 32; i++) out[i] = d * (five_bits(block + 2, block + 6, i) - 16);
+}
+
+static void q5_0_write(const float *in, uint8_t *block)
+{
+    float most = 0.0f; /* as in Q4_0 */
+    for (int i = 0; i < 32; i++) {
+        if (fabsf(in[i]) > fabsf(most)) most = in[i];
+    }
+    float d = most / -16.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
+    memset(block, 0, 22);
+    ref_store_u16(block, pum_ref_f32_to_f16(d));
+    for (int i = 0; i < 32; i++) set_five_bits(block + 2, block + 6, i, level_of(in[i] * inverse + 16.0f, 31));
+}
+
+static void q5_1_read(const uint8_t *block, double *out)
+{
+    double d = pum_ref_f16_to_f32(ref_load_u16(block)), m = pum_ref_f16_to_f32(ref_load_u16(block + 2));
+    for (int i = 0; i < 32; i++) out[i] = d * five_bits(block + 4, block + 8, i) + m;
+}
+
+static void q5_1_write(const float *in, uint8_t *block)
+{
+    float lo, hi;
+    range_of(in, &lo, &hi);
+    float d = (hi - lo) / 31.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
+    memset(block, 0, 24);
+    ref_store_u16(block, pum_ref_f32_to_f16(d));
+    ref_store_u16(block + 2, pum_ref_f32_to_f16(lo));
+    for (int i = 0; i < 32; i++) set_five_bits(block + 4, block + 8, i, level_of((in[i] - lo) * inverse, 31));
+}
+
+const int8_t ref_iq4_levels[16] = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 };
+
+int ref_iq4_nearest(double v)
+{
+    int best = 0;
+    for (int i = 1; i < 16; i++) {
+        if (fabs(ref_iq4_levels[i] - v) < fabs(ref_iq4_levels[best] - v)) best = i;
+    }
+    return best;
+}
+
+static void iq4_nl_read(const uint8_t *block, double *out)
+{
+    double d = pum_ref_f16_to_f32(ref_load_u16(block));
+    for (int i = 0; i < 32; i++) out[i] = d * ref_iq4_levels[block[2 + i % 16] >> (i / 16 * 4) & 15];
+}
+
+static void iq4_nl_write(const float *in, uint8_t *block)
+{
+    float most = 0.0f;
+    for (int i = 0; i < 32; i++) {
+        if (fabsf(in[i]) > fabsf(most)) most = in[i];
+    }
+    float d = most / -127.0f; /* the largest takes the longer side */
+    memset(block, 0, 18);
+    ref_store_u16(block, pum_ref_f32_to_f16(d));
+    for (int i = 0; i < 32; i++) {
+        block[2 + i % 16] |= (uint8_t)(ref_iq4_nearest(d != 0.0f ? (double)in[i] / (double)d : 0.0) << (i / 16 * 4));
+    }
+}
+
+/* Twice the numbers of 4 bits: sign, two bits of exponent, one of mantissa. */
+static const int8_t fp4_doubled[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+
+static void mxfp4_read(const uint8_t *block, double *out)
+{
+    double d = ldexp(1.0, block[0] - 128);
+    for (int i = 0; i < 32; i++) out[i] = d * fp4_doubled[block[1 + i % 16] >> (i / 16 * 4) & 15];
+}
+
+static void mxfp4_write(const float *in, uint8_t *block)
+{
+    float most = 0.0f;
+    int exponent = 0;
+    for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(in[i]));
+    if (most > 0.0f) frexpf(most, &exponent); /* most = fraction * 2^exponent, up to 6 * 2^(exponent - 3) */
+    int e = most > 0.0f ? exponent - 3 + 127 : 0;
+    memset(block, 0, 17);
+    block[0] = (uint8_t)(e < 0 ? 0 : e > 254 ? 254 : e);
+    double d = ldexp(1.0, block[0] - 128);
+    for (int i = 0; i < 32; i++) {
+        int best = 0;
+        for (int q = 1; q < 16; q++) {
+            if (fabs(d * fp4_doubled[q] - (double)in[i]) < fabs(d * fp4_doubled[best] - (double)in[i])) best = q;
+        }
+        block[1 + i % 16] |= (uint8_t)(best << (i / 16 * 4));
+    }
+}
+
+/* Formats with minimums also say where the bytes of their quants are: all zero, a weight is its minimum. */
 typedef struct format {
     void (*read)(const uint8_t *block, double *out);
     void (*write)(const float *in, uint8_t *block);
+    uint32_t quants_at, quants_bytes;
 } format;
 
 static const format formats[PUM_DTYPE_COUNT] = {
     [PUM_DTYPE_F32] = { f32_read, f32_write },    [PUM_DTYPE_F16] = { f16_read, f16_write },
     [PUM_DTYPE_BF16] = { bf16_read, bf16_write }, [PUM_DTYPE_Q8_0] = { q8_0_read, q8_0_write },
     [PUM_DTYPE_Q4_0] = { q4_0_read, q4_0_write },
+    [PUM_DTYPE_Q4_1] = { q4_1_read, q4_1_write, 4, 16 },
+    [PUM_DTYPE_Q5_0] = { q5_0_read, q5_0_write },
+    [PUM_DTYPE_Q5_1] = { q5_1_read, q5_1_write, 4, 20 },
+    [PUM_DTYPE_Q2_K] = { ref_q2_k_read, ref_q2_k_write, 16, 64 },
+    [PUM_DTYPE_Q3_K] = { ref_q3_k_read, ref_q3_k_write },
+    [PUM_DTYPE_Q4_K] = { ref_q4_k_read, ref_q4_k_write, 16, 128 },
+    [PUM_DTYPE_Q5_K] = { ref_q5_k_read, ref_q5_k_write, 16, 160 },
+    [PUM_DTYPE_Q6_K] = { ref_q6_k_read, ref_q6_k_write },
+    [PUM_DTYPE_IQ4_NL] = { iq4_nl_read, iq4_nl_write },
+    [PUM_DTYPE_IQ4_XS] = { ref_iq4_xs_read, ref_iq4_xs_write },
+    [PUM_DTYPE_MXFP4] = { mxfp4_read, mxfp4_write },
+    [PUM_DTYPE_TQ1_0] = { ref_tq1_0_read, ref_tq1_0_write },
+    [PUM_DTYPE_TQ2_0] = { ref_tq2_0_read, ref_tq2_0_write },
 };
 
 /* ---- rows ---- */
@@ -153,6 +298,21 @@ void pum_ref_dequantize(pum_dtype type, const void *bytes, size_t count, double 
     for (size_t i = 0; i < count; i += info->block_elems, block += info->block_bytes) {
         formats[type].read(block, out + i);
     }
+}
+
+void pum_ref_magnitudes(pum_dtype type, void *bytes, size_t count, const double *values, double *out)
+{
+    const pum_dtype_info *info = pum_dtype_get(type);
+    const format *f = &formats[type];
+    if (!f->quants_bytes) {
+        for (size_t i = 0; i < count; i++) out[i] = fabs(values[i]);
+        return;
+    }
+    for (size_t b = 0; b < count / info->block_elems; b++) {
+        memset((uint8_t *)bytes + b * info->block_bytes + f->quants_at, 0, f->quants_bytes);
+    }
+    pum_ref_dequantize(type, bytes, count, out);
+    for (size_t i = 0; i < count; i++) out[i] = fabs(values[i] - out[i]) + fabs(out[i]);
 }
 
 void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes)

@@ -10,6 +10,14 @@
 
 static pum_dtype weight_of(int kernel) { return (pum_dtype)pum_kernels[kernel].weight; }
 
+/* Drivers compile a pipeline for nearly every case, so the formats share the cases out: F32 and Q8_0
+ * take all, of the others each takes every fourth, beginning elsewhere. */
+static bool takes(int kernel, uint32_t variant)
+{
+    pum_dtype type = weight_of(kernel);
+    return type == PUM_DTYPE_F32 || type == PUM_DTYPE_Q8_0 || (variant + (uint32_t)type) % 4 == 0;
+}
+
 static size_t row_bytes(pum_dtype type, uint32_t cols)
 {
     uint64_t bytes = 0;
@@ -28,6 +36,30 @@ static uint32_t fit_cols(pum_dtype type, uint32_t want)
 {
     uint32_t block = pum_dtype_get(type)->block_elems;
     return (uint32_t)pum_align_up(want, block);
+}
+
+/* Makes a block's bits extreme or random, but for its factors, which could become infinite: F16
+ * numbers at `where`, or the first byte. */
+static void make_extreme(case_rng *rng, pum_dtype type, uint8_t *block)
+{
+    static const struct factors {
+        pum_dtype type;
+        uint8_t at, bytes;
+    } where[] = { { PUM_DTYPE_Q4_1, 0, 4 },    { PUM_DTYPE_Q5_1, 0, 4 },    { PUM_DTYPE_Q2_K, 80, 4 },
+                  { PUM_DTYPE_Q3_K, 108, 2 },  { PUM_DTYPE_Q4_K, 0, 4 },    { PUM_DTYPE_Q5_K, 0, 4 },
+                  { PUM_DTYPE_Q6_K, 208, 2 },  { PUM_DTYPE_TQ1_0, 52, 2 },  { PUM_DTYPE_TQ2_0, 64, 2 },
+                  { PUM_DTYPE_MXFP4, 0, 1 } };
+    struct factors f = { type, 0, 2 };
+    uint8_t kept[4];
+    uint32_t bytes = pum_dtype_get(type)->block_bytes, kind = case_range(rng, 0, 7);
+    for (size_t i = 0; i < PUM_COUNT(where); i++) {
+        if (where[i].type == type) f = where[i];
+    }
+    memcpy(kept, block + f.at, f.bytes);
+    if (kind == 0) memset(block, 0x80, bytes);
+    if (kind == 1) memset(block, 0x7f, bytes);
+    for (uint32_t i = 0; kind >= 2 && kind <= 3 && i < bytes; i++) block[i] = (uint8_t)case_next(rng);
+    memcpy(block + f.at, kept, f.bytes);
 }
 
 /* Rounds random values to the type; then, in block formats, makes some quants extreme, which
@@ -49,12 +81,7 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
         pum_ref_quantize(type, values, cols, blocks);
         for (size_t b = 0; info->block_elems > 1 && b < cols / info->block_elems; b++) {
             uint8_t *block = blocks + b * info->block_bytes;
-            uint32_t kind = case_range(rng, 0, 7);
-            if (kind == 0) memset(block + 2, 0x80, info->block_bytes - 2);
-            if (kind == 1) memset(block + 2, 0x7f, info->block_bytes - 2);
-            if (kind == 2) {
-                for (uint32_t i = 2; i < info->block_bytes; i++) block[i] = (uint8_t)case_next(rng);
-            }
+            make_extreme(rng, type, block);
         }
         pum_dtype_pack_rows(type, 1, cols, blocks, out + r * bytes);
     }
@@ -68,6 +95,7 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
 static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                        kernel_case *out)
 {
+    if (!takes(kernel, variant)) return false;
     static const uint32_t widths[] = { 32, 64, 256, 512, 1, 7, 33, 288, 130, 3 },
                           wgs[] = { 4, 32, 64, 128 };
     pum_dtype type = weight_of(kernel);
@@ -218,6 +246,7 @@ static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_
 static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                      kernel_case *out)
 {
+    if (!takes(kernel, variant)) return false;
     /* what tuning chooses for the kinds of devices, and odd corners */
     static const vec_spec specs[] = { { 64, 2, 1, 32 },   { 8, 8, 1, 1 },  { 128, 4, 2, 64 },
                                       { 32, 1, 8, 8 },    { 4, 4, 4, 1 },  { 64, 3, 3, 1 },
@@ -278,6 +307,7 @@ static void set_tile(const shape *s, pum_dtype type, const tile_spec *t, kernel_
 static bool make_tile(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                       kernel_case *out)
 {
+    if (!takes(kernel, variant)) return false;
     pum_dtype type = weight_of(kernel);
     tile_spec t = tiles[variant % PUM_COUNT(tiles)];
     char more[64];
@@ -342,6 +372,7 @@ static void set_reg(const shape *s, pum_dtype type, uint32_t wg, kernel_case *ou
 static bool make_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                      kernel_case *out)
 {
+    if (!takes(kernel, variant)) return false;
     static const uint32_t wgs[] = { 8, 4, 64, 16 };
     pum_dtype type = weight_of(kernel);
     char more[32];

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Q4_K: blocks of 256 weights of 4 bits in 144 bytes, as in the file: 16 bytes of scales and minimums
+// (k_scales.glsl), 128 bytes of nibbles.
+#define Q_CHUNK 32
+#define Q_RUNS 2
+#define Q_BLOCKS 1
+#define Q_HAS_MIN 1
+#define Q_BYTES 1
+#define Q_ZERO 0
+#include "k_scales.glsl"
+struct q_raw { uvec4 a; vec2 scale, minimum; };
+q_raw q_make(uvec4 a, uvec4 head, uint g)
+{
+    q_raw r;
+    r.a = a;
+    q_k_scales(head, g, r.scale, r.minimum);
+    return r;
+}
+#define Q_CHUNK_OF(word, quad) \
+    uint at = row * q_row(k) + 9u * (c >> 3), g = c & 7u; \
+    return q_make(quad(at + 1u + g), quad(at), g);
+uint q_word(q_raw r, uint i) { return (r.a[i & 3u] >> (i & 4u)) & 0x0f0f0f0fu; }
+float q_scale(q_raw r, uint s) { return r.scale[s]; }
+float q_min(q_raw r, uint s) { return r.minimum[s]; }
