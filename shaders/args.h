@@ -212,6 +212,16 @@ PUM_ARGS(pum_args_roof) {
     float scale, shift;
 };
 
+/* Rounds rows of numbers to a weight format. grid (ceil(groups of a row / WG), rows); plain formats: rows = 1 */
+PUM_ARGS(pum_args_quantize) {
+    PUM_UINT cols, rows;
+};
+
+/* What is quantized (specialisation constant SRC) */
+#define SOURCE_F32 0u
+#define SOURCE_F16 1u
+#define SOURCE_BF16 2u
+
 /* Activations (specialisation constant ACT) */
 #define ACT_NONE 0u
 #define ACT_SILU 1u

@@ -65,7 +65,8 @@ def load(path):
             die(f"kernel.{family}: the first specialisation constant must be WG")
         if len(row["bind"]) > 8 or len(row["spec"]) > 12:
             die(f"kernel.{family}: at most 8 bindings and 12 specialisation constants")
-        for weight in table["axes"]["weights"] if row.get("weights") else [None]:
+        weights = row.get("weights", [None])
+        for weight in table["axes"]["weights"] if weights is True else weights:
             for tier in row["tiers"]:
                 kernels.append(Kernel(family, row, weight, tier, planes))
     return list(table["kernel"]), kernels

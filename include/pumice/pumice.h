@@ -223,6 +223,36 @@ PUMICE_API pumice_status pumice_model_load(pumice_device *device, const pumice_m
 PUMICE_API void pumice_model_destroy(pumice_model **model);
 PUMICE_API pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info *info);
 
+/* ---- quantize: a GGUF file to another whose weights take fewer bits, on the device ---- */
+
+typedef struct pumice_quantized_tensor {
+    uint32_t struct_size;
+    char name[128];
+    char type_before[16], type_after[16]; /* such as "F16" and "Q4_K"; equal: copied as it was */
+    uint64_t rows, cols, bytes_before, bytes_after;
+    double rms_error; /* root of the mean square error, relative to that of the values */
+    double max_error; /* the largest error of a value */
+    uint32_t fallback; /* 1 = rows are no whole number of the type's blocks: another was taken */
+} pumice_quantized_tensor;
+
+typedef struct pumice_quantize_params {
+    uint32_t struct_size;
+    const char *in_path;         /* a GGUF file with weights in F32, F16 or BF16 */
+    const char *out_path;        /* appears when it is complete; may be in_path */
+    const char *type;            /* F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S,
+                                    Q5_K_M, Q6_K; Q4_K and Q5_K mean their _M */
+    pumice_progress_fn progress; /* bytes read of bytes in all; non-zero cancels */
+    void *progress_user;
+    void (*on_tensor)(void *user, const pumice_quantized_tensor *tensor); /* after each; may be NULL */
+    void *on_tensor_user;
+} pumice_quantize_params;
+
+/* Norms, biases and other small tensors stay as they are; the mixes _S and _M give some matrices more
+ * bits, as the common tools do. Needs memory for a few chunks of 8 MiB, whatever the file's size.
+ * Blocking. On failure no file appears. */
+PUMICE_API pumice_status pumice_quantize(pumice_device *device, const pumice_quantize_params *params,
+                                         pumice_error *err);
+
 /* Text to tokens. flags: PUMICE_TOKENIZE_*. Writes at most `capacity` ids and the number needed to
  * *out_count; returns PUMICE_OK even when capacity was too small (compare the count). */
 enum {

@@ -27,14 +27,9 @@
 //
 // A format's file defines Q_CHUNK, Q_RUNS, Q_HAS_MIN, Q_BLOCKS, q_raw, q_at, the functions of a chunk and the macro
 // Q_CHUNK_OF(word, quad), the body of name_chunk, which reads memory through two functions alone: word(i) is the
-// i-th 4 bytes, quad(i) the i-th 16 bytes; optionally Q_FOUR_OF. How rows lie in memory comes from
-// graph/dtype.def as Q_ELEMS and Q_PLANE0..2 (see there); the functions below turn it into positions.
+// i-th 4 bytes, quad(i) the i-th 16 bytes; optionally Q_FOUR_OF. How rows lie in memory: planes.glsl.
 
-// ---- rows on the device, in units of 16 bytes ----
-// planes 1 and 2 begin this far behind plane 0, which begins the row
-uint q_plane1(uint k) { return (k / Q_ELEMS * Q_PLANE0 + 15u) >> 4; }
-uint q_plane2(uint k) { return q_plane1(k) + ((k / Q_ELEMS * Q_PLANE1 + 15u) >> 4); }
-uint q_row(uint k) { return q_plane2(k) + ((k / Q_ELEMS * Q_PLANE2 + 15u) >> 4); }
+#include "planes.glsl"
 
 // half i, counted from a position in units of 16 bytes
 #define Q_HALF(word, at16, i) unpackHalf2x16(word(4u * (at16) + ((i) >> 1)) >> (16u * ((i) & 1u))).x

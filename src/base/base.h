@@ -131,6 +131,17 @@ pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_da
 pumice_status pum_file_write(const char *path, const void *data, size_t bytes, pumice_error *err);
 bool pum_is_folder(const char *path);
 bool pum_is_file(const char *path); /* or a link to one */
+/* A file that is written bit by bit and appears under its name only when it is committed.
+ * Zero-initialise; discard is fine after commit and on a zeroed one. */
+typedef struct pum_file_out {
+    char *path, *temporary;
+    void *handle;
+} pum_file_out;
+pumice_status pum_file_create(const char *path, pum_file_out *out_file, pumice_error *err);
+pumice_status pum_file_append(pum_file_out *file, const void *data, size_t bytes,
+                              pumice_error *err);
+pumice_status pum_file_commit(pum_file_out *file, pumice_error *err);
+void pum_file_discard(pum_file_out *file);
 /* Creates a folder and its parents (mode 0700). */
 pumice_status pum_folder_create(const char *path, pumice_error *err);
 /* The user's cache folder for Pumice ($XDG_CACHE_HOME/pumice, else $HOME/.cache/pumice) into out;

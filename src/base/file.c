@@ -169,6 +169,64 @@ bool pum_is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+static pumice_status cannot_write(const pum_file_out *file, pumice_error *err)
+{
+    return pum_fail(err, PUMICE_ERROR_IO, "cannot write '%s': %s", file->path, strerror(errno));
+}
+
+pumice_status pum_file_create(const char *path, pum_file_out *out_file, pumice_error *err)
+{
+    size_t room = strlen(path) + sizeof ".XXXXXX";
+    pum_file_out f = { .path = pum_strdup(path), .temporary = pum_alloc(room) };
+    pumice_status status = PUMICE_OK;
+    int fd = -1;
+    *out_file = (pum_file_out){ 0 };
+    if (!f.path || !f.temporary) {
+        PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to write '%s'", path));
+    }
+    snprintf(f.temporary, room, "%s.XXXXXX", path);
+    fd = mkstemp(f.temporary);
+    if (fd < 0) {
+        f.temporary[0] = '\0';
+        PUM_GOTO(cannot_write(&f, err));
+    }
+    mode_t mask = umask(0); /* mkstemp's 0600 is for secrets; this is a result like any other */
+    umask(mask);
+    f.handle = fchmod(fd, 0666 & ~mask) == 0 ? fdopen(fd, "wb") : NULL;
+    if (!f.handle) PUM_GOTO(cannot_write(&f, err));
+    *out_file = f;
+    return PUMICE_OK;
+fail:
+    if (fd >= 0) close(fd);
+    pum_file_discard(&f);
+    return status;
+}
+
+pumice_status pum_file_append(pum_file_out *file, const void *data, size_t bytes, pumice_error *err)
+{
+    if (bytes == 0 || fwrite(data, 1, bytes, file->handle) == bytes) return PUMICE_OK;
+    return cannot_write(file, err);
+}
+
+pumice_status pum_file_commit(pum_file_out *file, pumice_error *err)
+{
+    int bad = fclose(file->handle);
+    file->handle = NULL;
+    if (bad || rename(file->temporary, file->path) != 0) return cannot_write(file, err);
+    file->temporary[0] = '\0';
+    pum_file_discard(file);
+    return PUMICE_OK;
+}
+
+void pum_file_discard(pum_file_out *file)
+{
+    if (file->handle) fclose(file->handle);
+    if (file->temporary && file->temporary[0]) unlink(file->temporary);
+    pum_free(file->temporary);
+    pum_free(file->path);
+    *file = (pum_file_out){ 0 };
+}
+
 pumice_status pum_folder_create(const char *path, pumice_error *err)
 {
     char part[4096];

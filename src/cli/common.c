@@ -195,38 +195,45 @@ int cli_open_device(cli_run *run)
 
 /* ---- model ---- */
 
-typedef struct progress {
-    const char *path;
-    uint64_t start_ns, last_ns;
-    bool quiet, terminal, shown;
-} progress;
-
-static void draw_bar(uint64_t done, uint64_t total)
+static void draw_bar(const char *what, uint64_t done, uint64_t total)
 {
     enum { WIDTH = 30 };
     char bar[WIDTH + 1], a[32], b[32];
     double part = total ? (double)done / (double)total : 0;
     for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(part * WIDTH) ? '#' : '.';
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\rloading [%s] %3.0f %%  %s of %s\033[K", bar, part * 100,
+    fprintf(stderr, "\r%s [%s] %3.0f %%  %s of %s\033[K", what, bar, part * 100,
             cli_bytes_text(done, a, sizeof a), cli_bytes_text(total, b, sizeof b));
     fflush(stderr);
 }
 
-/* On a terminal a bar that comes after 0.2 s; elsewhere one line after a second. */
-static int on_progress(void *user, uint64_t done, uint64_t total)
+void cli_progress_begin(cli_progress *p, const cli_run *run, const char *what, const char *path)
 {
-    progress *p = user;
+    *p = (cli_progress){ .what = what,
+                         .path = path,
+                         .start_ns = cli_now_ns(),
+                         .quiet = run->options->quiet,
+                         .terminal = isatty(STDERR_FILENO) };
+}
+
+void cli_progress_end(cli_progress *p)
+{
+    if (p->terminal && p->shown) fputs("\r\033[K", stderr);
+}
+
+int cli_progress_step(void *user, uint64_t done, uint64_t total)
+{
+    cli_progress *p = user;
     uint64_t now = cli_now_ns();
     if (cli_interrupted()) return 1;
     if (p->quiet) return 0;
     if (p->terminal && now - p->start_ns > 200000000u && now - p->last_ns > 100000000u) {
-        draw_bar(done, total);
+        draw_bar(p->what, done, total);
         p->last_ns = now;
         p->shown = true;
     } else if (!p->terminal && !p->shown && now - p->start_ns > 1000000000u) {
         char size[32];
-        fputs("loading: ", stderr);
+        fprintf(stderr, "%s: ", p->what);
         cli_print_plain(stderr, p->path);
         fprintf(stderr, " (%s)\n", cli_bytes_text(total, size, sizeof size));
         p->shown = true;
@@ -248,19 +255,17 @@ static pumice_session_params session_params(const cli_run *run)
 static int load(cli_run *run, const char *path, bool vocab_only)
 {
     pumice_error err = { 0 };
-    progress p = { .path = path,
-                   .start_ns = cli_now_ns(),
-                   .quiet = run->options->quiet,
-                   .terminal = isatty(STDERR_FILENO) };
+    cli_progress p;
+    cli_progress_begin(&p, run, "loading", path);
     pumice_session_params session = session_params(run);
     pumice_model_params params = { .struct_size = sizeof params,
                                    .path = path,
-                                   .progress = on_progress,
+                                   .progress = cli_progress_step,
                                    .progress_user = &p,
                                    .session = vocab_only ? NULL : &session,
                                    .vocab_only = vocab_only };
     pumice_status status = pumice_model_load(run->device, &params, &run->model, &err);
-    if (p.terminal && p.shown) fputs("\r\033[K", stderr);
+    cli_progress_end(&p);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
     run->load_ns = cli_now_ns() - p.start_ns;
     run->model_info = (pumice_model_info){ .struct_size = sizeof run->model_info };

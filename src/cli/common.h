@@ -71,6 +71,19 @@ int cli_close(cli_run *run, int code);
 void cli_device_params(const cli_options *options, pumice_device_params *out_params);
 const char *cli_device_kind(pumice_device_kind kind);
 
+/* ---- progress: a bar on a terminal after 0.2 s, elsewhere one line after a second ---- */
+
+typedef struct cli_progress {
+    const char *what; /* "loading" */
+    const char *path;
+    uint64_t start_ns, last_ns;
+    bool quiet, terminal, shown;
+} cli_progress;
+void cli_progress_begin(cli_progress *progress, const cli_run *run, const char *what,
+                        const char *path);
+int cli_progress_step(void *progress, uint64_t done, uint64_t total); /* a pumice_progress_fn */
+void cli_progress_end(cli_progress *progress);
+
 /* ---- tokens ---- */
 
 int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t flags,
@@ -137,6 +150,7 @@ uint64_t cli_now_ns(void);
 
 /* ---- the commands ---- */
 extern const cli_command cli_cmd_run, cli_cmd_chat, cli_cmd_devices, cli_cmd_info, cli_cmd_plan,
-    cli_cmd_tokenize, cli_cmd_logits, cli_cmd_bench, cli_cmd_warmup, cli_cmd_profile;
+    cli_cmd_tokenize, cli_cmd_logits, cli_cmd_bench, cli_cmd_warmup, cli_cmd_profile,
+    cli_cmd_quantize;
 
 #endif

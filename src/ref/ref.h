@@ -69,6 +69,7 @@ bool pum_ref_gather_rows(const pum_ref_step *step);
 bool pum_ref_softmax(const pum_ref_step *step);
 bool pum_ref_argmax(const pum_ref_step *step);
 bool pum_ref_sample(const pum_ref_step *step);
+bool pum_ref_quantize_rows(const pum_ref_step *step);
 bool pum_ref_roof_read(const pum_ref_step *step);
 bool pum_ref_roof_math(const pum_ref_step *step);
 

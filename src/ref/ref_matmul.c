@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Everything that reads weight matrices, in double precision: the embedding gather and the three forms of
- * y = act(W x + bias) + residual, or of the gated pair: one truth for all. */
+ * Everything that reads or makes weight matrices, in double precision: the embedding gather, the forms of
+ * y = act(W x + bias) + residual or of the gated pair (one truth for all), and rounding to a format. */
 #include "ref_inner.h"
 
 /* Reads rows of a weight matrix that lies in a binding as it does on the device. */
@@ -82,7 +82,8 @@ static double dot(const matrix *m, const float *x, uint32_t k, double *out_scale
     return sum;
 }
 
-/* The row of weights that was read last times batch row r, with the epilogue of column `col`; *out_scale is the size of the terms. */
+/* The row of weights that was read last times batch row r, with the epilogue of column `col`; *out_scale is the size of
+ * the terms. */
 static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_t epi, uint32_t act, const matrix *w,
                      double *out_scale)
 {
@@ -156,4 +157,32 @@ bool pum_ref_matmul_coop(const pum_ref_step *step)
 bool pum_ref_matmul_texel(const pum_ref_step *step)
 {
     return matmul(step, step->spec[PUM_SPEC_MATMUL_TEXEL_ACT], step->spec[PUM_SPEC_MATMUL_TEXEL_GLU]);
+}
+
+/* The quants only, as pum_ref_quantize makes them: kernels may find others that are as good, so the sums of errors are
+ * left alone. */
+bool pum_ref_quantize_rows(const pum_ref_step *step)
+{
+    const pum_args_quantize *a = step->args;
+    static const pum_dtype sources[] = { PUM_DTYPE_F32, PUM_DTYPE_F16, PUM_DTYPE_BF16 };
+    uint32_t src = step->spec[PUM_SPEC_QUANTIZE_SRC];
+    uint64_t in_bytes, device_bytes, file_bytes;
+    if (src >= PUM_COUNT(sources) || !pum_dtype_row_bytes(sources[src], a->cols, &in_bytes)
+        || !pum_dtype_row_bytes(step->weight, a->cols, &file_bytes)
+        || !pum_dtype_device_row_bytes(step->weight, a->cols, &device_bytes)
+        || in_bytes * a->rows > step->bind[0].bytes || device_bytes * a->rows > step->bind[1].bytes) return false;
+    double *wide = pum_alloc_array(a->cols, sizeof *wide);
+    float *values = pum_alloc_array(a->cols, sizeof *values);
+    uint8_t *blocks = pum_alloc((size_t)file_bytes);
+    bool ok = wide && values && blocks;
+    for (uint32_t r = 0; ok && r < a->rows; r++) {
+        pum_ref_dequantize(sources[src], (const uint8_t *)step->bind[0].data + r * in_bytes, a->cols, wide);
+        for (uint32_t i = 0; i < a->cols; i++) values[i] = (float)wide[i];
+        pum_ref_quantize(step->weight, values, a->cols, blocks);
+        pum_dtype_pack_rows(step->weight, 1, a->cols, blocks, (uint8_t *)step->bind[1].data + r * device_bytes);
+    }
+    pum_free(wide);
+    pum_free(values);
+    pum_free(blocks);
+    return ok;
 }

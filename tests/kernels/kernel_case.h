@@ -18,8 +18,14 @@ typedef enum case_compare {
     CASE_F32,    /* |got - want| <= tol * max(scale, floor): scale from the reference for "y", else |want| */
     CASE_F16,    /* the same for packed f16, plus one unit in the last place of f16 */
     CASE_WORDS,  /* bit by bit */
-    CASE_KV      /* a quantized cache: quants one step apart and scales one unit in the last place are equal */
+    CASE_KV,     /* a quantized cache: quants one step apart and scales one unit in the last place are equal */
+    CASE_CHECK   /* by the binding's own function */
 } case_compare;
+
+struct kernel_case;
+/* Is `got` as good as the reference's `want`? If not, `why` says what is wrong. */
+typedef bool (*case_check_fn)(const struct kernel_case *c, const void *want, const void *got,
+                              char *why, size_t capacity);
 
 typedef struct case_binding {
     void *data;            /* host copy, a whole number of words; NULL: shares binding `same_as` */
@@ -28,6 +34,7 @@ typedef struct case_binding {
     bool keep;             /* output that starts with `data` instead of poison (it is read, or updated in part) */
     int same_as;           /* index of an earlier binding with the same range (in-place), when data is NULL */
     uint32_t kv_type, head_dim; /* of CASE_KV */
+    case_check_fn check;   /* CASE_CHECK */
     double floor;          /* least scale of an item's error bound (outputs with cancellation) */
 } case_binding;
 
@@ -91,5 +98,7 @@ extern const case_family case_families_misc[];
 extern const uint32_t case_families_misc_count;
 extern const case_family case_families_attn[];
 extern const uint32_t case_families_attn_count;
+extern const case_family case_families_quantize[];
+extern const uint32_t case_families_quantize_count;
 
 #endif

@@ -270,6 +270,13 @@ static bool compare_binding(tester *t, const comparison *m)
 {
     const case_binding *b = &m->c->bind[m->slot];
     double tol = pum_kernels[m->c->kernel].tolerance;
+    if (b->compare == CASE_CHECK) {
+        char why[200] = "";
+        if (b->check(m->c, m->want, m->got, why, sizeof why)) return true;
+        printf("FAIL %s [%s] %s: %s\n", pum_kernels[m->c->kernel].name, m->c->name,
+               pum_kernels[m->c->kernel].binding[m->slot], why);
+        return false;
+    }
     for (size_t i = 0; i < b->bytes / 4; i++) {
         bool fine = true;
         if (b->compare == CASE_INPUT) fine = same_word(m, i, "an input was written");
@@ -379,6 +386,9 @@ static const case_family *find_family(uint32_t family)
 {
     for (uint32_t i = 0; i < case_families_matmul_count; i++) {
         if (case_families_matmul[i].family == family) return &case_families_matmul[i];
+    }
+    for (uint32_t i = 0; i < case_families_quantize_count; i++) {
+        if (case_families_quantize[i].family == family) return &case_families_quantize[i];
     }
     for (uint32_t i = 0; i < case_families_misc_count; i++) {
         if (case_families_misc[i].family == family) return &case_families_misc[i];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 16 levels of IQ4_NL and IQ4_XS, four a word, and how nibbles become them: by selection, since an array indexed by a
-// variable is dear on software drivers.
+// The 16 levels of IQ4_NL and IQ4_XS, four a word, and how nibbles become them: by selection, since an array indexed by
+// a variable is dear on software drivers.
 vec4 q_levels(uint u) /* of the low nibbles of four bytes */
 {
     uvec4 q = uvec4(u, u >> 8, u >> 16, u >> 24) & 15u;

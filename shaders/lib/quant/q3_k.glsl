@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Q3_K: blocks of 256 weights of 3 bits in groups of 16, which have a scale of 6 bits; weight = d * (scale - 32) *
-// (bits - 4). Planes: 32 bytes of high bits and 64 bytes of low bits: 96; scales 12; d 2 (F16). Low bits as in Q2_K; bit
-// 4n + j of high byte 16h + l is bit 2 of weight 128n + 32j + 16h + l. Chunks and runs as in Q2_K.
+// Q3_K: blocks of 256 weights of 3 bits in groups of 16, which have a scale of 6 bits; weight = d * (scale - 32)
+// * (bits - 4). Planes: 32 bytes of high bits and 64 bytes of low bits: 96; scales 12; d 2 (F16). Low bits as in Q2_K;
+// bit 4n + j of high byte 16h + l is bit 2 of weight 128n + 32j + 16h + l. Chunks and runs as in Q2_K.
 // Scale of group i: low 4 bits in nibble i / 8 of byte i % 8, high 2 in bits 2 * (i / 4) of byte 8 + i % 4.
 #define Q_CHUNK 32
 #define Q_RUNS 2

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // TQ1_0: blocks of 256 weights -1, 0, 1, five to a byte in base 3: a byte is ceil(256 * v / 243) of the number v with
 // those five digits, so digit n is the top of 3 * (byte * 3^n mod 256). weight = d * (digit - 1).
-// Planes: digits 48, more digits 4, d 2 (F16). Digit n of byte l is weight 32n + l (l < 32), 160 + 16n + l - 32 (the next
-// 16 bytes), 240 + 4n + l - 48 (the last 4, which have four digits). Chunks are neighbouring weights.
+// Planes: digits 48, more digits 4, d 2 (F16). Digit n of byte l is weight 32n + l (l < 32), 160 + 16n + l - 32 (the
+// next 16 bytes), 240 + 4n + l - 48 (the last 4, which have four digits). Chunks are neighbouring weights.
 #define Q_CHUNK 32
 #define Q_RUNS 1
 #define Q_BLOCKS 1
