@@ -49,7 +49,7 @@ bool pum_ref_embed(const pum_ref_step *step)
     const pum_ref_binding *table = &step->bind[0], *words = &step->bind[1], *out = &step->bind[2];
     const uint32_t *step_words = words->data;
     float *y = out->data;
-    matrix m;
+    matrix m = { 0 };
     bool ok = a->field < STEP_ROW_WORDS
               && matrix_open(table, step->weight, a->count, a->cols, &m)
               && ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
@@ -91,6 +91,7 @@ static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_
     const float *x = step->bind[1].data, *bias = step->bind[2].data, *res = step->bind[3].data;
     double scale, v = dot(w, x + r * a->x_stride, a->k, &scale);
     if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
+    if (act == ACT_RELU2) scale *= fmax(1.0, 2.0 * fabs(v)); /* the slope; those of the others are at most about 1 */
     v = ref_activate(act, v);
     if (epi & EPI_RESIDUAL) {
         double add = res[r * a->res_stride + col];
