@@ -382,7 +382,7 @@ static pumice_status json_members(tpl_state *s, const tpl_value *v, const tpl_js
         const tpl_value *item = dict ? &v->as.dict->values[i] : &v->as.list->items[i];
         if (dict) {
             const tpl_value *key = style->sorted ? &keys.as.list->items[i] : &v->as.dict->keys[i];
-            tpl_value name;
+            tpl_value name = { 0 };
             if (style->sorted) item = tpl_get_value(v->as.dict, key);
             PUM_TRY(tpl_string_of(s, key, &name));
             json_quoted(name.as.text.s, name.as.text.n, style->ascii, out);
