@@ -26,6 +26,7 @@ WEIGHTS(0, w)
 #define X_BINDING 1
 #include "lib/input.glsl"
 #include "lib/epilogue.glsl"
+#include "lib/matvec.glsl"
 
 uint weight_rows() { return GLU != 0u ? 2u * a.n : a.n; }
 
@@ -45,11 +46,15 @@ uint weight_row(uint n0, uint n, uint tile)
 #define TM 8
 #include "lib/tile.glsl"
 
+const uint OUT = GLU != 0u ? TN / 2u : TN; // columns of y that a tile computes
+
 void main()
 {
-    uint lanes = SHARE != 0u ? min(WG, gl_SubgroupSize) : 1u;
-    uint lane = gl_LocalInvocationID.x % lanes, n0 = gl_GlobalInvocationID.x / lanes * (GLU != 0u ? TN / 2u : TN);
-    if (n0 >= a.n) return;
-    if (VEC != 0u) tile_row(n0, gl_WorkGroupID.y, lane, lanes);
-    else tile_square(n0, gl_WorkGroupID.y * 8u, lane, lanes);
+    // tiles go round the whole grid: a wrong guess of the subgroup size costs time only
+    uint sets = SHARE != 0u ? sets_per_workgroup() : WG, me = SHARE != 0u ? set_index() : gl_LocalInvocationID.x;
+    uint lane = SHARE != 0u ? set_lane() : 0u, lanes = SHARE != 0u ? set_lanes() : 1u;
+    for (uint s = gl_WorkGroupID.x * sets + me; s * OUT < a.n; s += gl_NumWorkGroups.x * sets) {
+        if (VEC != 0u) tile_row(s * OUT, gl_WorkGroupID.y, lane, lanes);
+        else tile_square(s * OUT, gl_WorkGroupID.y * 8u, lane, lanes);
+    }
 }

@@ -5,7 +5,7 @@
 //   tier base: GROUP invocations (a power of two), which sum through shared memory; 1: no sum and no barrier
 // Sets go round the whole grid, so the result does not depend on its size: a wrong guess of the subgroup size costs
 // time only.
-#ifdef PUM_SUB
+#if defined(PUM_SUB) || defined(PUM_TEXEL)
 const bool SKIP_EMPTY = true;
 // lanes are counted: in a workgroup that is no multiple of the subgroup size, some are missing
 uint set_lane() { return subgroupExclusiveAdd(1u); }

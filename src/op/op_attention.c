@@ -285,11 +285,16 @@ static uint32_t extras(const pum_node *node)
            (node->in[PUM_IN_ATTN_BIAS] >= 0 ? ATTN_BIAS : 0);
 }
 
+/* With subgroups of 16 (lavapipe with vectors of 512 bits) tier sub gave wrong results, with 4 and 8
+ * right ones: wider subgroups compute in tier base. */
+enum { PROVEN_SUBGROUP = 8 };
+
 /* Tier sub takes a workgroup for one subgroup, which only a device that lets its size be asked for
  * promises. */
 static pumice_status find_kernel(pum_select *s, uint32_t *out_kernel)
 {
-    bool promised = s->caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL;
+    bool promised = (s->caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) &&
+                    s->caps->subgroup_size <= PROVEN_SUBGROUP;
     int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT,
                                                  s->caps->bits & ~PUM_CAP_SUBGROUP);
     *out_kernel = (uint32_t)kernel;
