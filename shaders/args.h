@@ -196,6 +196,44 @@ PUM_ARGS(pum_args_softmax) {
     float scale;
 };
 
+/* ---- mixtures of experts: a pair is (batch row, one of its experts), pair = row * used + place ---- */
+
+/* Pairs of one expert that one workgroup of expert_matmul takes. */
+#define EXPERT_TILE 8u
+
+/* y[r] = the `used` experts of the largest x[r], largest first (ids as floats), then their weights: softmax over all
+ * experts, scaled to sum 1 if renorm, times scale. grid (rows) */
+PUM_ARGS(pum_args_route) {
+    PUM_UINT experts, used, rows;
+    PUM_UINT x_stride, y_stride;
+    PUM_UINT renorm;
+    float scale;
+};
+
+/* From the routes of all rows to words: the pairs by expert, then `tiles` times (expert, first, count): at most
+ * EXPERT_TILE pairs of one expert from place `first` on; count 0 = none. One workgroup. */
+PUM_ARGS(pum_args_expert_group) {
+    PUM_UINT experts, used, rows;
+    PUM_UINT x_stride;
+    PUM_UINT tiles;
+};
+
+/* y[pair] = W of the pair's expert times x[pair / x_div]. The experts' matrices of n rows lie below one another; rows
+ * [first, first + count) of them all are bound here, and what they do not give is left alone. */
+PUM_ARGS(pum_args_expert) {
+    PUM_UINT k, n, used, pairs;
+    PUM_UINT x_stride, x_div, y_stride;
+    PUM_UINT route_stride;    /* expert_matvec: of route's rows */
+    PUM_UINT first, count;
+};
+
+/* y[r] = sum of x[pair] * weight over the pairs of r (+ shared[r] * sigmoid(gate[r]) with SHARED).
+ * grid (ceil(cols / WG), rows) */
+PUM_ARGS(pum_args_expert_sum) {
+    PUM_UINT cols, rows, used;
+    PUM_UINT x_stride, route_stride, shared_stride, y_stride;
+};
+
 /* Chooses a token of logits[slot] for every slot and advances the slot and its row. grid (slots) */
 PUM_ARGS(pum_args_sample) {
     PUM_UINT cols, slots, x_stride;

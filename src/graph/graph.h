@@ -71,6 +71,14 @@ enum {
     PUM_IN_ACT_UP = 1, /* up absent: ungated */
     PUM_IN_ADD_A = 0,
     PUM_IN_ADD_B = 1,
+    PUM_IN_EXPERT_W = 0,
+    PUM_IN_EXPERT_X = 1,
+    PUM_IN_EXPERT_ROUTE = 2,
+    PUM_IN_EXPERT_GROUP = 3, /* of expert_group: read where there are many rows */
+    PUM_IN_SUM_X = 0,
+    PUM_IN_SUM_ROUTE = 1,
+    PUM_IN_SUM_SHARED = 2,
+    PUM_IN_SUM_GATE = 3, /* both or none */
     PUM_IN_X = 0,
     PUM_MAX_INPUTS = 8
 };
@@ -89,6 +97,8 @@ typedef struct pum_params {
     float softcap, alibi_max;
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
     uint32_t rows;      /* limit: the first rows of the input; 0 = all */
+    uint32_t experts, experts_used; /* mixtures of experts */
+    uint32_t renorm;                /* route: chosen weights are scaled to sum 1 */
     uint32_t row_field; /* embed: ROW_TOKEN or ROW_POS (args.h) */
     uint32_t bias_max; /* attention: farther cells have the bias of this distance */
     uint32_t slots; /* argmax, sample: how many slots, from slot 0, choose a token */

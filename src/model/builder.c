@@ -161,6 +161,7 @@ pum_value_id pum_build_mlp(pum_builder *b, pum_value_id h)
 {
     const pum_hparams *hp = b->hp;
     const pum_layer *l = layer_of(b);
+    if (l->router >= 0) return pum_build_moe(b, h);
     pum_value_id gate = PUM_NO_VALUE;
     if (hp->gated) gate = pum_build_matmul(b, h, l->gate, l->gate_b, "gate");
     pum_value_id up = pum_build_matmul(b, h, l->up, l->up_b, "up");

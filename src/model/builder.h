@@ -55,8 +55,9 @@ pum_value_id pum_build_clamp(pum_builder *b, pum_value_id x, float limit, const 
 pum_value_id pum_build_rope(pum_builder *b, pum_value_id x, uint32_t heads, const char *what);
 /* Takes the rows that slots name. b->rows stays: the caller sets it after its last gather. */
 pum_value_id pum_build_gather(pum_builder *b, pum_value_id x, const char *what);
-/* down(act(gate h) * up h) */
+/* down(act(gate h) * up h), or the mixture of experts that the layer has instead (build_moe.c). */
 pum_value_id pum_build_mlp(pum_builder *b, pum_value_id h);
+pum_value_id pum_build_moe(pum_builder *b, pum_value_id h);
 
 /* The logits of x, whose rows are b->rows, into the value `logits`: matrix, scale and cap. */
 void pum_build_logits(pum_builder *b, pum_value_id x, pum_value_id logits);

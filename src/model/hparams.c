@@ -424,11 +424,6 @@ static pumice_status check_experts(reader *r)
         return look_up(r, "feed_forward_length")
             ? PUM_DAMAGED(r, "%s is 0, but must be at least 1", r->key) : missing(r);
     }
-    look_up(r, "expert_count");
-    if (hp->n_experts) {
-        return PUM_UNSUPPORTED(r, "mixtures of experts (%s is %u) are not supported", r->key,
-                               hp->n_experts);
-    }
     if (hp->n_experts_used == 0 || hp->n_experts_used > hp->n_experts) {
         return PUM_DAMAGED(r, "%s.expert_used_count is %u, but must be from 1 to expert_count, %u",
                            r->arch->name, hp->n_experts_used, hp->n_experts);

@@ -114,6 +114,10 @@ PUM_OP_FUNCTIONS(limit);
 PUM_OP_FUNCTIONS(copy);
 PUM_OP_FUNCTIONS(gather_rows);
 PUM_OP_FUNCTIONS(softmax);
+PUM_OP_FUNCTIONS(route);
+PUM_OP_FUNCTIONS(expert_group);
+PUM_OP_FUNCTIONS(expert_matmul);
+PUM_OP_FUNCTIONS(expert_sum);
 PUM_OP_FUNCTIONS(argmax);
 PUM_OP_FUNCTIONS(sample);
 

@@ -187,3 +187,61 @@ bool pum_ref_quantize_rows(const pum_ref_step *step)
     pum_free(blocks);
     return ok;
 }
+
+/* ---- experts ---- */
+
+/* y[pair] = W[expert] x for one pair, as far as the expert's rows are bound. */
+static void one_pair(const pum_ref_step *step, const matrix *m, uint32_t pair, uint64_t expert)
+{
+    const pum_args_expert *a = step->args;
+    const float *x = (const float *)step->bind[1].data + (uint64_t)(pair / a->x_div) * a->x_stride;
+    for (uint32_t n = 0; n < a->n; n++) {
+        uint64_t row = expert * a->n + n, at = (uint64_t)pair * a->y_stride + n;
+        double scale;
+        if (row < a->first || row - a->first >= a->count) continue;
+        ((float *)step->bind[3].data)[at] = (float)dot(matrix_row(m, row - a->first), x, a->k, &scale);
+        if (step->scale) step->scale[at] = scale;
+    }
+}
+
+static bool open_experts(const pum_ref_step *step, matrix *out_matrix)
+{
+    const pum_args_expert *a = step->args;
+    *out_matrix = (matrix){ 0 };
+    return a->used > 0 && a->x_div > 0 && a->pairs > 0
+           && matrix_open(&step->bind[0], step->weight, a->count, a->k, out_matrix)
+           && ref_holds(&step->bind[1], (a->pairs - 1) / a->x_div + 1, a->x_stride, 0, a->k)
+           && ref_holds(&step->bind[3], a->pairs, a->y_stride, 0, a->n);
+}
+
+bool pum_ref_expert_matvec(const pum_ref_step *step)
+{
+    const pum_args_expert *a = step->args;
+    const float *route = step->bind[2].data;
+    matrix m = { 0 };
+    bool ok = open_experts(step, &m)
+              && ref_holds(&step->bind[2], (a->pairs - 1) / a->used + 1, a->route_stride, 0, 2 * a->used);
+    for (uint32_t p = 0; ok && p < a->pairs; p++) {
+        one_pair(step, &m, p, (uint64_t)route[(uint64_t)(p / a->used) * a->route_stride + p % a->used]);
+    }
+    matrix_close(&m);
+    return ok;
+}
+
+bool pum_ref_expert_matmul(const pum_ref_step *step)
+{
+    const pum_args_expert *a = step->args;
+    const uint32_t *group = step->bind[2].data;
+    matrix m = { 0 };
+    bool ok = open_experts(step, &m) && step->bind[2].bytes / 4 >= a->pairs;
+    uint64_t tiles = ok ? (step->bind[2].bytes / 4 - a->pairs) / 3 : 0;
+    for (uint64_t t = 0; ok && t < tiles; t++) {
+        const uint32_t *tile = group + a->pairs + 3 * t;
+        for (uint32_t i = 0; ok && i < tile[2]; i++) {
+            ok = (uint64_t)tile[1] + i < a->pairs && group[tile[1] + i] < a->pairs;
+            if (ok) one_pair(step, &m, group[tile[1] + i], tile[0]);
+        }
+    }
+    matrix_close(&m);
+    return ok;
+}

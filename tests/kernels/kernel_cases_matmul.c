@@ -90,6 +90,17 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
     return true;
 }
 
+bool case_fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t cols, uint8_t *out)
+{
+    return fill_weights(rng, type, rows, cols, out, false);
+}
+
+size_t case_row_bytes(pum_dtype type, uint32_t cols) { return row_bytes(type, cols); }
+
+bool case_aligned(pum_dtype type, uint32_t cols) { return aligned(type, cols); }
+
+uint32_t case_fit_cols(pum_dtype type, uint32_t want) { return fit_cols(type, want); }
+
 /* ---- embed ---- */
 
 static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,

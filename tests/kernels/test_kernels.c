@@ -390,6 +390,9 @@ static const case_family *find_family(uint32_t family)
     for (uint32_t i = 0; i < case_families_quantize_count; i++) {
         if (case_families_quantize[i].family == family) return &case_families_quantize[i];
     }
+    for (uint32_t i = 0; i < case_families_expert_count; i++) {
+        if (case_families_expert[i].family == family) return &case_families_expert[i];
+    }
     for (uint32_t i = 0; i < case_families_misc_count; i++) {
         if (case_families_misc[i].family == family) return &case_families_misc[i];
     }

@@ -144,6 +144,34 @@ static inline void rg_mlp(random_graph *r)
                        r->d));
 }
 
+/* A mixture of experts, of any type and cut anywhere. */
+static inline void rg_experts(random_graph *r)
+{
+    pum_params p = { .experts = 1 + rg_next(r, 9), .scale = 1, .renorm = rg_next(r, 2) };
+    p.experts_used = 1 + rg_next(r, p.experts);
+    uint64_t ff = 32 * (1 + rg_next(r, 3)), pairs = (uint64_t)r->graph.rows * p.experts_used;
+    pum_value_id x = rg_pick(r), none = PUM_NO_VALUE;
+    pum_value_id logits = rg_matmul(r, x, r->d, p.experts, false);
+    pum_value_id route = rg_node(r, PUM_OP_ROUTE, &logits, 1, p, 2ull * p.experts_used);
+    uint32_t rows = r->graph.rows;
+    r->graph.rows = 1; /* rg_node takes the rows from here */
+    pum_value_id group = rg_node(r, PUM_OP_EXPERT_GROUP, &route, 1, p, 4 * pairs);
+    r->graph.rows = (uint32_t)pairs;
+    pum_value_id up[] = { rg_weight(r, rg_type(r), p.experts * ff, r->d), x, route, group };
+    pum_value_id u = rg_node(r, PUM_OP_EXPERT_MATMUL, up, 4, p, ff);
+    pum_value_id act[] = { u, none };
+    u = rg_node(r, PUM_OP_ACT, act, 2, (pum_params){ .act = ACT_SILU }, ff);
+    pum_value_id down[] = { rg_weight(r, rg_type(r), p.experts * r->d, ff), u, route, group };
+    u = rg_node(r, PUM_OP_EXPERT_MATMUL, down, 4, p, r->d);
+    r->graph.rows = rows;
+    pum_value_id sum[] = { u, route, none, none };
+    if (rg_next(r, 2)) {
+        sum[2] = rg_pick(r);
+        sum[3] = rg_matmul(r, x, r->d, 1, false);
+    }
+    rg_keep(r, rg_node(r, PUM_OP_EXPERT_SUM, sum, 4, p, r->d));
+}
+
 static inline void rg_small(random_graph *r)
 {
     pum_value_id in[] = { rg_pick(r), PUM_NO_VALUE };
@@ -190,9 +218,10 @@ static inline void random_graph_make(random_graph *r, uint64_t seed)
     rg_keep(r, rg_node(r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, r->d));
     uint32_t n = 1 + rg_next(r, 10), layers = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t kind = rg_next(r, 4);
+        uint32_t kind = rg_next(r, 5);
         if (kind == 0 && layers < RG_MAX_LAYERS) rg_attention(r, (int32_t)layers++);
         else if (kind <= 2) rg_mlp(r);
+        else if (kind == 4) rg_experts(r);
         else rg_small(r);
     }
     uint32_t slots = PUM_MIN(rows, 1 + rg_next(r, 4));

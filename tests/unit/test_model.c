@@ -139,7 +139,8 @@ static const struct {
     { TEXT("general.architecture", "a name that goes on and on and on and on and on and on and on"),
       PUMICE_ERROR_UNSUPPORTED, "'a name", "llama" },
     { U32("split.count", 3), PUMICE_ERROR_UNSUPPORTED, "split.count", NULL },
-    { U32("llama.expert_count", 8), PUMICE_ERROR_UNSUPPORTED, "llama.expert_count is 8", NULL },
+    { U32("llama.expert_count", 8), PUMICE_ERROR_FORMAT,
+      "llama.expert_used_count is 0", "expert_count, 8" },
     { BOOL("llama.attention.causal", 0), PUMICE_ERROR_UNSUPPORTED, "llama.attention.causal", NULL },
     /* sizes */
     { DROPPED("llama.context_length"), PUMICE_ERROR_FORMAT,
