@@ -315,9 +315,6 @@ static pumice_status read_encoder(reader *r)
         }
         if (!look_up(r, "attention.scale")) hp->attn_scale = default_scale(hp);
     }
-    if (relative && pum_op_inputs(PUM_OP_ATTENTION) <= PUM_IN_ATTN_BIAS) {
-        return PUM_UNSUPPORTED(r, "the relative bias of '%s' is not supported", r->arch->name);
-    }
     if (relative && !hp->bias_buckets) {
         look_up(r, "attention.relative_buckets_count");
         return missing(r);
