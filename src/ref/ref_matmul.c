@@ -199,7 +199,8 @@ static void one_pair(const pum_ref_step *step, const matrix *m, uint32_t pair, u
         uint64_t row = expert * a->n + n, at = (uint64_t)pair * a->y_stride + n;
         double scale;
         if (row < a->first || row - a->first >= a->count) continue;
-        ((float *)step->bind[3].data)[at] = (float)dot(matrix_row(m, row - a->first), x, a->k, &scale);
+        matrix_row(m, row - a->first);
+        ((float *)step->bind[3].data)[at] = (float)dot(m, x, a->k, &scale);
         if (step->scale) step->scale[at] = scale;
     }
 }

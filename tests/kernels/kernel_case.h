@@ -106,6 +106,7 @@ extern const uint32_t case_families_expert_count;
 /* Random weights of the kernel's type as they lie on the device (kernel_cases_matmul.c). */
 bool case_fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t cols, uint8_t *out);
 size_t case_row_bytes(pum_dtype type, uint32_t cols);
+bool case_takes(int kernel, uint32_t variant); /* whether this format has that case */
 bool case_aligned(pum_dtype type, uint32_t cols);
 uint32_t case_fit_cols(pum_dtype type, uint32_t want);
 

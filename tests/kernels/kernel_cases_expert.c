@@ -101,6 +101,7 @@ static bool make_expert(case_rng *rng, const pum_caps *caps, int kernel, uint32_
     static const uint32_t inner[] = { 32, 256, 64, 33, 288, 5 }, outer[] = { 1, 7, 8, 33, 64 };
     bool vec = pum_kernels[kernel].family == PUM_FAMILY_EXPERT_MATVEC;
     pum_dtype type = (pum_dtype)pum_kernels[kernel].weight;
+    if (!case_takes(kernel, variant)) return false;
     uint32_t experts = case_range(rng, 1, 6), used = case_range(rng, 1, experts), n = case_pick(rng, outer);
     uint32_t rows = vec ? case_range(rng, 1, 3) : case_range(rng, 1, 24), wg = wg_of(caps, variant), set_rows = 2;
     pum_args_expert a = { .k = case_fit_cols(type, inner[variant % PUM_COUNT(inner)]), .n = n, .used = used,

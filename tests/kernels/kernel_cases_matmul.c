@@ -95,6 +95,8 @@ bool case_fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t cols
     return fill_weights(rng, type, rows, cols, out, false);
 }
 
+bool case_takes(int kernel, uint32_t variant) { return takes(kernel, variant); }
+
 size_t case_row_bytes(pum_dtype type, uint32_t cols) { return row_bytes(type, cols); }
 
 bool case_aligned(pum_dtype type, uint32_t cols) { return aligned(type, cols); }
