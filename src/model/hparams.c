@@ -439,6 +439,15 @@ static pumice_status check_experts(reader *r)
 
 /* ---- activation, flags, what a layer has ---- */
 
+/* Falcon's original divides the slopes by sqrt(head_dim) as it does the products. */
+static pumice_status check_alibi(reader *r)
+{
+    if (r->hp->alibi_max == 0.0f || strcmp(r->arch->name, "falcon") != 0) return PUMICE_OK;
+    look_up(r, "attention.max_alibi_bias");
+    return PUM_UNSUPPORTED(r, "%s is %g, but Falcon with ALiBi, whose slopes are scaled, is not "
+                              "supported", r->key, (double)r->hp->alibi_max);
+}
+
 static pumice_status read_act(reader *r)
 {
     pum_str s;
@@ -606,6 +615,7 @@ pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pu
     for (size_t i = 0; i < PUM_COUNT(float_rows); i++) PUM_TRY(read_float_row(&r, &float_rows[i]));
     PUM_TRY(read_float_row(&r, &eps));
     PUM_TRY(read_act(&r));
+    PUM_TRY(check_alibi(&r));
     PUM_TRY(check_heads(&r));
     PUM_TRY(check_experts(&r));
     PUM_TRY(read_encoder(&r));
