@@ -72,9 +72,21 @@ static bool is_plain(const pum_node *n)
     return n->op == PUM_OP_MATMUL && n->in[PUM_IN_MATMUL_RES] < 0 && n->params.act == ACT_NONE;
 }
 
-/* A node that may stand below `above` in a stack, behind it in the graph; -1 if there is none. */
+/* The matrices of nodes `first` to `last` of a stack, bound as one range, are within the limit. */
+static bool range_fits(const pum_graph *g, const pum_caps *caps, const pum_placement *weights,
+                       const pum_node *first, const pum_node *last)
+{
+    const pum_value *a = &g->values.data[first->in[PUM_IN_MATMUL_W]];
+    const pum_value *b = &g->values.data[last->in[PUM_IN_MATMUL_W]];
+    const pum_piece *p = pum_placement_only_piece(weights, a->source);
+    const pum_piece *q = pum_placement_only_piece(weights, b->source);
+    return q->offset_bytes + q->size_bytes - p->offset_bytes <= caps->max_buffer_range_bytes;
+}
+
+/* A node that may stand below `above` in the stack that begins with `top`, behind it in the graph;
+ * -1 if there is none. */
 static int32_t find_next(const pum_graph *g, const pum_caps *caps, const pum_placement *weights,
-                         int32_t above)
+                         const pum_node *top, int32_t above)
 {
     const pum_node *a = &g->nodes.data[above];
     for (size_t i = (size_t)above + 1; i < g->nodes.count; i++) {
@@ -83,7 +95,8 @@ static int32_t find_next(const pum_graph *g, const pum_caps *caps, const pum_pla
         if (is_plain(n) && n->in[PUM_IN_MATMUL_X] == a->in[PUM_IN_MATMUL_X] &&
             g->values.data[n->out].kind == PUM_VALUE_ACT && all_read_columns(g, n->out) &&
             pum_plan_can_stack(g, caps, weights, a->in[PUM_IN_MATMUL_W], n->in[PUM_IN_MATMUL_W]) &&
-            can_stack_bias(g, weights, a->in[PUM_IN_MATMUL_BIAS], n->in[PUM_IN_MATMUL_BIAS])) {
+            can_stack_bias(g, weights, a->in[PUM_IN_MATMUL_BIAS], n->in[PUM_IN_MATMUL_BIAS]) &&
+            range_fits(g, caps, weights, top, n)) {
             return (int32_t)i;
         }
     }
@@ -142,19 +155,9 @@ pumice_status pum_plan_stack(pum_graph *g, const pum_caps *caps, const pum_place
         int32_t node[MAX_STACK] = { (int32_t)i };
         uint32_t count = 1;
         while (count < MAX_STACK) {
-            node[count] = find_next(g, caps, weights, node[count - 1]);
+            node[count] = find_next(g, caps, weights, n, node[count - 1]);
             if (node[count] < 0) break;
             count++;
-        }
-        /* a pair passes the range check of neighbours; the whole stack must pass too */
-        while (count > 1) {
-            const pum_value *a = &g->values.data[n->in[PUM_IN_MATMUL_W]];
-            const pum_value *b = &g->values.data[g->nodes.data[node[count - 1]].in[PUM_IN_MATMUL_W]];
-            const pum_piece *p = pum_placement_only_piece(weights, a->source);
-            const pum_piece *q = pum_placement_only_piece(weights, b->source);
-            if (q->offset_bytes + q->size_bytes - p->offset_bytes <= caps->max_buffer_range_bytes)
-                break;
-            count--;
         }
         if (count < 2) continue;
         if (!stack_nodes(g, node, count))
