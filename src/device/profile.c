@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Devices that are not there, so that plans for them can be made and proven anywhere. Sources, per row: M = read
- * from the driver itself (lavapipe, SwiftShader, RADV's null device and ANV over Mesa's noop DRM shim, Mesa 22.3.6);
- * R = public capability reports (vulkan.gpuinfo.org, vulkaninfo texts and start-up lines in bug reports); D = the
- * driver's published limits (Mesa's source, vendor documents). Memory is the card's. "minimal" is the weakest device
- * Pumice runs on: Vulkan 1.1's required minimum with no optional feature, but eight storage buffers (4 are required).
- * The numbers go through the same families, quirks and tuning as a real device's. */
+ * Devices that are not there, so that plans for them can be made and proven anywhere. Per row: M = taken from the
+ * driver itself where it runs without the card (lavapipe, SwiftShader; tiers and some limits of RADV's null device,
+ * Mesa 22.3.6; dg2 of ANV over Mesa's noop DRM shim, other Intel rows after it); R and D = what such devices and
+ * drivers are known to report, not yet compared with a report: correct a row when one is at hand. Memory is the
+ * card's. "minimal" is the weakest device Pumice runs on: Vulkan 1.1's required minimum with no optional feature, but
+ * eight storage buffers (4 are required). The numbers go through the same families, quirks and tuning as a real
+ * device's. */
 #include <stdio.h>
 #include <string.h>
 
