@@ -403,8 +403,6 @@ static const char *const families[] = {
     "{\"model_type\":\"gptj\",\"rotary_dim\":8," DIMS "}",
     "{\"model_type\":\"falcon\"," DIMS "}",
     "{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,\"num_kv_heads\":2," DIMS "}",
-    "{\"model_type\":\"falcon\",\"alibi\":true,\"multi_query\":false,\"parallel_attn\":false,"
-    "\"bias\":true," DIMS "}",
     "{\"model_type\":\"bloom\"," DIMS "}",
     "{\"model_type\":\"mpt\",\"attn_config\":{\"alibi\":true,\"clip_qkv\":6.0}," DIMS "}",
     "{\"model_type\":\"opt\"," DIMS "}",
