@@ -11,7 +11,7 @@
 
 /* The buffers a plan's binding numbers stand for; owned by others and must outlive the exec. */
 typedef struct pum_exec_buffers {
-    pum_vk_buffer *arena, *step, *logits;
+    pum_vk_buffer *arena, *step, *logits, *hidden; /* NULL: no plan binds it */
     pum_vk_buffer *kv;
     size_t n_kv;
     pum_vk_buffer *weights;

@@ -22,6 +22,8 @@ pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
         return buffers->step;
     case PUM_BUFFER_LOGITS:
         return buffers->logits;
+    case PUM_BUFFER_HIDDEN:
+        return buffers->hidden;
     default:
         return NULL;
     }

@@ -17,7 +17,9 @@ typedef enum pum_value_kind {
                        */
     PUM_VALUE_KV,     /* one layer's K or V cache: source = 2 * layer + (0 for K, 1 for V) */
     PUM_VALUE_STEP,   /* the step buffer; exactly one per graph */
-    PUM_VALUE_LOGITS  /* f32 [slots x vocabulary], lives in the session across plans; at most one */
+    PUM_VALUE_LOGITS, /* f32 [slots x vocabulary], lives in the session across plans; at most one. Of a
+                         part of a model that others go on with: [rows x n_embd] that they take */
+    PUM_VALUE_HIDDEN  /* f32 [rows x n_embd] that another part of the model made; read only; at most one */
 } pum_value_kind;
 
 typedef struct pum_value {

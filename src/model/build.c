@@ -5,14 +5,12 @@
  * carried through the end of the last layer. */
 #include "builder.h"
 
-static const pum_layer *layer_of(const pum_builder *b) { return &b->layers[b->layer]; }
-
 /* Attention of the rows h, before the output matrix: [rows x heads * head_dim]. With `store_only`
  * K and V are all that is wanted. */
 static pum_value_id attention(pum_builder *b, pum_value_id h, bool store_only)
 {
     const pum_hparams *hp = b->hp;
-    const pum_layer *l = layer_of(b);
+    const pum_layer *l = pum_build_layer(b);
     pum_value_id q = PUM_NO_VALUE, kc = pum_build_cache(b, false), vc = pum_build_cache(b, true);
     if (!store_only) {
         q = pum_build_clamp(b, pum_build_matmul(b, h, l->q, l->q_b, "q"), hp->clamp_qkv, "q_cut");
@@ -57,8 +55,8 @@ static pum_value_id join(pum_builder *b, pum_value_id x, pum_value_id branch, co
 static pum_value_id block(pum_builder *b, pum_value_id x)
 {
     const pum_hparams *hp = b->hp;
-    const pum_layer *l = layer_of(b);
-    bool last = (uint32_t)b->layer + 1 == hp->n_layers;
+    const pum_layer *l = pum_build_layer(b);
+    bool last = pum_build_layer(b) + 1 == b->layers + hp->n_layers && !b->def->goes_on;
     bool store_only = last && b->build->head == PUM_HEAD_NONE;
     bool before = hp->norm_at & PUM_NORM_BEFORE, sum = hp->norm_at & PUM_NORM_SUM;
     bool branch = hp->norm_at & PUM_NORM_BRANCH;
@@ -121,18 +119,40 @@ static void head(pum_builder *b, pum_value_id x, pum_value_id logits)
     pum_build_logits(b, x, logits);
 }
 
+/* ---- parts of a model (part.h): rows come from and go to other devices ---- */
+
+static pum_value_id take_rows(pum_builder *b)
+{
+    pum_value_id from = pum_graph_value(b->graph, PUM_VALUE_HIDDEN, PUM_DTYPE_F32, b->rows,
+                                        b->hp->n_embd, 0, "rows_in");
+    pum_node copy = { .op = PUM_OP_COPY, .in = { from }, .layer = -1 };
+    return pum_graph_node(b->graph, copy, b->rows, b->hp->n_embd, "rows_taken");
+}
+
+static void give_rows(pum_builder *b, pum_value_id x)
+{
+    pum_value_id out = pum_graph_value(b->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, b->rows,
+                                       b->hp->n_embd, 0, "rows_out");
+    pum_node copy = { .op = PUM_OP_COPY, .in = { x }, .out = out, .layer = -1 };
+    pum_graph_node(b->graph, copy, b->rows, b->hp->n_embd, "rows_out");
+}
+
 pumice_status pum_build_decoder(const pum_model_def *def, const pum_build *build, pum_graph *graph,
                                 pumice_error *err)
 {
     pum_builder b;
     PUM_TRY(pum_builder_begin(def, build, graph, &b, err));
-    pum_value_id logits = pum_build_logits_value(&b);
+    pum_value_id logits = def->goes_on ? PUM_NO_VALUE : pum_build_logits_value(&b);
     if (build->rows > 0) {
-        pum_value_id x = embed(&b);
-        for (b.layer = 0; (uint32_t)b.layer < b.hp->n_layers; b.layer++) x = block(&b, x);
+        uint32_t end = def->first_layer + b.hp->n_layers;
+        pum_value_id x = def->first_layer ? take_rows(&b) : embed(&b);
+        for (b.layer = (int32_t)def->first_layer; (uint32_t)b.layer < end; b.layer++) {
+            x = block(&b, x);
+        }
         b.layer = -1;
-        if (build->head != PUM_HEAD_NONE) head(&b, x, logits);
+        if (def->goes_on) give_rows(&b, x);
+        else if (build->head != PUM_HEAD_NONE) head(&b, x, logits);
     }
-    pum_build_sampler(&b, logits);
+    if (!def->goes_on) pum_build_sampler(&b, logits);
     return pum_builder_end(&b, err);
 }

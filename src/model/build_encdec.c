@@ -12,8 +12,6 @@ typedef struct part {
     const char *norm_name, *sum_name;
 } part;
 
-static const pum_layer *layer_of(const pum_builder *b) { return &b->layers[b->layer]; }
-
 static pum_value_id enter(pum_builder *b, pum_value_id x, const part *p)
 {
     if (!(b->hp->norm_at & PUM_NORM_BEFORE)) return x;
@@ -41,7 +39,7 @@ static pum_value_id attend(pum_builder *b, pum_value_id q, int32_t cache, bool c
                            const char *what)
 {
     const pum_hparams *hp = b->hp;
-    int32_t bias = cross ? -1 : layer_of(b)->bias;
+    int32_t bias = cross ? -1 : pum_build_layer(b)->bias;
     pum_params p = { .heads = hp->n_heads, .kv_heads = hp->n_kv_heads, .head_dim = hp->head_dim,
                      .scale = hp->attn_scale, .one_sequence = b->build->one_sequence,
                      .cross = cross, .bias_max = bias < 0 ? 0 : hp->bias_distance };
@@ -58,7 +56,7 @@ static int32_t cache_of(const pum_builder *b, bool cross)
 
 static pum_value_id mlp(pum_builder *b, pum_value_id x)
 {
-    const pum_layer *l = layer_of(b);
+    const pum_layer *l = pum_build_layer(b);
     const part p = { l->ffn_norm, l->ffn_norm_b, "ffn_norm", "ffn_sum" };
     return leave(b, x, pum_build_mlp(b, enter(b, x, &p)), &p);
 }
@@ -78,7 +76,7 @@ static pum_value_id embed(pum_builder *b, int32_t positions, int32_t norm, int32
 
 static pum_value_id encoder_layer(pum_builder *b, pum_value_id x)
 {
-    const pum_layer *l = layer_of(b);
+    const pum_layer *l = pum_build_layer(b);
     const part p = { l->attn_norm, l->attn_norm_b, "attn_norm", "attn_sum" };
     int32_t cache = (int32_t)b->def->hp.n_layers; /* the decoder's first, which is not needed yet */
     pum_value_id h = enter(b, x, &p);
@@ -115,7 +113,7 @@ static void encode(pum_builder *b)
     b->layers = def->layers.data;
     b->stack = "dec.";
     for (b->layer = 0; (uint32_t)b->layer < b->hp->n_layers; b->layer++) {
-        const pum_layer *l = layer_of(b);
+        const pum_layer *l = pum_build_layer(b);
         pum_value_id k = pum_build_matmul(b, x, l->cross_k, l->cross_k_b, "cross_k");
         pum_value_id v = pum_build_matmul(b, x, l->cross_v, l->cross_v_b, "cross_v");
         store(b, k, v, cache_of(b, true));
@@ -128,7 +126,7 @@ static void encode(pum_builder *b)
 /* PUM_NO_VALUE after the last layer of a pass that only fills the cache. */
 static pum_value_id decoder_layer(pum_builder *b, pum_value_id x)
 {
-    const pum_layer *l = layer_of(b);
+    const pum_layer *l = pum_build_layer(b);
     const part self = { l->attn_norm, l->attn_norm_b, "attn_norm", "attn_sum" };
     const part cross = { l->cross_norm, l->cross_norm_b, "cross_norm", "cross_sum" };
     bool last = (uint32_t)b->layer + 1 == b->hp->n_layers;

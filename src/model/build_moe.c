@@ -27,7 +27,7 @@ static pum_value_id shared_expert(pum_builder *b, const pum_layer *l, pum_value_
 pum_value_id pum_build_moe(pum_builder *b, pum_value_id h)
 {
     const pum_hparams *hp = b->hp;
-    const pum_layer *l = &b->def->layers.data[b->layer];
+    const pum_layer *l = pum_build_layer(b);
     const pum_value_id none = PUM_NO_VALUE;
     uint64_t used = hp->n_experts_used, pairs = b->rows * used, ff = hp->n_ff_expert;
     pum_params p = { .experts = hp->n_experts, .experts_used = hp->n_experts_used,

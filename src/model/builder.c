@@ -33,8 +33,6 @@ static void layer_name(const pum_builder *b, const char *what, char out[NAME_BYT
     else snprintf(out, NAME_BYTES, "%sblk.%d.%s", b->stack, (int)b->layer, what);
 }
 
-static const pum_layer *layer_of(const pum_builder *b) { return &b->layers[b->layer]; }
-
 static uint64_t cols_of(const pum_builder *b, pum_value_id x)
 {
     return x < 0 ? 0 : b->graph->values.data[x].cols; /* < 0: out of memory, the graph has failed */
@@ -62,7 +60,7 @@ pum_value_id pum_build_cache_at(pum_builder *b, int32_t cache, bool is_v)
 
 pum_value_id pum_build_cache(pum_builder *b, bool is_v)
 {
-    return pum_build_cache_at(b, b->layer, is_v);
+    return pum_build_cache_at(b, b->layer - (int32_t)b->def->first_layer, is_v);
 }
 
 pum_value_id pum_build_node(pum_builder *b, pum_op op, const pum_value_id in[4], pum_params params,
@@ -144,11 +142,11 @@ pum_value_id pum_build_gather(pum_builder *b, pum_value_id x, const char *what)
 pum_value_id pum_build_rope(pum_builder *b, pum_value_id x, uint32_t heads, const char *what)
 {
     const pum_hparams *hp = b->hp;
-    bool local = layer_of(b)->local_rope, is_long = b->build->long_rope;
+    bool local = pum_build_layer(b)->local_rope, is_long = b->build->long_rope;
     int32_t table = local ? b->def->rope_freq_local
                   : is_long && b->def->rope_freq_long >= 0 ? b->def->rope_freq_long
                                                            : b->def->rope_freq;
-    if (!layer_of(b)->rotates) return x;
+    if (!pum_build_layer(b)->rotates) return x;
     pum_params p = { .heads = heads, .head_dim = hp->head_dim, .rot_dim = hp->rot_dim,
                      .pairing = hp->rope_pairing, .scale = local ? 1.0f : b->def->rope_scale };
     const pum_value_id in[] = { x, pum_build_weight(b, table), PUM_NO_VALUE, PUM_NO_VALUE };
@@ -160,7 +158,7 @@ pum_value_id pum_build_rope(pum_builder *b, pum_value_id x, uint32_t heads, cons
 pum_value_id pum_build_mlp(pum_builder *b, pum_value_id h)
 {
     const pum_hparams *hp = b->hp;
-    const pum_layer *l = layer_of(b);
+    const pum_layer *l = pum_build_layer(b);
     if (l->router >= 0) return pum_build_moe(b, h);
     pum_value_id gate = PUM_NO_VALUE;
     if (hp->gated) gate = pum_build_matmul(b, h, l->gate, l->gate_b, "gate");

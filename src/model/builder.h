@@ -17,8 +17,14 @@ typedef struct pum_builder {
     uint64_t rows;         /* of the hidden state: batch rows, later those that have logits */
     const pum_layer *layers; /* of the stack at hand, */
     const char *stack;     /* and what its names begin with: "", "enc." or "dec." */
-    int32_t layer;         /* -1 outside the layers */
+    int32_t layer;         /* its number in the whole model; -1 outside the layers */
 } pum_builder;
+
+/* The layer at hand. */
+static inline const pum_layer *pum_build_layer(const pum_builder *b)
+{
+    return &b->layers[(uint32_t)b->layer - b->def->first_layer];
+}
 
 pumice_status pum_builder_begin(const pum_model_def *def, const pum_build *build, pum_graph *graph,
                                 pum_builder *out_builder, pumice_error *err);

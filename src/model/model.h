@@ -130,6 +130,10 @@ typedef struct pum_model_def {
         int32_t positions, embed_norm, embed_norm_b, output_norm, output_norm_b;
     } encoder;                     /* the same table of words */
     int32_t rope_freq, rope_freq_long, rope_freq_local;
+    /* of a part (part.h): number of layers[0] in the model, more than 0: its passes begin with rows that another part
+     * made; and whether they end with rows that another part goes on with. 0 and false: a whole model. */
+    uint32_t first_layer;
+    bool goes_on;
     float rope_scale;              /* attention factor of the rotary scaling (YaRN's mscale), else 1 */
     uint64_t parameters;           /* number of weights in the file's tensors, embedding counted once */
 } pum_model_def;
@@ -175,7 +179,10 @@ typedef struct pum_build {
  * With an encoder, the K and V of its output have source 2*(n_layers + layer) and one more. The encoder's pass fills
  * them, and writes its output to the LOGITS value, here [rows x n_embd]. While it runs, its own layers' K and V stand
  * where those of the decoder's layer 0 will. Its rows name the tables of the second cache in ROW_SEQ, those of the
- * decoder in ROW_SEQ2. */
+ * decoder in ROW_SEQ2.
+ * A part's pass begins with the HIDDEN value [rows x n_embd] unless it is the first, and ends with as many rows in the
+ * LOGITS value unless it is the last: that one alone has a head and a sampler. Its KV values count from its own first
+ * layer. */
 pumice_status pum_model_build(const pum_model_def *def, const pum_build *build, pum_graph *out_graph,
                               pumice_error *err);
 

@@ -560,6 +560,7 @@ static pumice_status load_layers(loader *l)
     pum_hparams *hp = &l->def->hp;
     for (uint32_t i = 0; i < hp->n_layers; i++) {
         pum_layer layer = { 0 };
+        memset(&layer, 0xff, offsetof(pum_layer, window)); /* no weight anywhere */
         l->layer = (int32_t)i;
         for (size_t k = 0; k < PUM_COUNT(layer_rows); k++) {
             PUM_TRY(load_row(l, &layer_rows[k], &layer));

@@ -17,6 +17,7 @@ enum {
     PUM_BUFFER_ARENA = 0, /* activations of the plan */
     PUM_BUFFER_STEP = 1,
     PUM_BUFFER_LOGITS = 2,
+    PUM_BUFFER_HIDDEN = 3, /* rows that the part of the model before this one made */
     PUM_BUFFER_KV = 0x100,
     PUM_BUFFER_WEIGHT = 0x10000
 };
@@ -53,7 +54,7 @@ typedef struct pum_plan {
     PUM_ARRAY(pum_step) steps;
     PUM_ARRAY(pum_plan_value) values;
     uint64_t arena_bytes;
-    uint64_t step_bytes, logits_bytes; /* least size of those buffers */
+    uint64_t step_bytes, logits_bytes, hidden_bytes; /* least size of those buffers */
     uint64_t bytes, flops, predicted_ns;
     uint32_t rows, n_barriers, n_submits, n_fused;
     uint64_t activation_bytes; /* sum of all activations: what the arena would be without reuse */

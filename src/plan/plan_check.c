@@ -23,6 +23,7 @@ static uint64_t buffer_size(const check *c, uint32_t buffer)
     if (buffer == PUM_BUFFER_ARENA) return c->plan->arena_bytes;
     if (buffer == PUM_BUFFER_STEP) return c->plan->step_bytes;
     if (buffer == PUM_BUFFER_LOGITS) return c->plan->logits_bytes;
+    if (buffer == PUM_BUFFER_HIDDEN) return c->plan->hidden_bytes;
     const pum_placement *p = buffer >= PUM_BUFFER_WEIGHT ? c->weights : c->kv;
     uint32_t i = buffer - (buffer >= PUM_BUFFER_WEIGHT ? PUM_BUFFER_WEIGHT : PUM_BUFFER_KV);
     return i < p->buffer_bytes.count ? p->buffer_bytes.data[i] : 0;
@@ -63,6 +64,8 @@ static pumice_status check_limits(const check *c, size_t i)
             return fail(c, i, "claims another access than its kernel has");
         if (r->buffer >= PUM_BUFFER_WEIGHT && (r->access & PUM_ACCESS_W))
             return fail(c, i, "writes a weight");
+        if (r->buffer == PUM_BUFFER_HIDDEN && (r->access & PUM_ACCESS_W))
+            return fail(c, i, "writes the rows of another part");
     }
     return PUMICE_OK;
 }

@@ -17,6 +17,7 @@ static void buffer_name(uint32_t buffer, char *out, size_t capacity)
         snprintf(out, capacity, "%s",
                  buffer == PUM_BUFFER_ARENA  ? "arena"
                  : buffer == PUM_BUFFER_STEP ? "step"
+                 : buffer == PUM_BUFFER_HIDDEN ? "hidden"
                                              : "logits");
 }
 

@@ -213,6 +213,10 @@ static pum_binding bind_range(const pum_select *s, const pum_placement *kv, cons
         r.buffer = PUM_BUFFER_LOGITS;
         r.size_bytes = plan->logits_bytes = value_bytes(v);
         break;
+    case PUM_VALUE_HIDDEN:
+        r.buffer = PUM_BUFFER_HIDDEN;
+        r.size_bytes = plan->hidden_bytes = value_bytes(v);
+        break;
     case PUM_VALUE_WEIGHT:
         piece = &s->weights->pieces.data[b->piece ? b->piece : s->weights->first.data[v->source]];
         r.buffer = PUM_BUFFER_WEIGHT + piece->buffer;

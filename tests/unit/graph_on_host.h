@@ -30,6 +30,7 @@ typedef struct host {
     double **values; /* by value id; weights are converted when first read */
     double *kv;      /* [2 * layers][cell][kv head * head_dim] */
     uint32_t cells;
+    const double *hidden; /* of parts that are not the first: [rows][n_embd] */
 } host;
 
 static inline double *host_value(host *h, pum_value_id id)
@@ -39,6 +40,9 @@ static inline double *host_value(host *h, pum_value_id id)
     if (!h->values[id]) {
         h->values[id] = calloc(v->rows * v->cols, sizeof(double));
         assert_non_null(h->values[id]);
+        if (v->kind == PUM_VALUE_HIDDEN) {
+            memcpy(h->values[id], h->hidden, v->rows * v->cols * sizeof(double));
+        }
         if (v->kind == PUM_VALUE_WEIGHT) {
             assert_int_equal(v->dtype, PUM_DTYPE_F32);
             for (uint64_t i = 0; i < v->rows * v->cols; i++) {
@@ -144,7 +148,8 @@ static inline void host_row(host *h, const pum_node *n, uint32_t row)
     for (uint32_t i = 0; i < pum_op_inputs(n->op); i++) {
         if (n->in[i] < 0 || values[n->in[i]].kind == PUM_VALUE_KV) continue;
         bool by_row = (values[n->in[i]].kind == PUM_VALUE_ACT && n->op != PUM_OP_GATHER_ROWS) ||
-                      values[n->in[i]].kind == PUM_VALUE_LOGITS;
+                      values[n->in[i]].kind == PUM_VALUE_LOGITS ||
+                      values[n->in[i]].kind == PUM_VALUE_HIDDEN;
         in[i] = host_value(h, n->in[i]) + (by_row ? row * values[n->in[i]].cols : 0);
     }
     switch (n->op) {
@@ -191,6 +196,7 @@ static inline void host_row(host *h, const pum_node *n, uint32_t row)
     case PUM_OP_ADD:
         for (uint64_t i = 0; i < cols; i++) y[i] = (double)n->params.scale * in[0][i] + in[1][i];
         break;
+    case PUM_OP_COPY: memcpy(y, in[0], cols * sizeof *y); break;
     case PUM_OP_GATHER_ROWS: memcpy(y, in[0] + h->slot_row[row] * cols, cols * sizeof *y); break;
     default: fail_msg("the host cannot run '%s'", pum_op_name(n->op));
     }
@@ -215,7 +221,8 @@ static inline void host_run(host *h, const pum_graph *graph, const int32_t *toke
         uint64_t rows = graph->rows; /* of the logits only those that the input has */
         if (n->op == PUM_OP_LIMIT && n->params.rows) rows = n->params.rows;
         else if (n->out >= 0) {
-            rows = graph->values.data[logits ? n->in[PUM_IN_MATMUL_X] : n->out].rows;
+            bool matmul = logits && n->op == PUM_OP_MATMUL;
+            rows = graph->values.data[matmul ? n->in[PUM_IN_MATMUL_X] : n->out].rows;
         }
         for (uint32_t row = 0; row < rows; row++) host_row(h, n, row);
         if (logits) {
