@@ -223,7 +223,7 @@ PUMICE_API pumice_status pumice_model_load(pumice_device *device, const pumice_m
 PUMICE_API void pumice_model_destroy(pumice_model **model);
 PUMICE_API pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info *info);
 
-/* ---- quantize: a GGUF file to another whose weights take fewer bits, on the device ---- */
+/* ---- convert, quantize: a model to one GGUF file, as it is or with fewer bits ---- */
 
 typedef struct pumice_quantized_tensor {
     uint32_t struct_size;
@@ -237,9 +237,9 @@ typedef struct pumice_quantized_tensor {
 
 typedef struct pumice_quantize_params {
     uint32_t struct_size;
-    const char *in_path;         /* a GGUF file with weights in F32, F16 or BF16 */
+    const char *in_path;         /* a GGUF file (of a split model the first) or a Hugging Face directory */
     const char *out_path;        /* appears when it is complete; may be in_path */
-    const char *type;            /* F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S,
+    const char *type;            /* F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K_S, Q4_K_M, Q5_K_S,
                                     Q5_K_M, Q6_K; Q4_K and Q5_K mean their _M */
     pumice_progress_fn progress; /* bytes read of bytes in all; non-zero cancels */
     void *progress_user;
@@ -247,11 +247,19 @@ typedef struct pumice_quantize_params {
     void *on_tensor_user;
 } pumice_quantize_params;
 
-/* Norms, biases and other small tensors stay as they are; the mixes _S and _M give some matrices more
- * bits, as the common tools do. Needs memory for a few chunks of 8 MiB, whatever the file's size.
- * Blocking. On failure no file appears. */
+/* Rounds weights in F32, F16 or BF16 on the device. Norms, biases and other small tensors stay as they
+ * are; the mixes _S and _M give some matrices more bits, as the common tools do. Needs memory for a few
+ * chunks of 8 MiB, whatever the model's size. Blocking. On failure no file appears. */
 PUMICE_API pumice_status pumice_quantize(pumice_device *device, const pumice_quantize_params *params,
                                          pumice_error *err);
+
+/* The same for any source and target: params->type may be NULL (types stay as they are), and `device`
+ * NULL for that and for F32, F16 and BF16. Of a directory the file has the tokenizer too, and names and
+ * order of rows are those of llama.cpp, which opens it if it knows the architecture; without a tokenizer
+ * the file says so ("none"). Fails with UNSUPPORTED if a tensor is quantized already and its type is to
+ * change, with FORMAT if the model comes without weights. */
+PUMICE_API pumice_status pumice_convert(pumice_device *device, const pumice_quantize_params *params,
+                                        pumice_error *err);
 
 /* Text to tokens. flags: PUMICE_TOKENIZE_*. Writes at most `capacity` ids and the number needed to
  * *out_count; returns PUMICE_OK even when capacity was too small (compare the count). */

@@ -88,10 +88,14 @@ static void destroy(pumice_model *m)
     pum_free(m);
 }
 
-/* A directory may come without a tokenizer: its model then works on token ids alone. */
+/* A model may come without a tokenizer: it then works on token ids alone. */
 static pumice_status open_tokenizer(pumice_model *m, const char *path, pumice_error *err)
 {
-    if (pum_model_is_gguf(path)) return pum_tokenizer_create(m->gguf, &m->tokenizer, err);
+    if (pum_model_is_gguf(path)) {
+        return pum_tokenizer_is_none(m->gguf)
+                   ? PUMICE_OK
+                   : pum_tokenizer_create(m->gguf, &m->tokenizer, err);
+    }
     return pum_tokenizer_path_ok(path) ? pum_tokenizer_create_path(path, &m->tokenizer, err)
                                        : PUMICE_OK;
 }

@@ -51,6 +51,7 @@ typedef struct cli_options {
     bool once;
     /* the rest */
     const char *output;       /* -o FILE, --trace FILE */
+    const char *type;         /* convert */
     uint32_t output_format;   /* bench: 0 or 1 = md, 2 = json */
     cli_list n_prompt, n_gen; /* bench */
     uint32_t repetitions;

@@ -9,6 +9,7 @@
 #define T(x) PUM_DTYPE_##x
 static const pum_quant_mix mixes[] = {
     /* name    file base     head     better  turn   qkv */
+    { "F32",     0, T(F32),  T(F32),  T(F32),  false, T(F32) },
     { "F16",     1, T(F16),  T(F16),  T(F16),  false, T(F16) },
     { "BF16",   32, T(BF16), T(BF16), T(BF16), false, T(BF16) },
     { "Q4_0",    2, T(Q4_0), T(Q6_K), T(Q4_0), false, T(Q4_0) },
@@ -69,7 +70,7 @@ static uint32_t layer_of(pum_str s)
     return layer;
 }
 
-static bool stays(pum_str name, uint32_t n_dims)
+bool pum_quant_mix_keeps(pum_str name, uint32_t n_dims)
 {
     static const char *const kept[] = { "_norm.weight",      "ffn_gate_inp.weight",
                                         "altup",             "laurel",
@@ -128,7 +129,7 @@ pum_dtype pum_quant_mix_choose(const pum_quant_mix *mix, const pum_quant_model *
                                uint32_t n_dims, uint64_t cols, pum_dtype type, bool *out_fallback)
 {
     *out_fallback = false;
-    if (stays(name, n_dims)) return type;
+    if (mix->base != PUM_DTYPE_F32 && pum_quant_mix_keeps(name, n_dims)) return type;
     pum_dtype chosen = by_name(mix, model, name);
     while (cols % pum_dtype_get(chosen)->block_elems != 0) {
         *out_fallback = true;

@@ -29,9 +29,13 @@ typedef struct pum_quant_model {
     bool has_output; /* a matrix "output.weight"; else the embedding table is it */
 } pum_quant_model;
 
-/* The type a tensor gets; `type` itself if it is to stay. Only matrices "*.weight" are quantized;
- * norms, learned positions, expert routers and the like are not. Where rows are no whole number of
- * blocks, *out_fallback is set and the next format with smaller blocks is taken. */
+/* True for what is never quantized: all but matrices "*.weight", and of these norms, learned
+ * positions, expert routers and the like. */
+bool pum_quant_mix_keeps(pum_str name, uint32_t n_dims);
+
+/* The type a tensor gets; `type` itself if it is to stay (only F32 is everything's). Where rows are
+ * no whole number of blocks, *out_fallback is set and the next format with smaller blocks is
+ * taken. */
 pum_dtype pum_quant_mix_choose(const pum_quant_mix *mix, const pum_quant_model *model, pum_str name,
                                uint32_t n_dims, uint64_t cols, pum_dtype type, bool *out_fallback);
 

@@ -23,6 +23,8 @@ typedef enum pum_token_type {
 /* Copies what it needs out of the file. Fails with FORMAT or UNSUPPORTED (names the key). */
 pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tokenizer,
                                    pumice_error *err);
+/* Whether the file says that it has none: then its model works on token ids alone. */
+bool pum_tokenizer_is_none(const pum_gguf *gguf);
 /* From the tokenizer files of a Hugging Face directory (tokenizer.json, a SentencePiece model,
  * vocab.json with merges.txt, and the configuration files beside them), or from one such file. */
 pumice_status pum_tokenizer_create_path(const char *path, pum_tokenizer **out_tokenizer,
@@ -66,6 +68,9 @@ typedef struct pum_tokenizer_sink {
 } pum_tokenizer_sink;
 pumice_status pum_tokenizer_export(const pum_tokenizer *t, const pum_tokenizer_sink *sink,
                                    pumice_error *err);
+/* The same as keys of an object that is being built (gguf.h). */
+pumice_status pum_tokenizer_export_gguf(const pum_tokenizer *t, uint32_t n_vocab, pum_gguf *gguf,
+                                        pumice_error *err);
 
 /* Text to ids; `flags` are PUMICE_TOKENIZE_*. Appends to a growing array (unchanged on failure).
  * Any bytes are legal input, up to 1 GiB. Without PARSE_SPECIAL no text becomes a control token.

@@ -328,6 +328,13 @@ static pumice_status create_json(const pum_gguf *gguf, pum_str json, pum_tokeniz
     return status;
 }
 
+bool pum_tokenizer_is_none(const pum_gguf *gguf)
+{
+    pum_str s;
+    return pum_gguf_str(gguf, KEY("model"), &s) &&
+           (pum_str_equal(s, "none") || pum_str_equal(s, "no_vocab"));
+}
+
 pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tokenizer,
                                    pumice_error *err)
 {

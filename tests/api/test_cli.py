@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -77,7 +78,7 @@ class Usage(Case):
         self.assertEqual(err, "")
         commands = re.findall(r"^  (\w+) ", out.decode(), flags=re.M)
         self.assertEqual(set(commands), {"run", "devices", "info", "plan", "tokenize", "logits", "bench", "profile",
-                                         "warmup", "chat", "quantize"})
+                                         "warmup", "chat", "quantize", "convert"})
         for command in commands:
             text = self.ok(command, "--help")[0].decode()
             self.assertIn(f"usage: pumice {command}", text)
@@ -193,6 +194,61 @@ class Failures(Case):
                 done = subprocess.run([PUMICE, "info", MODEL], stdout=full, stderr=subprocess.PIPE, env=ENV,
                                       timeout=TIMEOUT, check=False)
             self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1), done.stderr)
+
+
+class Writing(Case):
+    """convert and quantize: a file appears whole or not at all."""
+
+    def nothing_at(self, path):
+        self.assertEqual(list(TMP.glob(path.name + "*")), [])
+
+    def test_bad_arguments(self):
+        out = TMP / "bad.gguf"
+        self.fails(2, "quantize", MODEL, out, words=["three arguments"])
+        self.fails(2, "convert", MODEL, words=["two arguments"])
+        for words in (["quantize", MODEL, out, "q3"], ["convert", MODEL, out, "--type", "q3"]):
+            self.fails(2, *words, words=["q3", "Q4_K_M"])
+        self.fails(1, "convert", TMP / "absent", out, words=["absent"])
+        self.fails(1, "quantize", TMP / "absent.gguf", out, "q8_0", words=["absent.gguf"])
+        self.fails(1, "convert", TMP, out, words=["config.json"])
+        self.fails(1, "convert", MODEL, TMP, words=[TMP.name, "folder"])
+        self.fails(1, "convert", MODEL, TMP / "no" / "out.gguf", words=["no/out.gguf"])
+        self.nothing_at(out)
+
+    def test_quantized_already(self):
+        out = TMP / "again.gguf"
+        self.ok("quantize", MODEL, out, "q8_0", "-q")
+        self.fails(1, "quantize", out, TMP / "twice.gguf", "q4_0", words=["already", "F16"])
+        self.nothing_at(TMP / "twice.gguf")
+
+    def test_as_it_is(self):
+        out, env = TMP / "same.gguf", no_driver_env()
+        self.ok("convert", MODEL, out, env=env)
+        self.assertEqual(self.json("info", out, "--json")["parameters"],
+                         self.json("info", MODEL, "--json")["parameters"])
+        first = out.read_bytes()
+        shown = self.json("convert", out, out, "--json", env=env)  # in place
+        self.assertEqual(out.read_bytes(), first)
+        self.assertEqual(len(list(TMP.glob("same.gguf*"))), 1)
+        self.assertIsNone(shown["device"])
+        for tensor in shown["tensors"]:
+            self.has(tensor, {"name": str, "type_before": str, "type_after": str, "rows": int, "cols": int})
+
+    def test_no_room(self):
+        """A limit on the size of files stands for a full disk: the error comes from the same call."""
+        out = TMP / "full.gguf"
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+
+        for command in (["convert", MODEL, out], ["quantize", MODEL, out, "q8_0", "-q", "--no-cache"]):
+            # SIGXFSZ stays ignored, as Python has it
+            done = subprocess.run([PUMICE, *map(str, command)], env=ENV, preexec_fn=limit, restore_signals=False,
+                                  capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+            self.assertIn("full.gguf", done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+            self.nothing_at(out)
 
 
 class Facts(Case):

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A Hugging Face directory and the GGUF file that `pumice convert` makes of it give the same logits; the file's type is
+what was asked for; a split file becomes whole again. Converting to plain types needs no driver.
+
+usage: test_convert.py PUMICE ICD [DIRECTORY...]   (exit code 77 = numpy or the data is missing)
+"""
+import json
+import pathlib
+import struct
+import sys
+import tempfile
+
+from golden_cases import Program, cases, folders
+
+MAX_WIDENED = 1e-5  # small tensors are F32 in the file, and may take another kernel
+
+
+def read_gguf(data):
+    """(keys, tensors, where data begins): keys as (name, bytes), tensors as (name, bytes before the offset, offset)."""
+    sizes = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]
+    at = 0
+
+    def take(form):
+        nonlocal at
+        values = struct.unpack_from("<" + form, data, at)
+        at += struct.calcsize("<" + form)
+        return values[0] if len(values) == 1 else values
+
+    def text():
+        nonlocal at
+        count = take("Q")
+        at += count
+        return data[at - count: at]
+
+    def value(kind):
+        nonlocal at
+        if kind == 8:
+            text()
+        elif kind == 9:
+            item, count = take("IQ")
+            for _ in range(count if item == 8 else 0):
+                text()
+            at += sizes[item] * count
+        else:
+            at += sizes[kind]
+
+    magic, version, n_tensors, n_keys = take("4sIQQ")
+    assert (magic, version) == (b"GGUF", 3)
+    keys, tensors = [], []
+    for _ in range(n_keys):
+        begin = at
+        name = text()
+        value(take("I"))
+        keys.append((name, data[begin:at]))
+    for _ in range(n_tensors):
+        begin = at
+        name = text()
+        dims = take("I")
+        at += 8 * dims + 4
+        tensors.append((name, data[begin:at], take("Q")))
+    return keys, tensors, (at + 31) // 32 * 32
+
+
+def u32_key(name, kind, value):
+    return struct.pack("<Q", len(name)) + name + struct.pack("<I" + kind, {"H": 2, "i": 5}[kind], value)
+
+
+def split(path, folder, count):
+    """Writes the file as `count` shards, as llama.cpp's tool names and marks them; returns the first's path."""
+    data = path.read_bytes()
+    keys, tensors, begin = read_gguf(data)
+    ends = [t[2] for t in tensors[1:]] + [len(data) - begin]
+    bodies = [data[begin + t[2]: begin + end] for t, end in zip(tensors, ends)]
+    for no in range(count):
+        mine = range(no * len(tensors) // count, (no + 1) * len(tensors) // count)
+        own = [raw for _, raw in keys] if no == 0 else []
+        own += [u32_key(b"split.no", "H", no), u32_key(b"split.count", "H", count),
+                u32_key(b"split.tensors.count", "i", len(tensors))]
+        offset, table = 0, b""
+        for i in mine:
+            table += tensors[i][1] + struct.pack("<Q", offset)
+            offset += len(bodies[i])
+        head = struct.pack("<4sIQQ", b"GGUF", 3, len(mine), len(own)) + b"".join(own) + table
+        head += bytes(-len(head) % 32)
+        (folder / f"x-{no + 1:05}-of-{count:05}.gguf").write_bytes(head + b"".join(bodies[i] for i in mine))
+    return folder / f"x-00001-of-{count:05}.gguf"
+
+
+class Check:
+    def __init__(self, pumice, icd, temporary):
+        self.program, self.driverless = Program(pumice, icd), Program(pumice, None)
+        self.temporary = temporary
+        self.bad = 0
+
+    def fault(self, text):
+        self.bad += 1
+        print(text)
+
+    def same_logits(self, name, one, two, case, bound):
+        import numpy as np
+        a, b = self.program.logits(one, case), self.program.logits(two, case)
+        difference = float(np.abs(a - b).max()) if a.shape == b.shape else float("inf")
+        if not difference <= bound:
+            self.fault(f"{name}, {case['name']}: logits differ by {difference:.2e}")
+
+    def directory(self, folder):
+        name, path = folder.name, self.temporary / f"{folder.name}.gguf"
+        shown = json.loads(self.driverless.ok("convert", folder, path, "--json"))
+        if shown["type"] is not None or any(t["max_error"] for t in shown["tensors"]):
+            self.fault(f"{name}: converting as it is must change nothing")
+        for case in cases(folder):
+            self.same_logits(name, folder, path, case, MAX_WIDENED)
+
+    def types(self, folder):
+        """From the directory, and by way of the file that holds all: the same bytes but for the name."""
+        whole = self.temporary / f"{folder.name}.gguf"
+        self.driverless.ok("convert", folder, whole, "--type", "f32")
+        for kind in ("f16", "bf16", "q8_0", "q4_k_m"):
+            program = self.driverless if "f" in kind else self.program
+            one, two = self.temporary / "one.gguf", self.temporary / "two.gguf"
+            program.ok("convert", folder, one, "--type", kind)
+            program.ok("convert", whole, two, "--type", kind)
+            if one.read_bytes() != two.read_bytes():
+                self.fault(f"{folder.name}: {kind} of the directory and of its F32 file differ")
+            if kind == "f16":
+                continue
+            self.program.ok("quantize", whole, two, kind)
+            if one.read_bytes() != two.read_bytes():
+                self.fault(f"{folder.name}: convert and quantize make different files of {kind}")
+
+    def shards(self, folder):
+        whole = self.temporary / f"{folder.name}.gguf"
+        self.driverless.ok("convert", folder, whole)
+        first, again = split(whole, self.temporary, 3), self.temporary / "again.gguf"
+        self.driverless.ok("convert", first, again)
+        if again.read_bytes() != whole.read_bytes():
+            self.fault(f"{folder.name}: the shards' file is not the whole one")
+
+
+def main():
+    pumice, icd, *wanted = sys.argv[1:]
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        print("skipped: python3-numpy is not installed")
+        return 77
+    chosen = [f for f in folders() if not wanted or f.name in wanted]
+    if not chosen:
+        print("skipped: no golden directories (PUMICE_TEST_DATA)")
+        return 77
+    with tempfile.TemporaryDirectory() as temporary:
+        check = Check(pumice, icd, pathlib.Path(temporary))
+        for folder in chosen:
+            check.directory(folder)
+        check.types(chosen[0])
+        check.shards(chosen[-1])
+    print(f"{len(chosen)} directories: {check.bad} faults")
+    return 1 if check.bad else 0
+
+
+sys.exit(main())
