@@ -1,8 +1,8 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// Stores k and v of every row in its cell of the paged cache: an invocation per ITEM dims (8, or 32 where K or V is
+// Stores k and v of every row in its cell of the paged cache: an invocation per ITEM dims (2, or 32 where K or V is
 // quantized) of a k or v head. KT, VT: KV_* types. Inactive rows store nothing.
-// grid (ceil(2 kv_heads * ceil(head_dim / ITEM) / WG), rows).
+// grid (ceil(2 kv_heads * items of a head / WG), rows).
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
@@ -17,10 +17,8 @@ layout(set = 0, binding = 1) readonly buffer v_words { float v[]; };
 layout(set = 0, binding = 2) readonly buffer step_words { uint step_w[]; };
 layout(set = 0, binding = 3) buffer kc_words { uint kc1[]; };
 layout(set = 0, binding = 3) buffer kc_pairs { uvec2 kc2[]; };
-layout(set = 0, binding = 3) buffer kc_quads { uvec4 kc4[]; };
 layout(set = 0, binding = 4) buffer vc_words { uint vc1[]; };
 layout(set = 0, binding = 4) buffer vc_pairs { uvec2 vc2[]; };
-layout(set = 0, binding = 4) buffer vc_quads { uvec4 vc4[]; };
 #include "lib/step.glsl"
 #include "lib/kv.glsl"
 #include "lib/kv_put.glsl"
@@ -29,12 +27,12 @@ uint from; /* where the head's vector begins in k or v */
 
 float k_value(uint d) { return d < a.head_dim ? k[from + d] : 0.0; }
 float v_value(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
-KV_PUT(k_put, KT, k_value, kc4, kc2, kc1)
-KV_PUT(v_put, VT, v_value, vc4, vc2, vc1)
+KV_PUT(k_put, KT, k_value, kc2, kc1)
+KV_PUT(v_put, VT, v_value, vc2, vc1)
 
 void main()
 {
-    uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, items = (a.head_dim + ITEM - 1u) / ITEM;
+    uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, items = items_of_head();
     uint head = i / items, d = i % items * ITEM;
     if (head >= 2u * a.kv_heads || r >= a.rows) return;
     uint seq = step_row(r, ROW_SEQ), cell = step_row(r, ROW_CELL);

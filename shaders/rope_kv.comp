@@ -1,10 +1,10 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
-// q rotated into y, k rotated into the cache, v into the cache, in one dispatch: an invocation per ITEM dims (8, or 32
+// q rotated into y, k rotated into the cache, v into the cache, in one dispatch: an invocation per ITEM dims (2, or 32
 // where K or V is quantized) of a q, k or v head. Of q it takes ITEM / 2 pairs of the rotation, so that q may be
 // rotated in place; of k neighbouring dims, since what lies together in the cache is stored together: where pairs are
 // no neighbours, each pair of a k head is computed twice.
-// grid (ceil((heads + 2 kv_heads) * ceil(head_dim / ITEM) / WG), rows).
+// grid (ceil((heads + 2 kv_heads) * items of a head / WG), rows).
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
@@ -23,10 +23,8 @@ layout(set = 0, binding = 4) readonly buffer step_words { uint step_w[]; };
 layout(set = 0, binding = 5) writeonly buffer y_words { float y[]; };
 layout(set = 0, binding = 6) buffer kc_words { uint kc1[]; };
 layout(set = 0, binding = 6) buffer kc_pairs { uvec2 kc2[]; };
-layout(set = 0, binding = 6) buffer kc_quads { uvec4 kc4[]; };
 layout(set = 0, binding = 7) buffer vc_words { uint vc1[]; };
 layout(set = 0, binding = 7) buffer vc_pairs { uvec2 vc2[]; };
-layout(set = 0, binding = 7) buffer vc_quads { uvec4 vc4[]; };
 #include "lib/step.glsl"
 #include "lib/kv.glsl"
 #include "lib/kv_put.glsl"
@@ -45,12 +43,14 @@ float k_value(uint d)
 }
 
 float v_value(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
-KV_PUT(k_put, KT, k_value, kc4, kc2, kc1)
-KV_PUT(v_put, VT, v_value, vc4, vc2, vc1)
+KV_PUT(k_put, KT, k_value, kc2, kc1)
+KV_PUT(v_put, VT, v_value, vc2, vc1)
 
 void rotate_q(uint first, uint to)
 {
-    for (uint p = first; p < min(first + ITEM / 2u, a.head_dim / 2u); p++) {
+    for (uint j = 0u; j < ITEM / 2u; j++) {
+        uint p = first + j;
+        if (p >= a.head_dim / 2u) return;
         bool rotated = 2u * p < rope_width(PAIRING, a.rot_dim);
         uvec2 d = rotated ? rope_dims(PAIRING, p, a.rot_dim) : uvec2(2u * p, 2u * p + 1u);
         vec2 w = vec2(q[from + d.x], q[from + d.y]);
@@ -62,7 +62,7 @@ void rotate_q(uint first, uint to)
 
 void main()
 {
-    uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, items = (a.head_dim + ITEM - 1u) / ITEM;
+    uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, items = items_of_head();
     uint head = i / items, d = i % items * ITEM;
     if (head >= a.heads + 2u * a.kv_heads || r >= a.rows) return;
     uint seq = step_row(r, ROW_SEQ), cell = step_row(r, ROW_CELL);

@@ -3,7 +3,8 @@
 // put(at, c, d0); value(d) is what dim d is: 0 from head_dim on. Needs KT, VT and a.head_dim.
 // Two cells' scales share a word, so that storing one takes atomics.
 #define WHEN(condition) if (condition) for (uint once_ = 0u; once_ < uint(condition); once_++) /* see attn.glsl */
-const uint ITEM = KT > KV_F16 || VT > KV_F16 ? 32u : 8u;
+const uint ITEM = KT > KV_F16 || VT > KV_F16 ? 32u : 2u;
+uint items_of_head() { return (a.head_dim + 7u) / 8u * 8u / ITEM; } /* the cache has whole groups of 8 dims */
 
 uint pack4(vec4 v) { uvec4 u = uvec4(v); return u.x | u.y << 8 | u.z << 16 | u.w << 24; }
 uint pack8(vec4 lo, vec4 hi)
@@ -13,7 +14,7 @@ uint pack8(vec4 lo, vec4 hi)
 }
 
 // at: number of the (page, kv head); c: cell in the page; d: first dim of the item
-#define KV_PUT(name, type, value, quads, pairs, words) \
+#define KV_PUT(name, type, value, pairs, words) \
     void name##_scale(uint word, uint c, float scale) \
     { \
         uint half_ = packHalf2x16(vec2(scale, 0.0)), shift = c % 2u * 16u; \
@@ -28,16 +29,11 @@ uint pack8(vec4 lo, vec4 hi)
     { \
         uint groups = (a.head_dim + 7u) / 8u; \
         WHEN(type == KV_F32 || type == KV_F16) { \
-            for (uint g = d0 / 8u; g < min((d0 + ITEM) / 8u, groups); g++) { \
-                vec4 lo = name##_four(g * 8u), hi = name##_four(g * 8u + 4u); \
-                uint i = (at * KV_PAGE + c) * groups + g; \
-                if (type == KV_F16) { \
-                    quads[i] = uvec4(packHalf2x16(lo.xy), packHalf2x16(lo.zw), \
-                                     packHalf2x16(hi.xy), packHalf2x16(hi.zw)); \
-                } else { \
-                    quads[i * 2u] = floatBitsToUint(lo); \
-                    quads[i * 2u + 1u] = floatBitsToUint(hi); \
-                } \
+            for (uint j = 0u; j < ITEM; j += 2u) { \
+                vec2 v = vec2(value(d0 + j), value(d0 + j + 1u)); \
+                uint i = (at * KV_PAGE + c) * groups * 4u + (d0 + j) / 2u; \
+                if (type == KV_F16) words[i] = packHalf2x16(v); \
+                else pairs[i] = floatBitsToUint(v); \
             } \
         } \
         WHEN(type == KV_Q8_0 || type == KV_Q4_0) { \

@@ -29,10 +29,10 @@ static bool is_cache(const pum_graph *g, pum_value_id id, const pum_params *p)
            v->rows % ((uint64_t)p->kv_heads * KV_PAGE) == 0;
 }
 
-/* Dims that one invocation stores (lib/kv_put.glsl). */
-static uint32_t dims_per_item(uint32_t kt, uint32_t vt)
+/* Parts of a head, each stored by an invocation (lib/kv_put.glsl). */
+static uint64_t items_of_head(uint32_t head_dim, uint32_t kt, uint32_t vt)
 {
-    return kt > KV_F16 || vt > KV_F16 ? 32 : 8;
+    return pum_kv_cols(head_dim) / (kt > KV_F16 || vt > KV_F16 ? 32 : 2);
 }
 
 /* Bytes that a vector takes in the cache. */
@@ -130,7 +130,7 @@ pumice_status pum_op_kv_store_select(pum_select *s, const pum_node *node)
     pum_draft d = pum_draft_begin(s, kernel);
     d.spec[PUM_SPEC_KV_STORE_WG] = s->tuning->elementwise_wg;
     uint32_t kt = cache_code(s, node->in[PUM_IN_KV_KC]), vt = cache_code(s, node->in[PUM_IN_KV_VC]);
-    uint32_t items = (uint32_t)pum_ceil_div(p->head_dim, dims_per_item(kt, vt));
+    uint64_t items = items_of_head(p->head_dim, kt, vt);
     d.spec[PUM_SPEC_KV_STORE_KT] = kt;
     d.spec[PUM_SPEC_KV_STORE_VT] = vt;
     pum_columns k = pum_select_columns(s, node->in[PUM_IN_KV_K]);
@@ -183,7 +183,7 @@ pumice_status pum_op_rope_kv_select(pum_select *s, const pum_node *node)
     d.spec[PUM_SPEC_ROPE_KV_PAIRING] = p->pairing;
     uint32_t kt = cache_code(s, node->in[PUM_IN_ROPE_KV_KC]),
              vt = cache_code(s, node->in[PUM_IN_ROPE_KV_VC]);
-    uint64_t items = (p->heads + 2ull * p->kv_heads) * pum_ceil_div(p->head_dim, dims_per_item(kt, vt));
+    uint64_t items = (p->heads + 2ull * p->kv_heads) * items_of_head(p->head_dim, kt, vt);
     d.spec[PUM_SPEC_ROPE_KV_KT] = kt;
     d.spec[PUM_SPEC_ROPE_KV_VT] = vt;
     pum_columns q = pum_select_columns(s, node->in[PUM_IN_ROPE_KV_Q]);

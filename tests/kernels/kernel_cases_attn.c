@@ -166,7 +166,7 @@ static bool bind_caches(const world *w, kernel_case *out, int k_slot, double flo
 /* Parts of a head that one invocation stores */
 static uint32_t items_of(const world *w)
 {
-    return (uint32_t)pum_ceil_div(w->head_dim, w->kt > KV_F16 || w->vt > KV_F16 ? 32 : 8);
+    return (uint32_t)pum_ceil_div(w->head_dim, 8) * 8 / (w->kt > KV_F16 || w->vt > KV_F16 ? 32 : 2);
 }
 
 static bool make_kv_store(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
