@@ -40,6 +40,9 @@
 #define ROW_SEQ2 8u    /* what attention over a second set of cells (an encoder's) reads: their sequence, */
 #define ROW_LO2 9u     /* the first visible cell and */
 #define ROW_HI2 10u    /* one past the last; the device leaves these three as the host wrote them */
+#define ROW_TARGET 11u /* the token that comes after this row, to be scored; ROW_INACTIVE = none. The score: */
+#define ROW_LOGPROB 12u /* float bits: its log-probability; NaN if a logit is */
+#define ROW_TOP 13u    /* float bits: the id of the likeliest token */
 #define ROW_INACTIVE 0xffffffffu
 
 #define STEP_SLOT_WORDS 96u
@@ -238,6 +241,11 @@ PUM_ARGS(pum_args_expert_sum) {
 PUM_ARGS(pum_args_sample) {
     PUM_UINT cols, slots, x_stride;
     PUM_UINT slot_at;
+};
+
+/* Writes ROW_LOGPROB and ROW_TOP of every batch row that has a ROW_TARGET, from logits[row]. grid (rows) */
+PUM_ARGS(pum_args_score) {
+    PUM_UINT cols, rows, x_stride;
 };
 
 /* Kernels that measure the device (roof_*): `rounds` of a loop; a round loads ROOF_LOADS vectors of four words, or

@@ -194,6 +194,14 @@ typedef struct pumice_model_params {
     const struct pumice_session_params *session;
 } pumice_model_params;
 
+/* What a model was trained to predict, which is what pumice_session_score counts. */
+enum {
+    PUMICE_OBJECTIVE_CAUSAL = 0,         /* every token from those before it */
+    PUMICE_OBJECTIVE_PREFIX = 1,         /* what follows a prefix (ChatGLM-6B) */
+    PUMICE_OBJECTIVE_ENCODER_DECODER = 2 /* the decoder's tokens from the encoder's: restored spans,
+                                            translations */
+};
+
 typedef struct pumice_model_info {
     uint32_t struct_size;
     char architecture[32];
@@ -214,6 +222,7 @@ typedef struct pumice_model_info {
     uint64_t head_flops;   /* the output matrix's part: a prompt needs it once */
     uint32_t n_encoder_layers;               /* 0 = decoder-only; n_layers is the decoder's */
     int32_t token_start; /* what an encoder-decoder's decoder begins with; -1 = none */
+    uint32_t objective;  /* PUMICE_OBJECTIVE_* */
 } pumice_model_info;
 
 /* Loads a model. Blocks for the upload; progress may cancel it. The device must outlive nothing: it
@@ -407,6 +416,24 @@ typedef int (*pumice_logits_fn)(void *user, size_t position, const float *logits
 PUMICE_API pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
                                                     const int32_t *tokens, size_t count,
                                                     pumice_logits_fn row, void *user);
+
+/* What the model makes of a token that it is shown. */
+typedef struct pumice_token_score {
+    float logprob; /* natural logarithm of its probability after the tokens before it; NaN if the
+                      model's output is not a number */
+    int32_t top;   /* the token that the model would have chosen there; -1: not scored */
+} pumice_token_score;
+
+/* Makes `seq` consist of `tokens`, as sync does (what is cached of a common beginning is kept), and
+ * scores them from index `first` on; out_scores[i] belongs to tokens[i], those before first are
+ * { 0, -1 }. Softmax is taken on the device, with sums in f32. first = 0 means what the model's
+ * objective counts: all but the first token, or all that follow a prefix, or ChatGLM-6B's <sop>, or
+ * an encoder-decoder's start token (the decoder's tokens begin with it). To score several endings
+ * of one beginning, call it once for each: the beginning is computed once. A first inside a prefix
+ * is possible, though those tokens have seen each other. INVALID if there is nothing to score. */
+PUMICE_API pumice_status pumice_session_score(pumice_session *session, uint32_t seq,
+                                              const int32_t *tokens, size_t count, size_t first,
+                                              pumice_token_score *out_scores);
 
 /* How the next token is chosen. All-zero = greedy (temperature 0). The chain is: top_k, top_p,
  * min_p on the probabilities at temperature 1, then temperature, then one draw from a counter-based

@@ -220,6 +220,12 @@ static void count_decode(const pum_model_def *def, pumice_model_info *info)
     }
 }
 
+static uint32_t objective_of(const pum_hparams *hp)
+{
+    if (hp->encoder.n_layers) return PUMICE_OBJECTIVE_ENCODER_DECODER;
+    return hp->sop_token != PUM_NO_TOKEN ? PUMICE_OBJECTIVE_PREFIX : PUMICE_OBJECTIVE_CAUSAL;
+}
+
 pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info *info)
 {
     if (!model || !info || info->struct_size < sizeof(uint32_t) || info->struct_size > 65536) {
@@ -246,7 +252,8 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
                                .token_unk = -1,
                                .tied_head = hp->tied_head,
                                .n_encoder_layers = hp->encoder.n_layers,
-                               .token_start = hp->encoder.n_layers ? (int32_t)hp->start_token : -1 };
+                               .token_start = hp->encoder.n_layers ? (int32_t)hp->start_token : -1,
+                               .objective = objective_of(hp) };
     const pum_tokenizer *t = model->tokenizer;
     if (t) {
         if (!full.n_vocab) full.n_vocab = pum_tokenizer_count(t);

@@ -114,6 +114,7 @@ void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index
     w[ROW_SEQ2] = q->input.count ? input_table(s, seq) : ROW_INACTIVE;
     w[ROW_LO2] = 0;
     w[ROW_HI2] = (uint32_t)q->input.count;
+    w[ROW_TARGET] = ROW_INACTIVE;
 }
 
 void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index)

@@ -176,8 +176,7 @@ pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens,
 
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
-/* Evaluates `n` tokens of a sequence from `at` in one pass. */
-static pumice_status evaluate_rows(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
+pumice_status pum_session_evaluate(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
                                    pum_head head)
 {
     pum_sequence *q = &s->sequences[seq];
@@ -205,7 +204,7 @@ static pumice_status evaluate(pumice_session *s, uint32_t seq)
         uint32_t at = q->n_cached, n = (uint32_t)PUM_MIN(end - at, few ? 1 : s->size.n_batch);
         if (at == 0) n = PUM_MAX(n, q->layout.prefix);
         bool last = at + n == end;
-        PUM_TRY(evaluate_rows(s, seq, at, n, last ? PUM_HEAD_SLOTS : PUM_HEAD_NONE));
+        PUM_TRY(pum_session_evaluate(s, seq, at, n, last ? PUM_HEAD_SLOTS : PUM_HEAD_NONE));
         if (last) s->logits_seq = seq;
     }
     return PUMICE_OK;
@@ -226,9 +225,8 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
     return evaluate(s, seq);
 }
 
-/* Makes a sequence consist of these tokens, keeping what is cached of a common beginning. */
-static pumice_status replace_tokens(pumice_session *s, uint32_t seq, const int32_t *tokens,
-                                    size_t count)
+pumice_status pum_session_replace(pumice_session *s, uint32_t seq, const int32_t *tokens,
+                                  size_t count)
 {
     pum_sequence *q = &s->sequences[seq];
     pum_sequence_layout layout = pum_sequence_layout_of(s, seq, tokens, count);
@@ -285,7 +283,7 @@ pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const i
     PUM_TRY(pum_session_check_seq(s, seq));
     PUM_TRY(pum_session_check_tokens(s, tokens, count));
     pum_sequence *q = &s->sequences[seq];
-    PUM_TRY(replace_tokens(s, seq, tokens, count));
+    PUM_TRY(pum_session_replace(s, seq, tokens, count));
     uint64_t t0 = pum_now_ns();
     uint32_t before = q->n_cached;
     pumice_status status = need_logits(s, seq);
@@ -351,7 +349,7 @@ pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
     PUM_TRY(pum_session_check_tokens(s, tokens, count));
     pum_sequence *q = &s->sequences[seq];
     pum_sequence_truncate(s, seq, 0);
-    PUM_TRY(replace_tokens(s, seq, tokens, count));
+    PUM_TRY(pum_session_replace(s, seq, tokens, count));
     float *logits = pum_alloc_array(s->model->def.hp.n_vocab, sizeof *logits);
     if (!logits) {
         pum_sequence_truncate(s, seq, 0);
@@ -361,11 +359,11 @@ pumice_status pumice_session_eval_logits(pumice_session *session, uint32_t seq,
     pumice_status status = PUMICE_OK;
     /* Once a prefix's K and V are there, its logits can be had in chunks. */
     if (q->layout.prefix > chunk) {
-        PUM_GOTO(evaluate_rows(s, seq, 0, q->layout.prefix, PUM_HEAD_NONE));
+        PUM_GOTO(pum_session_evaluate(s, seq, 0, q->layout.prefix, PUM_HEAD_NONE));
     }
     for (size_t at = 0; at < count && status == PUMICE_OK; at += chunk) {
         uint32_t n = (uint32_t)PUM_MIN(count - at, chunk);
-        PUM_GOTO(evaluate_rows(s, seq, (uint32_t)at, n, PUM_HEAD_ALL));
+        PUM_GOTO(pum_session_evaluate(s, seq, (uint32_t)at, n, PUM_HEAD_ALL));
         status = hand_out_rows(s, at, n, logits, row, user);
     }
 fail:
@@ -616,7 +614,7 @@ static pumice_status force(pumice_session *s, uint32_t seq, uint32_t token, gene
     pum_sequence *q = &s->sequences[seq];
     pumice_status status = PUMICE_OK;
     if (q->n_cached < q->tokens.count) {
-        PUM_TRY(evaluate_rows(s, seq, q->n_cached, 1, PUM_HEAD_NONE));
+        PUM_TRY(pum_session_evaluate(s, seq, q->n_cached, 1, PUM_HEAD_NONE));
     }
     PUM_TRY(pum_sequence_append(s, seq, (int32_t)token));
     g->ended = give(s, g, (int32_t)token, &status);

@@ -93,10 +93,16 @@ void pum_input_tables_write(pumice_session *s);
 /* The token that the slot chose `counter` draws after the sequence began. */
 int32_t pum_slot_token(const pumice_session *s, uint32_t slot, uint32_t counter);
 
-/* ---- session.c, for encode.c ---- */
+/* ---- session.c, for encode.c and score.c ---- */
 pumice_status pum_session_begin(pumice_session *s);
 pumice_status pum_session_check_seq(pumice_session *s, uint32_t seq);
 pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens, size_t count);
+/* Makes a sequence consist of these tokens, keeping what is cached of a common beginning. */
+pumice_status pum_session_replace(pumice_session *s, uint32_t seq, const int32_t *tokens,
+                                  size_t count);
+/* Evaluates `n` tokens of a sequence from `at` in one pass. */
+pumice_status pum_session_evaluate(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
+                                   pum_head head);
 
 /* ---- encode.c ---- */
 bool pum_session_has_encoder(const pumice_session *s);

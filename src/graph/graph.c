@@ -81,7 +81,8 @@ pum_value_id pum_graph_node(pum_graph *graph, pum_node node, uint64_t rows, uint
                             const char *name)
 {
     bool has_output =
-        node.op != PUM_OP_KV_STORE && node.op != PUM_OP_ARGMAX && node.op != PUM_OP_SAMPLE;
+        node.op != PUM_OP_KV_STORE && node.op != PUM_OP_ARGMAX && node.op != PUM_OP_SAMPLE &&
+        node.op != PUM_OP_SCORE;
     if (!has_output) node.out = PUM_NO_VALUE;
     else if (node.out <= 0) {
         /* value 0 is the step buffer, so a zero-initialised node asks for a new value as well as -1

@@ -98,7 +98,7 @@ typedef struct pum_params {
     float scale;           /* embed, rope, attention scores, softmax, add */
     float softcap, alibi_max;
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
-    uint32_t rows;      /* limit: the first rows of the input; 0 = all */
+    uint32_t rows;      /* limit: the first rows of the input; 0 = all. score: the batch rows */
     uint32_t experts, experts_used; /* mixtures of experts */
     uint32_t renorm;                /* route: chosen weights are scaled to sum 1 */
     uint32_t row_field; /* embed: ROW_TOKEN or ROW_POS (args.h) */
@@ -109,7 +109,7 @@ typedef struct pum_params {
 typedef struct pum_node {
     pum_op op;
     pum_value_id in[PUM_MAX_INPUTS];
-    pum_value_id out; /* PUM_NO_VALUE for KV_STORE, ARGMAX and SAMPLE */
+    pum_value_id out; /* PUM_NO_VALUE for KV_STORE, ARGMAX, SAMPLE and SCORE */
     pum_params params;
     int32_t layer; /* -1 outside the layers */
 } pum_node;

@@ -198,9 +198,12 @@ void pum_build_logits(pum_builder *b, pum_value_id x, pum_value_id logits)
 
 void pum_build_sampler(pum_builder *b, pum_value_id logits)
 {
+    static const pum_op ops[] = { [PUM_SAMPLER_ARGMAX] = PUM_OP_ARGMAX,
+                                  [PUM_SAMPLER_CHAIN] = PUM_OP_SAMPLE,
+                                  [PUM_SAMPLER_SCORE] = PUM_OP_SCORE };
     if (b->build->sampler == PUM_SAMPLER_NONE) return;
-    pum_node n = { .op = b->build->sampler == PUM_SAMPLER_ARGMAX ? PUM_OP_ARGMAX : PUM_OP_SAMPLE,
+    pum_node n = { .op = ops[b->build->sampler],
                    .in = { logits }, .out = PUM_NO_VALUE, .layer = -1,
-                   .params = { .slots = b->build->n_slots } };
+                   .params = { .slots = b->build->n_slots, .rows = b->build->rows } };
     pum_graph_node(b->graph, n, 0, 0, "");
 }

@@ -138,7 +138,9 @@ pumice_status pum_weight_read(const pum_weight *weight, uint64_t row_first, uint
 static pumice_status check_build(const pum_build *b, pumice_error *err)
 {
     const pum_dtype_info *k = pum_dtype_get(b->kv_type_k), *v = pum_dtype_get(b->kv_type_v);
-    bool slots = b->rows == 0 || b->head == PUM_HEAD_SLOTS || b->sampler != PUM_SAMPLER_NONE;
+    bool scores = b->sampler == PUM_SAMPLER_SCORE;
+    bool slots = b->rows == 0 || b->head == PUM_HEAD_SLOTS ||
+                 (b->sampler != PUM_SAMPLER_NONE && !scores);
     if (b->rows == 0 && b->sampler == PUM_SAMPLER_NONE) {
         return pum_fail(err, PUMICE_ERROR_INVALID,
                         "a pass without rows and without a sampler does nothing");
@@ -155,6 +157,9 @@ static pumice_status check_build(const pum_build *b, pumice_error *err)
     }
     if (b->encode && (b->rows == 0 || b->head != PUM_HEAD_NONE || b->sampler != PUM_SAMPLER_NONE)) {
         return pum_fail(err, PUMICE_ERROR_INVALID, "an encoder's pass has rows and no logits");
+    }
+    if (scores && b->head != PUM_HEAD_ALL) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "scores need the logits of every row");
     }
     if (b->head == PUM_HEAD_ALL && b->rows > b->logits_rows) {
         return pum_fail(err, PUMICE_ERROR_INVALID,

@@ -158,7 +158,10 @@ typedef enum pum_head {
     PUM_HEAD_ALL     /* logits of every row */
 } pum_head;
 
-typedef enum pum_sampler { PUM_SAMPLER_NONE, PUM_SAMPLER_ARGMAX, PUM_SAMPLER_CHAIN } pum_sampler;
+typedef enum pum_sampler {
+    PUM_SAMPLER_NONE, PUM_SAMPLER_ARGMAX, PUM_SAMPLER_CHAIN,
+    PUM_SAMPLER_SCORE              /* chooses nothing: scores the rows' targets, with PUM_HEAD_ALL */
+} pum_sampler;
 
 typedef struct pum_build {
     uint32_t rows;                 /* batch rows; 0 = no forward pass, sampling only */

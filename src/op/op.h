@@ -120,5 +120,6 @@ PUM_OP_FUNCTIONS(expert_matmul);
 PUM_OP_FUNCTIONS(expert_sum);
 PUM_OP_FUNCTIONS(argmax);
 PUM_OP_FUNCTIONS(sample);
+PUM_OP_FUNCTIONS(score);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Choosing the next token on the device: arg-max, or the sampling chain of the slots. Both also
- * advance the slot and write the token into its batch row, so that the next replay needs no host.
- */
+ * What is done with logits on the device. Choosing the next token, by arg-max or the sampling chain
+ * of the slots: both also advance the slot and write the token into its batch row, so that the next
+ * replay needs no host. Scoring the tokens that batch rows name as those that come next. */
 #include "op.h"
 
 static pumice_status check(const pum_graph *graph, const pum_node *node, pumice_error *err)
@@ -55,4 +55,32 @@ pumice_status pum_op_sample_check(const pum_graph *graph, const pum_node *node, 
 pumice_status pum_op_sample_select(pum_select *s, const pum_node *node)
 {
     return select_family(s, node, PUM_FAMILY_SAMPLE);
+}
+
+pumice_status pum_op_score_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *x = &graph->values.data[node->in[PUM_IN_X]];
+    uint32_t rows = node->params.rows;
+    if (x->kind == PUM_VALUE_LOGITS && rows > 0 && rows <= graph->rows && rows <= x->rows) {
+        return PUMICE_OK;
+    }
+    return pum_shape_fail(graph, node, "takes the logits of batch rows, at least one", err);
+}
+
+pumice_status pum_op_score_select(pum_select *s, const pum_node *node)
+{
+    uint32_t kernel;
+    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_SCORE, PUM_DTYPE_COUNT, &kernel));
+    const pum_value *x = pum_select_value(s, node->in[PUM_IN_X]);
+    uint32_t rows = node->params.rows;
+    pum_draft d = pum_draft_begin(s, kernel);
+    d.spec[0] = s->tuning->sample_wg;
+    d.bind[0].value = node->in[PUM_IN_X];
+    d.bind[1].value = s->graph->step_value;
+    d.grid[0] = rows;
+    d.bytes = 4 * rows * x->cols;
+    d.flops = 3 * rows * x->cols;
+    pum_args_score args = { .cols = (uint32_t)x->cols, .rows = rows,
+                            .x_stride = (uint32_t)x->cols };
+    return pum_draft_emit(s, &d, &args, sizeof args);
 }

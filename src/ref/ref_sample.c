@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Choosing tokens, in double precision: arg-max, the sampling chain, and how a slot and its batch row advance. The
- * chain sorts; the kernel does not, so the two have little in common but the answer. */
+ * What is done with logits, in double precision: arg-max, the sampling chain, how a slot and its batch row advance,
+ * and the likelihood of given tokens. The chain sorts; the kernel does not, so the two have little in common but the
+ * answer. */
 #include "ref_sample.h"
 
 #include <stdlib.h>
@@ -161,4 +162,40 @@ bool pum_ref_argmax(const pum_ref_step *step)
 bool pum_ref_sample(const pum_ref_step *step)
 {
     return choose(step, true);
+}
+
+/* As the kernel has them: NaN is the least, infinities are the largest numbers. */
+static double finite_logit(float v)
+{
+    return isnan(v) ? (double)-3.4e38f : fmin(fmax((double)v, (double)-3.4e38f), (double)3.4e38f);
+}
+
+static void score_row(const float *logits, uint32_t cols, uint32_t *row, double *scale)
+{
+    uint32_t best = argmax_of(logits, cols);
+    double top = finite_logit(logits[best]), below = finite_logit(logits[row[ROW_TARGET]]) - top, sum = 0.0;
+    bool broken = false;
+    for (uint32_t i = 0; i < cols; i++) {
+        sum += exp(finite_logit(logits[i]) - top);
+        broken = broken || isnan(logits[i]);
+    }
+    float score = broken ? NAN : (float)(below - log(sum)), id = (float)best;
+    memcpy(&row[ROW_LOGPROB], &score, sizeof score);
+    memcpy(&row[ROW_TOP], &id, sizeof id);
+    if (scale) scale[ROW_LOGPROB] = 1.0 + fabs(below) + log(sum);
+}
+
+bool pum_ref_score(const pum_ref_step *step)
+{
+    const pum_args_score *a = step->args;
+    const float *logits = step->bind[0].data;
+    uint32_t *words = step->bind[1].data;
+    if (!ref_holds(&step->bind[0], a->rows, a->x_stride, 0, a->cols)
+        || !ref_holds(&step->bind[1], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)) return false;
+    for (uint64_t r = 0; r < a->rows; r++) {
+        size_t at = STEP_ROWS_AT + (size_t)r * STEP_ROW_WORDS;
+        if (words[at + ROW_TARGET] >= a->cols) continue;
+        score_row(logits + r * a->x_stride, a->cols, words + at, step->scale ? step->scale + at : NULL);
+    }
+    return true;
 }

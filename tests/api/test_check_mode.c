@@ -121,6 +121,7 @@ static void plan_pass(bench *b, uint32_t at, uint32_t rows, const pum_plan_optio
     pum_build build = { .rows = rows,
                         .one_sequence = true,
                         .head = PUM_HEAD_ALL,
+                        .sampler = PUM_SAMPLER_SCORE,
                         .kv_type_k = b->size.kv_k,
                         .kv_type_v = b->size.kv_v,
                         .kv_cells = b->size.pages * KV_PAGE,
@@ -132,6 +133,7 @@ static void plan_pass(bench *b, uint32_t at, uint32_t rows, const pum_plan_optio
         w[ROW_POS] = w[ROW_CELL] = at + r;
         w[ROW_SEQ] = w[ROW_LO] = 0;
         w[ROW_HI] = at + r + 1;
+        w[ROW_TARGET] = (1 + 37 * (at + r + 1)) % b->def.hp.n_vocab;
     }
     assert_vk_ok(pum_model_build(&b->def, &build, &graph, &err), err);
     assert_vk_ok(pum_plan_make(&graph, b->caps, &b->tuning, &b->weights_at, &b->kv_at, options,
@@ -206,7 +208,11 @@ static void test_tampered_step(void **state)
     bench_open(&b, 0, PUMICE_KV_F16);
     plan_pass(&b, 0, PROMPT, NULL, &plan);
     size_t victim = plan.steps.count / 2;
-    while (plan.steps.data[victim].grid[0] < 2) victim++;
+    /* not one whose workgroups take more tiles where there are fewer of them */
+    while (plan.steps.data[victim].grid[0] < 2 ||
+           pum_kernels[plan.steps.data[victim].kernel].family == PUM_FAMILY_MATMUL_TEXEL) {
+        victim++;
+    }
     plan.steps.data[victim].grid[0] /= 2; /* half of the work is not done */
     pum_exec_check c = check_plan(&b, &plan);
     assert_true(c.bad);

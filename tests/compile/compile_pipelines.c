@@ -50,6 +50,19 @@ static void add_steps(const pum_plan *plan)
     }
 }
 
+/* One row draws a token, few are scored, many end with the likeliest one. */
+static pum_pass_key key_of(uint32_t rows)
+{
+    bool score = rows > 1 && rows < 256;
+    return (pum_pass_key){ .rows = rows,
+                           .n_slots = 1,
+                           .one_sequence = true,
+                           .head = score ? PUM_HEAD_ALL : PUM_HEAD_SLOTS,
+                           .sampler = rows == 1 ? PUM_SAMPLER_CHAIN
+                                      : score   ? PUM_SAMPLER_SCORE
+                                                : PUM_SAMPLER_ARGMAX };
+}
+
 static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, uint32_t rows, bool no_fusion,
                                pumice_error *err)
 {
@@ -60,11 +73,7 @@ static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, u
     pumice_status status;
     pumice_session_params params = { .struct_size = sizeof params };
     pum_plan_options options = { .no_fusion = no_fusion };
-    pum_pass_key pass = { .rows = rows,
-                          .n_slots = 1,
-                          .one_sequence = true,
-                          .head = PUM_HEAD_SLOTS,
-                          .sampler = rows == 1 ? PUM_SAMPLER_CHAIN : PUM_SAMPLER_ARGMAX };
+    pum_pass_key pass = key_of(rows);
     pum_tuning_for(caps, &tuning);
     PUM_GOTO(pum_session_size_make(def, &params, &size, err));
     PUM_GOTO(pum_weights_place(def, caps, &weights, err));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Cases of the kernels that read no weight matrix: norm, softmax, rope, the paged cache and
- * attention over it, the element-wise ones, argmax and sample. Workgroup sizes run from what the
+ * attention over it, the element-wise ones, argmax, sample and score. Workgroup sizes run from what the
  * software drivers like (4) to the largest a device must have (128) and beyond; cells that no row
  * may see hold NaN, block tables are scrambled. */
 #include "kernel_case.h"
@@ -459,6 +459,58 @@ static bool bench_choice(case_rng *rng, const pum_caps *caps, int kernel, uint32
     return true;
 }
 
+/* ---- score: y is the step buffer, of which it writes two words a row ---- */
+
+static bool make_score(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                       kernel_case *out)
+{
+    static const uint32_t sizes[] = { 1000, 1, 32000, 5, 257, 4096, 50257, 3, 2049 };
+    uint32_t cols = sizes[variant % PUM_COUNT(sizes)], rows = case_range(rng, 1, 5),
+             wg = wg_of(caps, variant), kind = variant / 2 % 7;
+    if (caps->family == PUM_GPU_LAVAPIPE && cols > 4096) wg = 256; /* see make_choice */
+    pum_args_score args = { .cols = cols, .rows = rows,
+                            .x_stride = cols + coin(rng) * case_range(rng, 0, 5) };
+    size_t bytes = 4 * (STEP_ROWS_AT + (size_t)rows * STEP_ROW_WORDS);
+    float *x = case_bind(out, 0, CASE_INPUT, words(rows, args.x_stride, 0, cols));
+    uint32_t *step = case_bind(out, 1, CASE_F32, bytes);
+    (void)kernel;
+    if (!x || !step) return false;
+    out->bind[1].keep = true;
+    fill_logits(rng, x, out->bind[0].bytes / 4, kind);
+    if (variant % 11 == 7) x[cols - 1] = INFINITY;
+    for (size_t i = 0; i < bytes / 4; i++) step[i] = case_range(rng, 0, 0x7f000000);
+    for (uint32_t r = 0; r < rows; r++) {
+        uint32_t target = case_range(rng, 0, cols - 1);
+        step[STEP_ROWS_AT + r * STEP_ROW_WORDS + ROW_TARGET] =
+            case_range(rng, 0, 4) ? target : ROW_INACTIVE;
+    }
+    out->spec[0] = wg;
+    memcpy(out->args, &args, sizeof args);
+    grid(out, rows, 1);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u logits %u wg %u", cols, rows, kind, wg);
+    return true;
+}
+
+static bool bench_score(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
+                        kernel_case *out)
+{
+    uint32_t cols = 32000, rows = 16, wg = wg_of(caps, variant);
+    pum_args_score args = { .cols = cols, .rows = rows, .x_stride = cols };
+    float *x = case_bind(out, 0, CASE_INPUT, 4 * (size_t)cols * rows);
+    (void)kernel;
+    /* targets of zeroed rows are token 0 */
+    if (!x || !case_bind(out, 1, CASE_F32, 4 * (STEP_ROWS_AT + rows * STEP_ROW_WORDS))) return false;
+    fill_logits(rng, x, (size_t)cols * rows, 0);
+    out->bind[1].keep = true;
+    out->spec[0] = wg;
+    memcpy(out->args, &args, sizeof args);
+    grid(out, rows, 1);
+    out->bytes = 4.0 * cols * rows;
+    out->flops = 3.0 * cols * rows;
+    snprintf(out->name, sizeof out->name, "cols %u rows %u wg %u", cols, rows, wg);
+    return true;
+}
+
 /* ---- roof: the output is as long as there are invocations ---- */
 
 static bool roof_case(const pum_caps *caps, int kernel, uint32_t wg, uint32_t groups,
@@ -512,6 +564,7 @@ const case_family case_families_misc[] = {
     { PUM_FAMILY_GATHER_ROWS, 8, make_copy, 0, NULL },
     { PUM_FAMILY_ARGMAX, 40, make_choice, 4, bench_choice },
     { PUM_FAMILY_SAMPLE, 70, make_choice, 8, bench_choice },
+    { PUM_FAMILY_SCORE, 40, make_score, 4, bench_score },
     { PUM_FAMILY_ROOF_READ, 6, make_roof, 3, bench_roof },
     { PUM_FAMILY_ROOF_MATH, 6, make_roof, 3, bench_roof },
 };

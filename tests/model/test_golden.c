@@ -3,24 +3,12 @@
  * PUMICE_TEST_DATA/golden (and stories260K/hf) the logits of every case and its greedy continuation,
  * with the KV cache in f32. A directory whose architecture does not run yet must be listed below,
  * and one that is listed must not run: nothing passes silently. */
-#include <dirent.h>
-#include <jansson.h>
-#include <math.h>
-#include <stdbool.h>
-
-#include "testing.h"
+#include "golden.h"
 
 static const double MAX_DIFFERENCE = 2e-3, MAX_RELATIVE = 1e-3;
 
 /* Directories whose networks this version does not have; none now. */
 static const char *const not_yet[] = { NULL };
-
-enum { MAX_IDS = 1024, MAX_DIRS = 256 };
-
-typedef struct ids {
-    int32_t data[MAX_IDS];
-    size_t count;
-} ids;
 
 static bool is_listed(const char *name)
 {
@@ -28,29 +16,6 @@ static bool is_listed(const char *name)
         if (strcmp(name, not_yet[i]) == 0) return true;
     }
     return false;
-}
-
-static ids read_ids(const json_t *list)
-{
-    ids out = { .count = json_array_size(list) };
-    assert_true(json_is_array(list) && out.count <= MAX_IDS);
-    for (size_t i = 0; i < out.count; i++) {
-        out.data[i] = (int32_t)json_integer_value(json_array_get(list, i));
-    }
-    return out;
-}
-
-static float *read_f32(const char *folder, const char *name, size_t count)
-{
-    char path[2 * TEST_PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "rb");
-    float *data = malloc(count * sizeof *data);
-    assert_non_null(f);
-    assert_non_null(data);
-    assert_int_equal(fread(data, sizeof *data, count, f), count);
-    fclose(f);
-    return data;
 }
 
 /* ---- one case ---- */
@@ -119,15 +84,6 @@ static int check_logits(pumice_session *s, const char *folder, const char *name,
     return !good;
 }
 
-static int on_token(void *user, int32_t token, const char *text, size_t bytes)
-{
-    ids *out = user;
-    (void)text;
-    (void)bytes;
-    if (token >= 0 && out->count < MAX_IDS) out->data[out->count++] = token;
-    return 0;
-}
-
 static int check_greedy(pumice_session *s, const char *name, const json_t *test_case,
                         const ids *prompt)
 {
@@ -135,7 +91,7 @@ static int check_greedy(pumice_session *s, const char *name, const json_t *test_
     pumice_generate_params p = { .struct_size = sizeof p,
                                  .max_tokens = (uint32_t)want.count,
                                  .ignore_eos = 1,
-                                 .token = on_token,
+                                 .token = collect_token,
                                  .user = &got };
     uint32_t count;
     begin_case(s, test_case);
@@ -211,31 +167,18 @@ static int check_directory(pumice_device *device, const char *folder, const char
 
 /* ---- all of them ---- */
 
-static int by_name(const void *a, const void *b) { return strcmp(a, b); }
+static int check_golden(void *user, const char *folder, const char *name)
+{
+    return check_directory(user, folder, name);
+}
 
 static void test_golden(void **state)
 {
-    static char names[MAX_DIRS][256];
-    char root[TEST_PATH_BYTES], folder[2 * TEST_PATH_BYTES];
-    size_t n = 0;
-    int bad = 0;
+    char root[TEST_PATH_BYTES];
     (void)state;
     if (!test_data("golden", root)) skip();
-    DIR *dir = opendir(root);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (entry->d_name[0] == '.') continue;
-        assert_true(n < MAX_DIRS);
-        snprintf(names[n++], sizeof names[0], "%s", entry->d_name);
-    }
-    closedir(dir);
-    assert_true(n > 0);
-    qsort(names, n, sizeof names[0], by_name);
     pumice_device *device = test_device(NULL, 1);
-    for (size_t i = 0; i < n; i++) {
-        snprintf(folder, sizeof folder, "%s/%s", root, names[i]);
-        bad += check_directory(device, folder, names[i]);
-    }
+    int bad = golden_each(root, device, check_golden);
     pumice_device_destroy(&device);
     assert_int_equal(bad, 0);
 }

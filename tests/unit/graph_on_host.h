@@ -216,7 +216,7 @@ static inline void host_run(host *h, const pum_graph *graph, const int32_t *toke
         const pum_node *n = &graph->nodes.data[i];
         pumice_error err = { 0 };
         if (pum_op_get(n->op)->check(graph, n, &err)) fail_msg("%s", err.text);
-        if (n->op == PUM_OP_ARGMAX || n->op == PUM_OP_SAMPLE) continue;
+        if (n->op == PUM_OP_ARGMAX || n->op == PUM_OP_SAMPLE || n->op == PUM_OP_SCORE) continue;
         bool logits = n->out >= 0 && graph->values.data[n->out].kind == PUM_VALUE_LOGITS;
         uint64_t rows = graph->rows; /* of the logits only those that the input has */
         if (n->op == PUM_OP_LIMIT && n->params.rows) rows = n->params.rows;

@@ -224,7 +224,8 @@ static inline void random_graph_make(random_graph *r, uint64_t seed)
         else if (kind == 4) rg_experts(r);
         else rg_small(r);
     }
-    uint32_t slots = PUM_MIN(rows, 1 + rg_next(r, 4));
+    uint32_t slots = 1 + rg_next(r, 4);
+    slots = PUM_MIN(rows, slots);
     pum_value_id logits =
         pum_graph_value(&r->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, 4, vocab, -1, "logits");
     pum_value_id x = rg_pick(r);
@@ -243,10 +244,11 @@ static inline void random_graph_make(random_graph *r, uint64_t seed)
                            .layer = -1 };
         pum_graph_node(&r->graph, limit, 0, 0, "");
     }
-    pum_node pick = { .op = rg_next(r, 2) ? PUM_OP_ARGMAX : PUM_OP_SAMPLE,
+    static const pum_op ends[] = { PUM_OP_SAMPLE, PUM_OP_ARGMAX, PUM_OP_SCORE };
+    pum_node pick = { .op = ends[rg_next(r, 3)],
                       .in = { logits },
                       .out = PUM_NO_VALUE,
-                      .params = { .slots = slots },
+                      .params = { .slots = slots, .rows = slots },
                       .layer = -1 };
     pum_graph_node(&r->graph, pick, 0, 0, "");
 }

@@ -635,6 +635,16 @@ static void test_passes(void **state)
     assert_int_equal(g.nodes.data[g.nodes.count - 1].op, PUM_OP_SAMPLE);
     pum_graph_free(&g);
 
+    how.head = PUM_HEAD_ALL;
+    how.sampler = PUM_SAMPLER_SCORE;
+    build(&def, &how, &g); /* the rows themselves, and no slot */
+    assert_int_equal(count_nodes(&g, PUM_OP_GATHER_ROWS), 0);
+    assert_int_equal(g.nodes.data[g.nodes.count - 1].op, PUM_OP_SCORE);
+    assert_int_equal(g.nodes.data[g.nodes.count - 1].params.rows, 3);
+    pum_graph_free(&g);
+
+    how.head = PUM_HEAD_SLOTS;
+    how.sampler = PUM_SAMPLER_CHAIN;
     how.rows = 0;
     build(&def, &how, &g); /* sampling from logits that are there already */
     assert_int_equal(g.nodes.count, 1);
@@ -649,6 +659,8 @@ static void test_passes(void **state)
         { .rows = 1, .kv_cells = 32, .head = PUM_HEAD_SLOTS, .n_slots = 5, .logits_rows = 8 },
         { .rows = 3, .kv_cells = 32, .head = PUM_HEAD_ALL, .logits_rows = 2 },
         { .rows = 0, .sampler = PUM_SAMPLER_ARGMAX, .n_slots = 2, .logits_rows = 1 },
+        { .rows = 1, .kv_cells = 32, .head = PUM_HEAD_SLOTS, .n_slots = 1, .logits_rows = 1,
+          .sampler = PUM_SAMPLER_SCORE },
     };
     for (size_t i = 0; i < PUM_COUNT(bad); i++) {
         pumice_error err = { 0 };
