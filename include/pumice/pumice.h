@@ -192,6 +192,9 @@ typedef struct pumice_model_params {
     /* What sessions on it will be created with: the pipelines they decode with are then made while
      * the weights are uploaded. NULL = not ahead of the session. Read during the call. */
     const struct pumice_session_params *session;
+    /* Rounds the matrices on the device while they are loaded, as pumice_quantize would: a type of
+     * pumice_quantize_params but F32. The model must be in F32, F16 or BF16. NULL = as they are. */
+    const char *quant;
 } pumice_model_params;
 
 /* What a model was trained to predict, which is what pumice_session_score counts. */

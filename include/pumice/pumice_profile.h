@@ -34,6 +34,7 @@ typedef struct pumice_plan_params {
                        bandwidth sets on decoding, devices; for any architecture, and for the
                        config.json of a Hugging Face model alone */
     uint32_t encoder; /* 1 = the pass of the model's encoder, over n_rows tokens */
+    const char *quant; /* as in pumice_model_params; not for sizes */
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */

@@ -46,19 +46,6 @@ static pumice_status no_memory(const convert *z)
                     z->params->in_path);
 }
 
-static pum_quant_model facts_of(const pum_gguf *gguf)
-{
-    pum_quant_model m = { .has_output = pum_gguf_tensor_find(gguf, "output.weight") != NULL };
-    char key[128];
-    pum_str arch = { "", 0 };
-    pum_gguf_str(gguf, "general.architecture", &arch);
-    snprintf(key, sizeof key, "%.*s.block_count", (int)PUM_MIN(arch.count, 64), arch.data);
-    pum_gguf_u32(gguf, key, &m.n_layers);
-    snprintf(key, sizeof key, "%.*s.expert_count", (int)PUM_MIN(arch.count, 64), arch.data);
-    pum_gguf_u32(gguf, key, &m.n_experts);
-    return m;
-}
-
 /* ---- the tokenizer of a directory ---- */
 
 static pumice_status export_tokenizer(convert *z)
@@ -116,7 +103,7 @@ static pumice_status check_type(const convert *z, const pum_gguf_tensor *t, pum_
 
 static pumice_status choose(convert *z)
 {
-    pum_quant_model model = facts_of(z->gguf);
+    pum_quant_model model = pum_quant_model_of(z->gguf);
     size_t n = pum_gguf_tensor_count(z->gguf);
     z->items = pum_alloc_array(n + 1, sizeof *z->items);
     if (!z->items) return no_memory(z);
@@ -361,7 +348,7 @@ static pumice_status begin(const char *verb, bool needs_type, pumice_device *dev
     if (device) z.quantizer.vk = device->vk;
     if (p.type && !(z.mix = pum_quant_mix_find(p.type))) {
         char known[160];
-        pum_quant_mix_names(known, sizeof known);
+        pum_quant_mix_names(true, known, sizeof known);
         return pum_fail(err, PUMICE_ERROR_INVALID, "unknown type '%.32s': use one of %s", p.type,
                         known);
     }

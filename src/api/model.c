@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer
  * calls. */
+#include "quant_mix.h"
+#include "quantizer.h"
 #include "sizes.h"
 #include "warm.h"
 
@@ -30,18 +32,22 @@ static void produce_rows(void *user, void *to, uint64_t first, uint64_t count)
 }
 
 static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
-                                  const pumice_model_params *p, uint64_t *done, pumice_error *err)
+                                  const pumice_model_params *p, pum_quantizer *quantizer,
+                                  uint64_t *done, pumice_error *err)
 {
     const uint64_t slice = 8ull << 20; /* between two calls of progress */
     const pum_weight *w = &m->def.weights.data[piece->tensor];
     row_source source = { .weight = w, .row = piece->row_first, .err = err };
+    pum_vk_buffer *buffer = &m->buffers[piece->buffer];
     uint64_t row_bytes = 0, at = piece->offset_bytes;
     pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
-    uint64_t step = PUM_MAX(slice / row_bytes, 1u);
+    bool rounds = w->stored != w->dtype;
+    uint64_t step = rounds ? pum_quantizer_load_rows(quantizer, w) : PUM_MAX(slice / row_bytes, 1u);
     for (uint64_t row = 0; row < piece->row_count; row += step) {
         uint64_t rows = PUM_MIN(step, piece->row_count - row), n = rows * row_bytes;
-        PUM_TRY(pum_vk_buffer_stream(m->device->vk, &m->buffers[piece->buffer], at, row_bytes, rows,
-                                     produce_rows, &source, err));
+        PUM_TRY(rounds ? pum_quantizer_load(quantizer, w, source.row, rows, buffer, at, err)
+                       : pum_vk_buffer_stream(m->device->vk, buffer, at, row_bytes, rows,
+                                              produce_rows, &source, err));
         if (source.status != PUMICE_OK) return source.status;
         source.row += rows;
         at += n;
@@ -65,9 +71,11 @@ static pumice_status upload(pumice_model *m, const pumice_model_params *p, pumic
     }
     uint64_t done = 0;
     pumice_status status = PUMICE_OK;
+    pum_quantizer quantizer = { .vk = m->device->vk };
     for (size_t i = 0; i < m->placement.pieces.count && status == PUMICE_OK; i++) {
-        status = upload_piece(m, &m->placement.pieces.data[i], p, &done, err);
+        status = upload_piece(m, &m->placement.pieces.data[i], p, &quantizer, &done, err);
     }
+    pum_quantizer_free(&quantizer);
     pumice_status ended = pum_vk_stream_end(m->device->vk, status == PUMICE_OK ? err : NULL);
     return status == PUMICE_OK ? ended : status;
 }
@@ -135,6 +143,7 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     pumice_error ignored = { 0 };
     status = pum_model_def_load(m->gguf, &m->def, p.vocab_only ? &ignored : err);
     if (status != PUMICE_OK && !p.vocab_only) goto fail;
+    if (p.quant && !p.vocab_only) PUM_GOTO(pum_quant_mix_apply(p.quant, m->gguf, &m->def, err));
     if (!p.vocab_only) {
         pum_gguf_prefetch(m->gguf);
         PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
@@ -214,7 +223,9 @@ static void count_decode(const pum_model_def *def, pumice_model_info *info)
     for (size_t i = 0; i < def->weights.count; i++) {
         const pum_weight *w = &def->weights.data[i];
         if ((int32_t)i == def->embed && def->head != def->embed) continue;
-        info->decode_bytes += w->rows * w->row_bytes;
+        uint64_t row_bytes = 0;
+        pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes);
+        info->decode_bytes += w->rows * row_bytes;
         if (w->rows > 1 && !w->is_constant) info->decode_flops += 2 * w->rows * w->cols;
         if ((int32_t)i == def->head) info->head_flops = 2 * w->rows * w->cols;
     }

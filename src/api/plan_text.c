@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pumice_plan: plans a model's pass for a device that may not be there, and gives its text. */
+#include "quant_mix.h"
 #include "session.h"
 
 static pumice_status plan_for(const pum_model_def *def, const pum_caps *caps,
@@ -91,6 +92,7 @@ pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text,
         if (out.failed) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for sizes"));
     } else {
         PUM_GOTO(pum_model_def_load(gguf, &def, err));
+        if (p.quant) PUM_GOTO(pum_quant_mix_apply(p.quant, gguf, &def, err));
         PUM_GOTO(plan_for(&def, &caps, &p, &out, err));
     }
     if (text(user, out.data, out.count))

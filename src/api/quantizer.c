@@ -126,9 +126,36 @@ pumice_status pum_quantizer_run(pum_quantizer *q, pum_dtype from, const void *da
     if (out_rows) {
         PUM_GOTO(pum_vk_buffer_read(q->vk, &q->arena, j.out_at, out_rows, j.out_bytes, err));
     }
-    PUM_GOTO(add_errors(q, &j, error, err));
+    if (error) PUM_GOTO(add_errors(q, &j, error, err));
 fail:
     pum_exec_destroy(&exec);
+    return status;
+}
+
+uint64_t pum_quantizer_load_rows(const pum_quantizer *q, const pum_weight *w)
+{
+    uint64_t row = 1, unit = PUM_MAX(pum_vk_device_caps(q->vk)->offset_align_bytes, 64u);
+    pum_dtype_device_row_bytes(w->dtype, w->cols, &row);
+    for (; unit > 1 && row % 2 == 0; row /= 2) unit /= 2; /* alignments are powers of two */
+    return pum_align_up(pum_quantizer_rows(w->stored, w->dtype, w->cols), unit);
+}
+
+pumice_status pum_quantizer_load(pum_quantizer *q, const pum_weight *w, uint64_t row_first,
+                                 uint64_t rows, pum_vk_buffer *to_buffer, uint64_t at,
+                                 pumice_error *err)
+{
+    const void *data = (const uint8_t *)w->data + (w->data ? row_first * w->row_bytes : 0);
+    uint8_t *own = NULL;
+    pumice_status status;
+    if (!w->data) {
+        data = own = pum_alloc((size_t)(rows * w->row_bytes));
+        if (!own) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to quantize");
+        PUM_GOTO(pum_weight_read(w, row_first, rows, own, err));
+    }
+    PUM_GOTO(pum_quantizer_run(q, w->stored, data, w->dtype, rows, w->cols, NULL, to_buffer, at,
+                               NULL, err));
+fail:
+    pum_free(own);
     return status;
 }
 

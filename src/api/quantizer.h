@@ -5,6 +5,7 @@
 #define PUM_QUANTIZER_H
 
 #include "exec.h"
+#include "model.h"
 
 typedef struct pum_quantizer {
     pum_vk_device *vk;
@@ -25,11 +26,17 @@ uint64_t pum_quantizer_rows(pum_dtype from, pum_dtype to, uint64_t cols);
 
 /* Rounds `rows` rows of `cols` numbers at `data` into out_rows, in the form that rows have on the
  * device (pum_dtype_device_row_bytes); or, if `to_buffer` is given, there, from byte `at` on, which
- * must be aligned for binding. Adds to *error. */
+ * must be aligned for binding. Adds to *error, which may be NULL. */
 pumice_status pum_quantizer_run(pum_quantizer *q, pum_dtype from, const void *data, pum_dtype to,
                                 uint64_t rows, uint64_t cols, void *out_rows,
                                 pum_vk_buffer *to_buffer, uint64_t at, pum_quant_error *error,
                                 pumice_error *err);
+/* How many rows of a weight one call of load takes, so that the next begins where it may be bound. */
+uint64_t pum_quantizer_load_rows(const pum_quantizer *q, const pum_weight *weight);
+/* Rounds rows of a weight into a buffer, from byte `at` on: those of one call, or the last ones. */
+pumice_status pum_quantizer_load(pum_quantizer *q, const pum_weight *weight, uint64_t row_first,
+                                 uint64_t rows, pum_vk_buffer *to_buffer, uint64_t at,
+                                 pumice_error *err);
 void pum_quantizer_free(pum_quantizer *q);
 
 #endif

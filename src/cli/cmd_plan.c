@@ -45,6 +45,7 @@ static int work(cli_run *run)
                                   .disable = o->disable,
                                   .caps = o->caps,
                                   .quirks = o->quirks,
+                                  .quant = o->quant,
                                   .format = o->json ? PUMICE_PLAN_JSON : PUMICE_PLAN_TEXT };
     pumice_error err = { 0 };
     if (!params.profile) {
@@ -74,6 +75,7 @@ static const cli_option plan_options[] = {
     CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16|q8_0|q4_0",
                    "type of the V cache: f32, f16, q8_0 or q4_0 (f16)"),
     CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
+    CLI_ROW_QUANT,
     CLI_ROW_FLAG(NULL, "encoder", encoder, "the encoder's pass, of a model that has one"),
     CLI_ROW_FLAG(NULL, "check", check, "also prove the plan by a second algorithm"),
     CLI_ROW_FLAG(NULL, "sizes", sizes,

@@ -263,6 +263,7 @@ static int load(cli_run *run, const char *path, bool vocab_only)
                                    .progress = cli_progress_step,
                                    .progress_user = &p,
                                    .session = vocab_only ? NULL : &session,
+                                   .quant = run->options->quant,
                                    .vocab_only = vocab_only };
     pumice_status status = pumice_model_load(run->device, &params, &run->model, &err);
     cli_progress_end(&p);

@@ -50,6 +50,7 @@ const cli_option cli_session_options[] = {
     CLI_ROW_CHOICE("ctv", "cache-type-v", kv_type_v, "TYPE", "f32|f16|q8_0|q4_0",
                    "type of the V cache: f32, f16, q8_0 or q4_0 (f16)"),
     CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
+    CLI_ROW_QUANT,
     CLI_ROW_END
 };
 

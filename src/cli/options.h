@@ -52,6 +52,7 @@ typedef struct cli_options {
     /* the rest */
     const char *output;       /* -o FILE, --trace FILE */
     const char *type;         /* convert */
+    const char *quant;
     uint32_t output_format;   /* bench: 0 or 1 = md, 2 = json */
     cli_list n_prompt, n_gen; /* bench */
     uint32_t repetitions;
@@ -97,6 +98,9 @@ typedef struct cli_option {
     { s, l, CLI_LIST, CLI_AT(field), value, help, min, INT32_MAX, NULL }
 #define CLI_ROW_CHOICE(s, l, field, value, choices, help) \
     { s, l, CLI_CHOICE, CLI_AT(field), value, help, 0, 0, choices }
+#define CLI_ROW_QUANT \
+    CLI_ROW_TEXT(NULL, "quant", quant, "TYPE", \
+                 "round the weights while they are loaded, as `pumice quantize` does")
 #define CLI_ROW_SEED(help) { "s", "seed", CLI_SEED, CLI_AT(seed), "S", help, 0, 0, NULL }
 #define CLI_ROW_PREFIX \
     CLI_ROW_TEXT(NULL, "prefix", prefix, "N", \

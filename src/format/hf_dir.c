@@ -148,7 +148,7 @@ fail:
 
 static pumice_status open_single(pum_hf_dir *dir, const char *path, pumice_error *err)
 {
-    pum_st *st;
+    pum_st *st = NULL;
     PUM_TRY(add_file(dir, path, &st, err));
     for (size_t i = 0; i < pum_st_count(st); i++) {
         entry e = { pum_st_at(st, i), st };

@@ -89,6 +89,7 @@ typedef struct pum_hparams {
 typedef struct pum_weight {
     char name[64];
     pum_dtype dtype;               /* on the device */
+    pum_dtype stored;              /* in `data`; unlike dtype: F32, F16 or BF16 that is rounded while it is loaded */
     uint64_t rows, cols;
     uint64_t row_bytes;            /* in `data`; on the device: pum_dtype_device_row_bytes */
     const pum_gguf_tensor *source; /* the file's tensor; NULL: made by the loader */

@@ -35,11 +35,12 @@ const pum_quant_mix *pum_quant_mix_find(const char *name)
     return NULL;
 }
 
-void pum_quant_mix_names(char *out, size_t capacity)
+void pum_quant_mix_names(bool with_f32, char *out, size_t capacity)
 {
     size_t n = 0;
     out[0] = '\0';
     for (size_t i = 0; i < PUM_COUNT(mixes) && n < capacity; i++) {
+        if (mixes[i].base == PUM_DTYPE_F32 && !with_f32) continue;
         n += (size_t)snprintf(out + n, capacity - n, "%s%s", n ? ", " : "", mixes[i].name);
     }
 }
@@ -72,14 +73,12 @@ static uint32_t layer_of(pum_str s)
 
 bool pum_quant_mix_keeps(pum_str name, uint32_t n_dims)
 {
-    static const char *const kept[] = { "_norm.weight",      "ffn_gate_inp.weight",
-                                        "altup",             "laurel",
+    static const char *const kept[] = { "_norm.weight",         "ffn_gate_inp.weight",
+                                        "position_embd.weight", "token_types.weight",
+                                        "altup",                "laurel",
                                         "per_layer_model_proj", "ssm_conv1d",
                                         "shortconv.conv.weight", "attn_rel_b.weight" };
     if (n_dims < 2 || !ends_with(name, "weight")) return true;
-    if (pum_str_equal(name, "position_embd.weight") || pum_str_equal(name, "token_types.weight")) {
-        return true;
-    }
     for (size_t i = 0; i < PUM_COUNT(kept); i++) {
         if (holds(name, kept[i])) return true;
     }
@@ -136,4 +135,48 @@ pum_dtype pum_quant_mix_choose(const pum_quant_mix *mix, const pum_quant_model *
         chosen = smaller(chosen);
     }
     return chosen;
+}
+
+pum_quant_model pum_quant_model_of(const pum_gguf *gguf)
+{
+    pum_quant_model m = { .has_output = pum_gguf_tensor_find(gguf, "output.weight") != NULL };
+    char key[128];
+    pum_str arch = { "", 0 };
+    pum_gguf_str(gguf, "general.architecture", &arch);
+    snprintf(key, sizeof key, "%.*s.block_count", (int)PUM_MIN(arch.count, 64), arch.data);
+    pum_gguf_u32(gguf, key, &m.n_layers);
+    snprintf(key, sizeof key, "%.*s.expert_count", (int)PUM_MIN(arch.count, 64), arch.data);
+    pum_gguf_u32(gguf, key, &m.n_experts);
+    return m;
+}
+
+/* ---- while a model is loaded ---- */
+
+pumice_status pum_quant_mix_apply(const char *type, const pum_gguf *gguf, pum_model_def *def,
+                                  pumice_error *err)
+{
+    const pum_quant_mix *mix = pum_quant_mix_find(type);
+    pum_quant_model model = pum_quant_model_of(gguf);
+    if (!mix || mix->base == PUM_DTYPE_F32) {
+        char known[160];
+        pum_quant_mix_names(false, known, sizeof known);
+        return pum_fail(err, PUMICE_ERROR_INVALID,
+                        "weights cannot be quantized to '%.32s': use one of %s", type, known);
+    }
+    for (size_t i = 0; i < def->weights.count; i++) {
+        pum_weight *w = &def->weights.data[i];
+        const pum_gguf_tensor *t = w->source;
+        bool fallback, plain = w->stored == PUM_DTYPE_F32 || w->stored == PUM_DTYPE_F16 ||
+                               w->stored == PUM_DTYPE_BF16;
+        if (!t || !w->splittable) continue;
+        w->dtype = pum_quant_mix_choose(mix, &model, t->name, t->n_dims, w->cols, w->stored,
+                                        &fallback);
+        if (w->dtype == w->stored || plain) continue;
+        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                        "'%s' cannot be quantized while it is loaded: tensor '%.*s' is %s already",
+                        pum_gguf_path(gguf), (int)PUM_MIN(t->name.count, 64), t->name.data,
+                        pum_dtype_get(w->stored)->name);
+    }
+    snprintf(def->hp.file_type, sizeof def->hp.file_type, "mostly %s", mix->name);
+    return PUMICE_OK;
 }

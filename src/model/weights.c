@@ -227,6 +227,7 @@ static pumice_status unsupported_type(const loader *l, const char *name, pum_dty
 
 static pumice_status push(loader *l, pum_weight w, int32_t *out_index)
 {
+    w.stored = w.dtype;
     if (!pum_array_push(&l->def->weights, w)) {
         pum_free(w.owned);
         return no_memory(l);
