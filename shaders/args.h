@@ -92,12 +92,13 @@ PUM_ARGS(pum_args_embed) {
     PUM_UINT field;           /* word of the batch row that names the table's: ROW_TOKEN or ROW_POS */
 };
 
-/* y = norm(x) * w (+ b), row by row. grid (rows) */
+/* y = norm(x) * w (+ b), row by row; w has w_rows rows, taken in turn. grid (rows) */
 PUM_ARGS(pum_args_norm) {
     PUM_UINT cols, rows;
     PUM_UINT x_stride, y_stride;
     float eps;
     float w_add;              /* added to w (1 for Gemma, else 0) */
+    PUM_UINT w_rows;          /* 1, or one for each head */
 };
 
 /* y[r, y_first + n] = act(sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the piece
@@ -136,7 +137,7 @@ PUM_ARGS(pum_args_rope_kv) {
 /* y[r, h] = softmax over cells c in [lo, hi) of cap(scale * q[r,h].k[c]) + extras, times v[c];
  * lo = max(ROW_LO, ROW_CELL + 1 - window) when window != 0. Specialisation constant EXTRA, by bits:
  *   ATTN_CAP    cap(s) = softcap*tanh(s/softcap)
- *   ATTN_ALIBI  slope(h) * c is added (BLOOM's slopes for `heads` heads)
+ *   ATTN_ALIBI  alibi_scale * slope(h) * c is added (BLOOM's slopes for `heads` heads)
  *   ATTN_BIAS   bias[h][clamp(c - ROW_CELL, -bias_max, bias_max) + bias_max] is added; else nothing of bias is read
  *   ATTN_PARTS  y is, per split, the rows' y over its share of the pages that any row of the tile sees, and behind
  *               all of them, per split, row and head, the log of the sum of exponentials (-3e38: no cell).
@@ -153,7 +154,7 @@ PUM_ARGS(pum_args_attn) {
     float scale, softcap;
     PUM_UINT window;
     PUM_UINT table_at, table_stride;
-    float alibi_max;
+    float alibi_max, alibi_scale;
     PUM_UINT row_seq, row_lo, row_hi; /* which words of a batch row tell the sequence and the range: ROW_SEQ, ROW_LO,
                                          ROW_HI or ROW_SEQ2, ROW_LO2, ROW_HI2. Rows whose ROW_SEQ is ROW_INACTIVE see
                                          nothing either way. */

@@ -1,7 +1,8 @@
 #version 450
 // SPDX-License-Identifier: Apache-2.0
 // One workgroup a row. KIND 0: x / sqrt(mean(x^2) + eps); KIND 1: (x - mean) / sqrt(variance + eps), in two passes,
-// since E[x^2] - mean^2 cancels. Then * (w + w_add) if HAS_W and + b if HAS_B.
+// since E[x^2] - mean^2 cancels. Then * (w + w_add) if HAS_W and + b if HAS_B. Heads may have
+// weights of their own: row r of x takes row r % w_rows of w.
 #extension GL_GOOGLE_include_directive : require
 #ifdef PUM_SUB
 #extension GL_KHR_shader_subgroup_basic : require
@@ -24,7 +25,7 @@ layout(set = 0, binding = 3) writeonly buffer y_words { float y[]; };
 void main()
 {
     uint row = gl_WorkGroupID.x, me = gl_LocalInvocationID.x;
-    uint at = row * a.x_stride;
+    uint at = row * a.x_stride, w_at = row % a.w_rows * a.cols;
     float mean = 0.0, sum = 0.0;
     if (KIND == NORM_LAYER) {
         for (uint i = me; i < a.cols; i += WG) sum += x[at + i];
@@ -38,7 +39,7 @@ void main()
     float scale = 1.0 / sqrt(reduce_sum(sum) / float(a.cols) + a.eps);
     for (uint i = me; i < a.cols; i += WG) {
         float v = (x[at + i] - mean) * scale;
-        if (HAS_W != 0u) v *= w[i] + a.w_add;
+        if (HAS_W != 0u) v *= w[w_at + i] + a.w_add;
         if (HAS_B != 0u) v += b[i];
         y[row * a.y_stride + i] = v;
     }

@@ -18,13 +18,13 @@ uint visible_to(uint r)
 }
 
 // ALiBi (Press et al., 2022): slopes 2^(-max (h+1) / n) for the n heads up to a power of two, then the odd
-// multiples of half that exponent
+// multiples of half that exponent; times alibi_scale
 float alibi_slope(uint head)
 {
     uint n = 1u;
     while (2u * n <= a.heads) n *= 2u;
     float e = head < n ? float(head + 1u) / float(n) : float(2u * (head - n) + 1u) / float(2u * n);
-    return exp2(-a.alibi_max * e);
+    return a.alibi_scale * exp2(-a.alibi_max * e);
 }
 
 vec4 tanh_a(vec4 x)

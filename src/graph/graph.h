@@ -96,7 +96,7 @@ typedef struct pum_params {
     uint32_t cross;        /* attention: over the cells of ROW_SEQ2, ROW_LO2, ROW_HI2 (an encoder's) */
     float eps, w_add;      /* norm */
     float scale;           /* embed, rope, attention scores, softmax, add */
-    float softcap, alibi_max;
+    float softcap, alibi_max, alibi_scale;
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
     uint32_t rows;      /* limit: the first rows of the input; 0 = all. score: the batch rows */
     uint32_t experts, experts_used; /* mixtures of experts */

@@ -26,7 +26,10 @@ enum {
     PUM_ARCH_RENORM = 8192,      /* probabilities of chosen experts are scaled to sum 1 */
     PUM_ARCH_ENCODER = 16384,    /* an encoder, and a decoder that also attends to its output */
     PUM_ARCH_RELATIVE = 32768,   /* scores are not scaled, but biased by distance (T5) */
-    PUM_ARCH_EVERY_SHIFT = 16
+    PUM_ARCH_EVERY_SHIFT = 16,
+    PUM_ARCH_QK_MAY = 1 << 24,       /* heads of q and k may be normalised, each by weights of its own */
+    PUM_ARCH_LOGIT_DIVIDE = 1 << 25, /* the key logit_scale divides */
+    PUM_ARCH_ALIBI_SCALED = 1 << 26  /* slopes of ALiBi are scaled as the products of q and k are */
 };
 /* Every n-th layer has no window, or does not rotate. */
 #define PUM_ARCH_WINDOW_EVERY(n) ((n) << PUM_ARCH_EVERY_SHIFT)

@@ -13,17 +13,16 @@ static pum_value_id attention(pum_builder *b, pum_value_id h, bool store_only)
     const pum_layer *l = pum_build_layer(b);
     pum_value_id q = PUM_NO_VALUE, kc = pum_build_cache(b, false), vc = pum_build_cache(b, true);
     if (!store_only) {
-        q = pum_build_clamp(b, pum_build_matmul(b, h, l->q, l->q_b, "q"), hp->clamp_qkv, "q_cut");
+        q = pum_build_matmul(b, h, l->q, l->q_b, "q");
+        q = pum_build_head_norm(b, q, hp->n_heads, l->q_norm, "q_norm");
+        q = pum_build_clamp(b, q, hp->clamp_qkv, "q_cut");
     }
     pum_value_id k = pum_build_matmul(b, h, l->k, l->k_b, "k");
     pum_value_id v = pum_build_matmul(b, h, l->v, l->v_b, "v");
+    k = pum_build_head_norm(b, k, hp->n_kv_heads, l->k_norm, "k_norm");
     k = pum_build_clamp(b, k, hp->clamp_qkv, "k_cut");
     v = pum_build_clamp(b, v, hp->clamp_qkv, "v_cut");
-    if (!store_only) {
-        q = pum_build_head_norm(b, q, hp->n_heads, l->q_norm, "q_norm");
-        q = pum_build_rope(b, q, hp->n_heads, "q_rope");
-    }
-    k = pum_build_head_norm(b, k, hp->n_kv_heads, l->k_norm, "k_norm");
+    if (!store_only) q = pum_build_rope(b, q, hp->n_heads, "q_rope");
     k = pum_build_rope(b, k, hp->n_kv_heads, "k_rope");
     pum_params p = { .heads = hp->n_heads, .kv_heads = hp->n_kv_heads, .head_dim = hp->head_dim };
     pum_node store = { .op = PUM_OP_KV_STORE, .in = { k, v, kc, vc }, .out = PUM_NO_VALUE,
@@ -34,6 +33,7 @@ static pum_value_id attention(pum_builder *b, pum_value_id h, bool store_only)
     p.softcap = hp->attn_softcap;
     p.window = l->window;
     p.alibi_max = hp->alibi_max;
+    p.alibi_scale = hp->alibi_scale;
     p.one_sequence = b->build->one_sequence;
     const pum_value_id in[] = { q, kc, vc, PUM_NO_VALUE };
     return pum_build_node(b, PUM_OP_ATTENTION, in, p, (uint64_t)hp->n_heads * hp->head_dim, "attn");

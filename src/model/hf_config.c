@@ -144,7 +144,8 @@ pumice_status hf_activation(hf *h, const char *names)
         { "gelu", "gelu_erf" },       { "gelu_python", "gelu_erf" },
         { "gelu_new", "gelu_tanh" },  { "gelu_pytorch_tanh", "gelu_tanh" },
         { "gelu_fast", "gelu_tanh" }, { "gelu_accurate", "gelu_tanh" },
-        { "relu", "relu" },           { "quick_gelu", "gelu_quick" },
+        { "relu", "relu" },           { "relu2", "relu2" },
+        { "quick_gelu", "gelu_quick" },
     };
     const char *name;
     int n;

@@ -47,6 +47,8 @@ static const struct {
     { "attn_logit_softcapping", AT(attn_softcap), F32 },
     { "final_logit_softcapping", AT(final_softcap), F32 },
     { "embedding_scale", AT(embed_scale), F32 },
+    { "residual_scale", AT(residual_scale), F32 },
+    { "logit_scale", AT(logit_divisor), F32 }, /* of architectures where it divides */
     { "logit_scale", AT(logit_scale), F32 },
     { "deepnorm_alpha", AT(alpha), F32 },
     { "expert_count", AT(experts), U32 },
@@ -119,6 +121,14 @@ static void put_text(hf *h, const char *suffix, const char *value)
 {
     char key[96];
     pum_gguf_set_text(h->out, full_key(h, suffix, key), value);
+}
+
+/* In place of a number that says "every n-th". */
+static void put_flags(hf *h, const char *suffix, const bool_list *list)
+{
+    char key[96];
+    if (list->count == 0) return;
+    pum_gguf_set_array(h->out, full_key(h, suffix, key), PUM_GGUF_BOOL, list->data, list->count);
 }
 
 /* ---- rotary scaling ---- */
@@ -318,6 +328,8 @@ pumice_status hf_keys_write(hf *h)
     write_name(h);
     pum_gguf_set_u32(h->out, "general.file_type", file_type);
     for (size_t i = 0; i < PUM_COUNT(rows); i++) put(h, rows[i].key, rows[i].at, rows[i].kind);
+    put_flags(h, "attention.sliding_window_pattern", &h->windowed);
+    put_flags(h, "rope.skip_every", &h->rotated);
     if (h->f.flags & HF_PROJ) put(h, "embedding_projection_length", AT(proj), U32);
     for (size_t i = 0; pair && i < PUM_COUNT(decoder_rows); i++) {
         put(h, decoder_rows[i].key, decoder_rows[i].at, decoder_rows[i].kind);

@@ -47,11 +47,13 @@ typedef struct hf_facts {
     float eps, rope_base, rope_base_local, rot_part;
     float alibi, clamp, attn_scale, attn_softcap, final_softcap, logit_scale, embed_scale, alpha;
     float norm_add, rope_linear;
+    float residual_scale, logit_divisor;
     const char *activation;
     pum_dtype type; /* of matrices, for models without weights */
 } hf_facts;
 
 typedef struct hf hf;
+typedef PUM_ARRAY(bool) bool_list;
 
 /* Sizes that shapes are made of. */
 typedef enum hf_size {
@@ -70,6 +72,7 @@ typedef enum hf_how {
     R_GROUPS,   /* [kv head][its q heads, k, v] becomes [q | k | v] */
     R_Q_OF, R_K_OF, R_V_OF, /* of such a tensor, permuted for HF_PERMUTED */
     R_EXPERTS,  /* one tensor per expert becomes one of three dimensions */
+    R_ALL_DOWN, R_ALL_GATE, R_ALL_UP, /* of one of three dimensions, the last two of its rows [gate | up] */
     R_HEADS,    /* one vector per head becomes one of two dimensions */
     R_CUT_Q, R_CUT_K, R_CUT_V, R_CUT_UP, R_CUT_GATE, /* of rows [q | k | v | up | gate] (PaLM) */
     R_BUCKETS   /* T5: in the first layer only unless HF_BIAS_EACH */
@@ -116,6 +119,7 @@ struct hf {
     const json_t *config; /* the one of the text model */
     const hf_family *family;
     hf_facts f;
+    bool_list windowed, rotated; /* one a layer, where no period says it; else empty */
     pum_gguf *out;
     pumice_error *err;
 };
@@ -170,7 +174,12 @@ pumice_status hf_read_starcoder2(hf *h);
 pumice_status hf_read_internlm2(hf *h);
 pumice_status hf_read_olmo(hf *h);
 pumice_status hf_read_cohere(hf *h);
+pumice_status hf_read_cohere2(hf *h);
 pumice_status hf_read_smollm3(hf *h);
+pumice_status hf_read_granite(hf *h);
+pumice_status hf_read_granite_moe(hf *h);
+pumice_status hf_read_nemotron(hf *h);
+pumice_status hf_read_gpt_bigcode(hf *h);
 pumice_status hf_read_chatglm2(hf *h);
 pumice_status hf_read_glm(hf *h);
 pumice_status hf_read_chatglm1(hf *h);

@@ -12,35 +12,67 @@ enum { MAX_WIDTH = 1 << 22, MAX_EXPERTS = 1 << 14 };
 /* 0 absent, 1 no, 2 yes */
 static uint32_t tri(bool on) { return on ? 2 : 1; }
 
-/* A window over all layers, by a pattern of layers, or over none. layer_types is a list with one
- * word a layer; only a global layer at the end of each period can be told to the model. */
-static pumice_status read_layer_types(hf *h)
+static pumice_status no_memory(hf *h)
 {
-    const json_t *types = hf_get(h, "layer_types");
-    size_t n = json_array_size(types), period = 0;
-    if (!n || !h->f.window) return PUMICE_OK;
-    for (size_t i = 0; i < n; i++) {
-        const char *s = json_string_value(json_array_get(types, i));
-        bool full = s && strcmp(s, "full_attention") == 0;
-        if (!full && (!s || strcmp(s, "sliding_attention") != 0)) {
-            return hf_unsupported(h, "layer_types has '%.40s', which is not supported",
-                                  s ? s : "no text");
-        }
-        if (full && !period) period = i + 1;
-        if (period && full != (i % period == period - 1)) {
-            return hf_unsupported(h, "layer_types has an order that is not supported");
-        }
+    return pum_fail(h->err, PUMICE_ERROR_HOST_MEMORY, "no memory to read config.json");
+}
+
+/* ---- what differs between layers ---- */
+
+/* A flag for each layer. *out_every: 0 if none is set, 1 if all are, n if all but every n-th are; where
+ * no such number says it they are kept as a list, and it is 0. */
+static pumice_status set_layers(hf *h, const bool *on, bool_list *list, uint32_t *out_every)
+{
+    uint32_t n = h->f.layers, count = 0, first_off = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (count == i && on[i]) first_off = i + 1;
+        count += on[i];
     }
-    if (period == 1) h->f.window = 0;
-    h->f.window_pattern = period > 1 ? (uint32_t)period : 0;
+    *out_every = count == 0 ? 0 : count == n ? 1 : first_off + 1;
+    bool regular = *out_every != 1 || count == n;
+    for (uint32_t i = 0; i < n && *out_every > 1; i++) {
+        regular = regular && on[i] == ((i + 1) % *out_every != 0);
+    }
+    if (regular) return PUMICE_OK;
+    *out_every = 0;
+    if (!pum_array_reserve(list, n)) return no_memory(h);
+    memcpy(list->data, on, n * sizeof *on);
+    list->count = n;
     return PUMICE_OK;
 }
 
-static pumice_status read_window(hf *h)
+/* The layers with a window: those that layer_types names (a list with one word a layer), else those
+ * for which `on` is set. */
+static pumice_status set_windows(hf *h, bool *on)
+{
+    const json_t *types = hf_get(h, "layer_types");
+    size_t n = json_array_size(types);
+    if (types && n < h->f.layers) return hf_damaged(h, "layer_types has %zu items for %u layers", n, h->f.layers);
+    for (uint32_t i = 0; types && i < h->f.layers; i++) {
+        const char *s = json_string_value(json_array_get(types, i));
+        on[i] = s && strcmp(s, "sliding_attention") == 0;
+        if (on[i] || (s && strcmp(s, "full_attention") == 0)) continue;
+        return hf_unsupported(h, "layer_types has '%.40s', which is not supported", s ? s : "no text");
+    }
+    PUM_TRY(set_layers(h, on, &h->windowed, &h->f.window_pattern));
+    if (h->f.window_pattern == 0 && h->windowed.count == 0) h->f.window = 0;
+    return PUMICE_OK;
+}
+
+/* sliding_window: by default of all layers from `first` on, but for every n-th (0: for none). */
+static pumice_status read_windows(hf *h, uint32_t first, uint32_t every)
 {
     PUM_TRY(hf_u32(h, "sliding_window", 1, 1u << 30, &h->f.window));
-    return read_layer_types(h);
+    if (!h->f.window || !h->f.layers) return PUMICE_OK;
+    bool *on = pum_alloc_array(h->f.layers, sizeof *on);
+    if (!on) return no_memory(h);
+    for (uint32_t i = 0; i < h->f.layers; i++) on[i] = i >= first && (!every || (i + 1) % every != 0);
+    pumice_status status = set_windows(h, on);
+    pum_free(on);
+    return status;
 }
+
+static pumice_status read_window(hf *h) { return read_windows(h, 0, 0); }
 
 pumice_status hf_read_llama(hf *h)
 {
@@ -77,17 +109,8 @@ pumice_status hf_read_qwen2(hf *h)
     uint32_t from = 28;
     PUM_TRY(hf_flag(h, "use_sliding_window", false, &use));
     if (!use) return PUMICE_OK;
-    PUM_TRY(read_window(h));
     PUM_TRY(hf_u32(h, "max_window_layers", 0, 1u << 16, &from));
-    if (h->f.window && !hf_get(h, "layer_types") && from > 0) { /* only layers from there on */
-        if (from < h->f.layers) {
-            return hf_unsupported(h, "max_window_layers is %u: a sliding window for a part of the "
-                                     "layers is not supported",
-                                  from);
-        }
-        h->f.window = 0;
-    }
-    return PUMICE_OK;
+    return read_windows(h, from, 0);
 }
 
 pumice_status hf_read_qwen3(hf *h)
@@ -144,18 +167,16 @@ pumice_status hf_read_gemma(hf *h)
 
 static pumice_status read_gemma_scores(hf *h, float attn_softcap, float final_softcap)
 {
-    uint32_t scalar = 256;
-    bool v2 = strcmp(h->family->arch, "gemma2") == 0;
+    uint32_t scalar = 256, every = strcmp(h->family->arch, "gemma2") == 0 ? 2 : 6;
     h->f.attn_softcap = json_object_get(h->config, "attn_logit_softcapping") ? 0 : attn_softcap;
     h->f.final_softcap = json_object_get(h->config, "final_logit_softcapping") ? 0 : final_softcap;
     PUM_TRY(hf_f32(h, "attn_logit_softcapping", 1e-3f, 1e6f, &h->f.attn_softcap));
     PUM_TRY(hf_f32(h, "final_logit_softcapping", 1e-3f, 1e6f, &h->f.final_softcap));
     PUM_TRY(hf_u32(h, "query_pre_attn_scalar", 1, 1u << 20, &scalar));
+    PUM_TRY(hf_u32(h, "sliding_window_pattern", 1, 1u << 16, &every));
     h->f.attn_scale = (float)(1.0 / sqrt((double)scalar));
     h->f.window = 4096;
-    h->f.window_pattern = v2 ? 2 : 6;
-    PUM_TRY(hf_u32(h, "sliding_window_pattern", 1, 1u << 16, &h->f.window_pattern));
-    return read_window(h);
+    return read_windows(h, 0, every);
 }
 
 pumice_status hf_read_gemma2(hf *h)
@@ -212,6 +233,15 @@ pumice_status hf_read_gpt2(hf *h)
     if (inverse) h->f.inverse_layer = tri(true);
     if (!scaled) h->f.attn_scale = 1.0f;
     return hf_activation(h, "activation_function");
+}
+
+/* Fused rows are [head][q, k, v], or [q | k | v] with one K and V. */
+pumice_status hf_read_gpt_bigcode(hf *h)
+{
+    bool multi_query;
+    PUM_TRY(hf_flag(h, "multi_query", true, &multi_query));
+    h->f.kv_heads = multi_query ? 1 : h->f.heads;
+    return hf_read_gpt2(h);
 }
 
 pumice_status hf_read_gpt_neox(hf *h)
@@ -359,23 +389,81 @@ pumice_status hf_read_cohere(hf *h)
     return hf_flag_set(h, "attention_bias", false, HF_QKV_BIAS | HF_O_BIAS);
 }
 
+pumice_status hf_read_cohere2(hf *h)
+{
+    uint32_t every = 4;
+    PUM_TRY(hf_read_cohere(h));
+    PUM_TRY(hf_u32(h, "sliding_window_pattern", 1, 1u << 16, &every));
+    h->f.window = 4096;
+    return read_windows(h, 0, every);
+}
+
+/* no_rope_layers has 1 where a layer is rotated, despite its name. */
+static pumice_status read_rotated(hf *h, bool *on)
+{
+    const json_t *list = hf_get(h, "no_rope_layers");
+    uint32_t every = 4;
+    bool sliding;
+    PUM_TRY(hf_u32(h, "no_rope_layer_interval", 1, 1u << 16, &every));
+    PUM_TRY(hf_flag(h, "use_sliding_window", false, &sliding));
+    if (list && json_array_size(list) < h->f.layers) {
+        return hf_damaged(h, "no_rope_layers has %zu items for %u layers", json_array_size(list), h->f.layers);
+    }
+    for (uint32_t i = 0; i < h->f.layers; i++) {
+        on[i] = list ? json_integer_value(json_array_get(list, i)) != 0 : (i + 1) % every != 0;
+    }
+    PUM_TRY(set_layers(h, on, &h->rotated, &h->f.skip_rope_every));
+    if (h->f.skip_rope_every == 0 && h->rotated.count == 0) {
+        return hf_unsupported(h, "no_rope_layers: no layer is rotated, which is not supported");
+    }
+    if (!sliding) return PUMICE_OK;
+    PUM_TRY(hf_u32(h, "sliding_window", 1, 1u << 30, &h->f.window));
+    for (uint32_t i = 0; i < h->f.layers; i++) on[i] = !on[i];
+    return h->f.window ? set_windows(h, on) : PUMICE_OK;
+}
+
 pumice_status hf_read_smollm3(hf *h)
 {
-    const json_t *rotated = hf_get(h, "no_rope_layers"); /* 1 = rotated, despite its name */
-    size_t n = json_array_size(rotated);
-    uint32_t every = 4;
-    PUM_TRY(hf_u32(h, "no_rope_layer_interval", 1, 1u << 16, &every));
-    for (size_t i = 0; i < n; i++) {
-        bool on = json_integer_value(json_array_get(rotated, i)) != 0;
-        if (on == ((i + 1) % every != 0)) continue;
-        return hf_unsupported(h, "no_rope_layers does not follow no_rope_layer_interval, %u, "
-                                 "which is not supported",
-                              every);
-    }
-    h->f.skip_rope_every = every;
+    if (!hf_get(h, "rope_theta|rope_parameters.rope_theta")) h->f.rope_base = 2000000.0f;
     PUM_TRY(hf_flag_set(h, "attention_bias", false, HF_QKV_BIAS | HF_O_BIAS));
     PUM_TRY(hf_flag_set(h, "mlp_bias", false, HF_MLP_BIAS));
-    return hf_read_qwen2(h);
+    bool *on = pum_alloc_array((size_t)h->f.layers + 1, sizeof *on);
+    if (!on) return no_memory(h);
+    pumice_status status = read_rotated(h, on);
+    pum_free(on);
+    return status;
+}
+
+/* Four factors; the one of the logits divides. */
+pumice_status hf_read_granite(hf *h)
+{
+    hf_facts *f = &h->f;
+    f->attn_scale = f->logit_divisor = 1.0f;
+    PUM_TRY(hf_f32(h, "attention_multiplier", 1e-6f, 1e6f, &f->attn_scale));
+    PUM_TRY(hf_f32(h, "embedding_multiplier", 1e-6f, 1e6f, &f->embed_scale));
+    PUM_TRY(hf_f32(h, "residual_multiplier", 1e-6f, 1e6f, &f->residual_scale));
+    PUM_TRY(hf_f32(h, "logits_scaling", 1e-6f, 1e6f, &f->logit_divisor));
+    return hf_read_llama(h);
+}
+
+pumice_status hf_read_granite_moe(hf *h)
+{
+    PUM_TRY(hf_read_granite(h));
+    PUM_TRY(read_experts(h, "num_local_experts"));
+    h->f.ff_expert = h->f.ff;
+    h->f.experts_norm = tri(true);
+    return PUMICE_OK;
+}
+
+/* Norms whose weights are stored less one. */
+pumice_status hf_read_nemotron(hf *h)
+{
+    h->f.norm_add = 1.0f;
+    if (h->f.rot_part == 0) h->f.rot_part = 0.5f;
+    PUM_TRY(hf_f32(h, "rope_percentage|rope_percent", 0.001f, 1.0f, &h->f.rot_part));
+    PUM_TRY(hf_flag_set(h, "attention_bias", false, HF_QKV_BIAS | HF_O_BIAS));
+    PUM_TRY(hf_flag_set(h, "mlp_bias", false, HF_MLP_BIAS));
+    return hf_activation(h, "hidden_act");
 }
 
 /* ---- prefix decoders ---- */

@@ -26,6 +26,7 @@ typedef struct job {
     bool vector;                       /* one dimension, F32 */
     bool any_shape;                    /* of the file's tensor, if its elements are as many */
     uint64_t rows, cols, count;        /* of the tensor to be made: count x rows x cols */
+    uint64_t stack;                    /* matrices below one another; 0: it has no third dimension */
     uint64_t source_rows, source_cols; /* as the file has it */
 } job;
 
@@ -207,6 +208,16 @@ static uint32_t make_parts(const walk *w, const job *j, const pum_st_tensor *t,
     case R_CUT_GATE:
         parts[0].first = (q + 2 * kv + ff) * cols;
         break;
+    case R_ALL_GATE:
+    case R_ALL_UP: /* digits: expert, row */
+        parts[0].first = j->row->how == R_ALL_UP ? j->rows * cols : 0;
+        parts[0].stride[0] = 2 * j->rows * cols;
+        parts[0].size[2] = j->rows;
+        parts[0].rows = j->stack * j->rows;
+        break;
+    case R_ALL_DOWN:
+        parts[0].rows = j->stack * j->rows;
+        break;
     case R_SAME: case R_VECTOR: case R_RAW: case R_EXPERTS: case R_HEADS:
     case R_CUT_Q: case R_BUCKETS:
         break;
@@ -222,6 +233,10 @@ static uint64_t source_rows(const walk *w, const hf_row *row, uint64_t rows)
         return w->sizes[S_QKV];
     case R_CUT_Q: case R_CUT_K: case R_CUT_V: case R_CUT_UP: case R_CUT_GATE:
         return w->sizes[S_FUSED];
+    case R_ALL_GATE: case R_ALL_UP:
+        return 2 * w->sizes[S_E] * rows;
+    case R_ALL_DOWN:
+        return w->sizes[S_E] * rows;
     default:
         return rows;
     }
@@ -314,12 +329,11 @@ fail:
 static pumice_status add_parts(const walk *w, const job *j, pum_dtype type,
                                const pum_gguf_part *parts, uint32_t n_parts)
 {
-    bool stack = j->row->how == R_EXPERTS;
     const uint64_t vector[] = { j->rows * j->cols };
-    const uint64_t ne[] = { j->cols, stack ? j->rows : j->rows * j->count, j->count };
+    const uint64_t ne[] = { j->cols, j->stack ? j->rows : j->rows * j->count, j->stack };
     if (j->vector && n_parts) return add_vector(w, j, parts, n_parts);
     if (j->vector || strstr(j->row->gguf, "_norm")) type = PUM_DTYPE_F32;
-    return pum_gguf_add_tensor(w->h->out, j->gguf, type, j->vector ? 1 : stack ? 3 : 2,
+    return pum_gguf_add_tensor(w->h->out, j->gguf, type, j->vector ? 1 : j->stack ? 3 : 2,
                                j->vector ? vector : ne, parts, n_parts, w->h->err);
 }
 
@@ -364,8 +378,10 @@ static pumice_status add_row(const walk *w, const hf_row *row)
               .rows = each ? 1 : w->sizes[row->rows], .cols = w->sizes[row->cols] };
     j.vector = row->how == R_VECTOR || row->how == R_NORM || row->how == R_RAW;
     if (each) j.count = w->sizes[row->rows];
+    bool all = row->how == R_ALL_DOWN || row->how == R_ALL_GATE || row->how == R_ALL_UP;
     if (row->how == R_EXPERTS) j.count = w->sizes[S_E];
-    j.any_shape = j.vector || each;
+    if (row->how == R_EXPERTS || all) j.stack = w->sizes[S_E];
+    j.any_shape = j.vector || each || all;
     j.source_rows = source_rows(w, row, j.rows);
     j.source_cols = j.cols;
     gguf_name(w, row, j.suffix, j.gguf);

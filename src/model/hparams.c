@@ -278,6 +278,8 @@ static pumice_status check_heads(reader *r)
                            r->arch->name, hp->rot_dim, most, hp->head_dim);
     }
     if (hp->attn_scale == 0.0f) hp->attn_scale = default_scale(hp);
+    hp->alibi_scale = r->arch->options & PUM_ARCH_ALIBI_SCALED ? hp->attn_scale : 1.0f;
+    if (hp->alibi_max != 0.0f) hp->rot_dim = 0; /* Falcon has either */
     return PUMICE_OK;
 }
 
@@ -439,15 +441,6 @@ static pumice_status check_experts(reader *r)
 
 /* ---- activation, flags, what a layer has ---- */
 
-/* Falcon's original divides the slopes by sqrt(head_dim) as it does the products. */
-static pumice_status check_alibi(reader *r)
-{
-    if (r->hp->alibi_max == 0.0f || strcmp(r->arch->name, "falcon") != 0) return PUMICE_OK;
-    look_up(r, "attention.max_alibi_bias");
-    return PUM_UNSUPPORTED(r, "%s is %g, but Falcon with ALiBi, whose slopes are scaled, is not "
-                              "supported", r->key, (double)r->hp->alibi_max);
-}
-
 static pumice_status read_act(reader *r)
 {
     pum_str s;
@@ -583,9 +576,9 @@ static pum_hparams defaults(const pum_arch *arch)
                        .expert_renorm = o & PUM_ARCH_RENORM,
                        .norm_at = (o & PUM_ARCH_NO_PRE_NORMS ? 0 : PUM_NORM_BEFORE)
                            | (o & PUM_ARCH_BRANCH_NORMS ? PUM_NORM_BRANCH : 0),
-                       .qk_norm = o & PUM_ARCH_QK_HEADS   ? PUM_QK_HEADS
-                                  : o & PUM_ARCH_QK_WHOLE ? PUM_QK_WHOLE
-                                                          : PUM_QK_PLAIN,
+                       .qk_norm = o & (PUM_ARCH_QK_HEADS | PUM_ARCH_QK_MAY) ? PUM_QK_HEADS
+                                  : o & PUM_ARCH_QK_WHOLE                   ? PUM_QK_WHOLE
+                                                                            : PUM_QK_PLAIN,
                        .window_every = o >> PUM_ARCH_EVERY_SHIFT & 15,
                        .nope_every = o >> (PUM_ARCH_EVERY_SHIFT + 4) & 15,
                        .rope_base_local = o & PUM_ARCH_LOCAL_ROPE ? 10000.0f : 0.0f,
@@ -615,12 +608,12 @@ pumice_status pum_hparams_decoder(const pum_arch *arch, const pum_gguf *gguf, pu
     for (size_t i = 0; i < PUM_COUNT(float_rows); i++) PUM_TRY(read_float_row(&r, &float_rows[i]));
     PUM_TRY(read_float_row(&r, &eps));
     PUM_TRY(read_act(&r));
-    PUM_TRY(check_alibi(&r));
     PUM_TRY(check_heads(&r));
     PUM_TRY(check_experts(&r));
     PUM_TRY(read_encoder(&r));
     PUM_TRY(read_rope(&r));
     PUM_TRY(check_keys(&r));
+    if (arch->options & PUM_ARCH_LOGIT_DIVIDE) hp.logit_scale = 1.0f / hp.logit_scale;
     if (!hp.n_word_embd) hp.n_word_embd = hp.n_embd;
     if (hp.embed_scale == 0.0f) {
         hp.embed_scale = arch->options & PUM_ARCH_EMBED_SQRT ? sqrtf((float)hp.n_embd) : 1.0f;

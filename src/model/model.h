@@ -58,6 +58,7 @@ typedef struct pum_hparams {
     float attn_softcap, final_softcap;
     float clamp_qkv;               /* q, k and v are cut to [-x, x]; 0 = not */
     float alibi_max;               /* ALiBi's largest exponent; 0 = none */
+    float alibi_scale;             /* multiplies its slopes; 1 */
     bool scale_by_layer;           /* scores are divided by the number of the layer, from 1 (GPT-2's option) */
     uint32_t window;               /* sliding window, 0 = none; which layers: pum_layer.window */
     uint32_t window_every;         /* every n-th layer has none (n-1, 2n-1, ...); 0 or 1 = all have it */
@@ -103,7 +104,7 @@ typedef struct pum_weight {
 /* One layer: weight indices, -1 = absent, and what differs from layer to layer. */
 typedef struct pum_layer {
     int32_t attn_norm, attn_norm_b, attn_norm_2, attn_norm_2_b, q, k, v, o, q_b, k_b, v_b, o_b;
-    int32_t q_norm, k_norm;        /* of each head, or of all together: hp.qk_norm */
+    int32_t q_norm, k_norm;        /* of each head (one row for all or one each), or of all together: hp.qk_norm */
     int32_t ffn_norm, ffn_norm_b, gate, up, down, up_b, down_b, gate_b;
     int32_t attn_post_norm, attn_post_norm_b, ffn_post_norm, ffn_post_norm_b;
     /* mixture of experts; router < 0: the layer has an MLP. The experts' matrices lie below one another. */

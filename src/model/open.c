@@ -22,8 +22,11 @@ static pumice_status open_directory(const char *path, pum_gguf **out_gguf, pumic
     PUM_GOTO(hf_tensors_add(&h));
     PUM_GOTO(pum_gguf_seal(gguf, err));
     *out_gguf = gguf;
-    return PUMICE_OK;
+    gguf = NULL;
+    status = PUMICE_OK;
 fail:
+    pum_array_free(&h.windowed);
+    pum_array_free(&h.rotated);
     pum_gguf_close(&gguf);
     return status;
 }

@@ -19,12 +19,13 @@ typedef enum need {
 } need;
 
 typedef enum size {
-    ONE, EMBD, Q, KV, Q_NORM, K_NORM, FF, FF_EXPERT, FF_SHARED, EXPERTS, VOCAB, WORD, POSITIONS,
+    ONE, EMBD, Q, KV, Q_NORM, K_NORM, Q_NORMS, K_NORMS, FF, FF_EXPERT, FF_SHARED, EXPERTS, VOCAB, WORD, POSITIONS,
     SIZE_COUNT
 } size;
 
 /* A tensor, of a layer (after "blk.N.") or of the model: its shape, and the field that gets its
- * index. Rows of ONE are vectors; `stack` such matrices lie below one another. In the order of use,
+ * index. Rows of ONE are vectors, and so are those of Q_NORMS and K_NORMS (one, or one for each head);
+ * `stack` such matrices lie below one another. In the order of use,
  * since that is the order in device memory; matrices that multiply the same rows stand together,
  * so that the planner can bind them as one (plan_stack.c). */
 typedef struct row {
@@ -47,8 +48,8 @@ static const row layer_rows[] = {
     { "attn_q.bias",                AT(q_b),              ONE,  Q,    IF_QKV_BIAS, ONE },
     { "attn_k.bias",                AT(k_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
     { "attn_v.bias",                AT(v_b),              ONE,  KV,   IF_QKV_BIAS, ONE },
-    { "attn_q_norm.weight",         AT(q_norm),           ONE,  Q_NORM, IF_QK_NORM, ONE },
-    { "attn_k_norm.weight",         AT(k_norm),           ONE,  K_NORM, IF_QK_NORM, ONE },
+    { "attn_q_norm.weight",         AT(q_norm),           Q_NORMS, Q_NORM, IF_QK_NORM, ONE },
+    { "attn_k_norm.weight",         AT(k_norm),           K_NORMS, K_NORM, IF_QK_NORM, ONE },
     { "attn_output.weight",         AT(o),                EMBD, Q,    MUST, ONE },
     { "attn_output.bias",           AT(o_b),              ONE,  EMBD, MAY, ONE },
     { "post_attention_norm.weight", AT(attn_post_norm),   ONE,  EMBD, IF_POST_NORMS, ONE },
@@ -258,8 +259,8 @@ static pumice_status add_matrix(loader *l, const char *name, const part *p, int3
 static pumice_status add_vector(loader *l, const char *name, const part *p, int32_t *out_index)
 {
     const pum_gguf_tensor *t = &p->shape;
-    uint64_t n = t->ne[0];
-    pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = 1, .cols = n, .row_bytes = 4 * n,
+    uint64_t n = t->ne[0] * t->ne[1];
+    pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = t->ne[1], .cols = t->ne[0], .row_bytes = 4 * t->ne[0],
                      .source = p->source, .source_row = p->first, .data = t->data };
     if (t->type != PUM_DTYPE_F32 && t->type != PUM_DTYPE_F16 && t->type != PUM_DTYPE_BF16) {
         const pum_dtype_info *info = pum_dtype_get(t->type);
@@ -301,7 +302,10 @@ static need decide(const loader *l, need n)
         break;
     case IF_ATTN_NORM: yes = placed; break;
     case IF_POST_NORMS: yes = hp->norm_at & PUM_NORM_BRANCH; break;
-    case IF_QK_NORM: yes = hp->qk_norm != PUM_QK_PLAIN; break;
+    case IF_QK_NORM:
+        if (l->arch->options & PUM_ARCH_QK_MAY) return MAY;
+        yes = hp->qk_norm != PUM_QK_PLAIN;
+        break;
     case IF_MLP: yes = !has_experts(l); break;
     case IF_GATE: yes = !has_experts(l) && hp->gated; break;
     case IF_EXPERTS: yes = has_experts(l); break;
@@ -388,7 +392,8 @@ static pumice_status load_row(loader *l, const row *r, void *fields)
     full_name(l, r->name, name);
     if (n != NEVER) PUM_TRY(find_row(l, r, &p));
     if (p.source) {
-        PUM_TRY(r->rows == ONE ? add_vector(l, name, &p, &index) : add_matrix(l, name, &p, &index));
+        bool vector = r->rows == ONE || r->rows == Q_NORMS || r->rows == K_NORMS;
+        PUM_TRY(vector ? add_vector(l, name, &p, &index) : add_matrix(l, name, &p, &index));
     } else if (n == MUST) {
         return PUM_DAMAGED(l, "tensor '%s' is missing", name);
     }
@@ -513,6 +518,14 @@ static pumice_status add_frequencies(loader *l)
 
 /* ---- the whole ---- */
 
+/* Do all heads share the weights of their norm, or has each its own? The tensor's shape tells. */
+static uint64_t norm_rows(const loader *l, const char *name, uint32_t heads)
+{
+    const pum_gguf_tensor *t = pum_gguf_tensor_find(l->gguf, name);
+    bool each = t && t->ne[1] == heads && l->def->hp.qk_norm == PUM_QK_HEADS;
+    return each ? heads : 1;
+}
+
 static void set_sizes(loader *l)
 {
     pum_hparams *hp = &l->def->hp;
@@ -527,6 +540,8 @@ static void set_sizes(loader *l)
     z[KV] = (uint64_t)hp->n_kv_heads * hp->head_dim;
     z[Q_NORM] = heads ? hp->head_dim : z[Q];
     z[K_NORM] = heads ? hp->head_dim : z[KV];
+    z[Q_NORMS] = norm_rows(l, "blk.0.attn_q_norm.weight", hp->n_heads);
+    z[K_NORMS] = norm_rows(l, "blk.0.attn_k_norm.weight", hp->n_kv_heads);
     z[FF] = hp->n_ff;
     z[FF_EXPERT] = hp->n_ff_expert;
     z[FF_SHARED] = hp->n_ff_shared;

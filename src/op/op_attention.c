@@ -364,6 +364,7 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
                            .table_at = s->graph->step.table_at,
                            .table_stride = s->graph->step.table_stride,
                            .alibi_max = p->alibi_max,
+                           .alibi_scale = p->alibi_scale,
                            .row_seq = p->cross ? ROW_SEQ2 : ROW_SEQ,
                            .row_lo = p->cross ? ROW_LO2 : ROW_LO,
                            .row_hi = p->cross ? ROW_HI2 : ROW_HI,

@@ -11,11 +11,12 @@ pumice_status pum_op_norm_check(const pum_graph *graph, const pum_node *node, pu
         return pum_shape_fail(graph, node, "output must have the input's shape", err);
     }
     uint64_t heads = PUM_MAX(node->params.heads, 1u), cols = x->cols / heads;
-    if (x->cols % heads != 0 || (w >= 0 && !pum_value_is(graph, w, 1, cols)) ||
+    uint64_t w_rows = w >= 0 && graph->values.data[w].rows == heads ? heads : 1;
+    if (x->cols % heads != 0 || (w >= 0 && !pum_value_is(graph, w, w_rows, cols)) ||
         (b >= 0 && !pum_value_is(graph, b, 1, cols))) {
         return pum_shape_fail(graph, node,
                               "weight and bias must have one row as long as the input's, or as a "
-                              "head of it", err);
+                              "head of it; the weight may have one for each head", err);
     }
     return PUMICE_OK;
 }
@@ -39,14 +40,16 @@ pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
     /* heads lie one after the other: more and shorter rows */
     uint32_t heads = PUM_MAX(node->params.heads, 1u), cols = (uint32_t)(v->cols / heads);
     d.grid[0] = (uint32_t)v->rows * heads;
-    d.bytes = 2 * 4 * v->rows * v->cols + 4ull * cols * ((w >= 0) + (b >= 0));
+    uint32_t w_rows = w >= 0 ? (uint32_t)pum_select_value(s, w)->rows : 1;
+    d.bytes = 2 * 4 * v->rows * v->cols + 4ull * cols * (w_rows * (w >= 0) + (b >= 0));
     d.flops = 4 * v->rows * v->cols;
     pum_args_norm args = { .cols = cols,
                            .rows = (uint32_t)v->rows * heads,
                            .x_stride = cols,
                            .y_stride = cols,
                            .eps = node->params.eps,
-                           .w_add = node->params.w_add };
+                           .w_add = node->params.w_add,
+                           .w_rows = w_rows };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }
 

@@ -18,7 +18,7 @@ static double slope_of(const pum_args_attn *a, uint32_t head)
     uint32_t n = 1;
     while (2 * n <= a->heads) n *= 2;
     double exponent = head < n ? (head + 1.0) / n : (2.0 * (head - n) + 1.0) / (2.0 * n);
-    return exp2(-(double)a->alibi_max * exponent);
+    return a->alibi_scale * exp2(-(double)a->alibi_max * exponent);
 }
 
 static const uint32_t *row_of(const attn *t, uint64_t r)

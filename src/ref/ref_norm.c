@@ -29,14 +29,15 @@ bool pum_ref_norm(const pum_ref_step *step)
     bool has_w = step->spec[PUM_SPEC_NORM_HAS_W] != 0, has_b = step->spec[PUM_SPEC_NORM_HAS_B] != 0;
     float *y = step->bind[3].data;
     if (!ref_holds(&step->bind[0], a->rows, a->x_stride, 0, a->cols)
-        || (has_w && !ref_holds(&step->bind[1], 1, 0, 0, a->cols))
+        || (has_w && (a->w_rows == 0 || !ref_holds(&step->bind[1], a->w_rows, a->cols, 0, a->cols)))
         || (has_b && !ref_holds(&step->bind[2], 1, 0, 0, a->cols))
         || !ref_holds(&step->bind[3], a->rows, a->y_stride, 0, a->cols)) return false;
     for (uint64_t r = 0; r < a->rows; r++) {
         const float *from = x + r * a->x_stride;
+        const float *gains = w + (has_w ? r % a->w_rows * a->cols : 0);
         row_stats s = stats_of(from, a->cols, step->spec[PUM_SPEC_NORM_KIND], a->eps);
         for (uint32_t c = 0; c < a->cols; c++) {
-            double gain = s.inverse * (has_w ? (double)w[c] + a->w_add : 1.0), add = has_b ? b[c] : 0.0;
+            double gain = s.inverse * (has_w ? (double)gains[c] + a->w_add : 1.0), add = has_b ? b[c] : 0.0;
             uint64_t at = r * a->y_stride + c;
             double in = from[c];
             y[at] = (float)((in - s.mean) * gain + add);

@@ -363,6 +363,7 @@ static bool make_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                            .softcap = extra & ATTN_CAP ? 5.0f : 0.0f,
                            .window = variant % 5 == 1 ? case_range(rng, 1, 70) : 0,
                            .alibi_max = extra & ATTN_ALIBI ? 8.0f : 0.0f,
+                           .alibi_scale = variant % 2 ? 1.0f : 0.125f,
                            .row_seq = cross ? ROW_SEQ2 : ROW_SEQ,
                            .row_lo = cross ? ROW_LO2 : ROW_LO,
                            .row_hi = cross ? ROW_HI2 : ROW_HI,

@@ -56,10 +56,11 @@ static bool make_norm(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                            .x_stride = cols + coin(rng) * 3,
                            .y_stride = cols + coin(rng) * 4,
                            .eps = coin(rng) ? 1e-5f : 1e-6f,
-                           .w_add = case_range(rng, 0, 3) == 0 ? 1.0f : 0.0f };
+                           .w_add = case_range(rng, 0, 3) == 0 ? 1.0f : 0.0f,
+                           .w_rows = variant % 3 == 1 ? case_range(rng, 1, rows) : 1 };
     (void)kernel;
     float *x = case_bind(out, 0, CASE_INPUT, words(rows, args.x_stride, 0, cols));
-    float *w = case_bind(out, 1, CASE_INPUT, has_w ? 4 * (size_t)cols : 4);
+    float *w = case_bind(out, 1, CASE_INPUT, has_w ? 4 * (size_t)cols * args.w_rows : 4);
     float *b = case_bind(out, 2, CASE_INPUT, has_b ? 4 * (size_t)cols : 4);
     if (!case_bind(out, 3, CASE_F32, words(rows, args.y_stride, 0, cols)) || !x || !w || !b)
         return false;
@@ -67,14 +68,14 @@ static bool make_norm(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
         variant % 5 == 3 ? 1000.0f : 0.0f; /* a mean far from 0: E[x^2] - mean^2 would cancel */
     case_fill_f32(rng, x, out->bind[0].bytes / 4, variant % 7 == 5 ? 1e-4f : 2.0f);
     for (size_t i = 0; i < out->bind[0].bytes / 4; i++) x[i] += shift;
-    if (has_w) case_fill_f32(rng, w, cols, 1.0f);
+    if (has_w) case_fill_f32(rng, w, (size_t)cols * args.w_rows, 1.0f);
     if (has_b) case_fill_f32(rng, b, cols, 1.0f);
     const uint32_t spec[] = { wg, kind, has_w, has_b };
     memcpy(out->spec, spec, sizeof spec);
     memcpy(out->args, &args, sizeof args);
     grid(out, rows, 1);
-    snprintf(out->name, sizeof out->name, "cols %u rows %u kind %u w %u b %u shift %g wg %u", cols,
-             rows, kind, has_w, has_b, (double)shift, wg);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u kind %u w %u x %u b %u shift %g wg %u", cols,
+             rows, kind, has_w, args.w_rows, has_b, (double)shift, wg);
     return true;
 }
 
@@ -83,7 +84,7 @@ static bool bench_norm(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
 {
     uint32_t wg = wg_of(caps, variant), cols = 4096;
     pum_args_norm args = {
-        .cols = cols, .rows = 1, .x_stride = cols, .y_stride = cols, .eps = 1e-5f
+        .cols = cols, .rows = 1, .x_stride = cols, .y_stride = cols, .eps = 1e-5f, .w_rows = 1
     };
     (void)kernel;
     for (int i = 0; i < 3; i++) {

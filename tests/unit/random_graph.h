@@ -119,6 +119,7 @@ static inline void rg_attention(random_graph *r, int32_t layer)
     p.bias_max = rg_next(r, 20);
     p.softcap = rg_next(r, 4) ? 0.0f : 30.0f;
     p.alibi_max = kind == 1 ? 8.0f : 0.0f;
+    p.alibi_scale = rg_next(r, 2) ? 1.0f : 0.25f;
     p.window = kind == 1 ? rg_next(r, 64) : 0;
     pum_value_id bias = kind == 2 ? rg_weight(r, PUM_DTYPE_F32, heads, 2 * p.bias_max + 1) : PUM_NO_VALUE;
     pum_value_id attn[] = { q, cache[0], cache[1], bias };
