@@ -148,6 +148,10 @@ typedef struct pumice_device_params {
     /* Known driver bugs to act upon or to ignore whatever the driver is: "NAME=on,NAME=off"; NULL = as they match.
      * pumice_quirk_get lists them. */
     const char *quirks;
+    /* 1 = trust the driver. Otherwise each pipeline's first use with a version of a driver is compared with
+     * a reference on the host (some tenths of a second once, remembered in the cache folder); where one is
+     * wrong the log gets a warning and a slower kernel takes its place. */
+    uint32_t no_self_test;
 } pumice_device_params;
 
 /* The driver bugs that Pumice knows (struct_size set by the caller). False past the end. */
@@ -485,7 +489,8 @@ typedef struct pumice_timings {
     uint64_t submit_cpu_ns; /* CPU time of the calling thread in decode, which sleeps while it
                                waits; all tokens */
     uint64_t model_open_ns, model_upload_ns; /* of the model: read and checked; put on the device */
-    uint64_t first_pass_ns;                  /* the first pass: some drivers compile only now */
+    uint64_t first_pass_ns; /* the first pass: some drivers compile only now */
+    uint64_t self_test_ns;  /* comparing pipelines with a reference, at their first use with a driver */
 } pumice_timings;
 PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
                                                     pumice_timings *out_timings);

@@ -19,6 +19,7 @@ struct pumice_device {
     atomic_uint references;
     pum_vk_device *vk;
     pum_tuning tuning;
+    bool no_self_test;
 };
 
 struct pumice_model {

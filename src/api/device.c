@@ -110,7 +110,9 @@ pumice_status pumice_device_create(const pumice_device_params *params, pumice_de
     *out_device = NULL;
     pum_vk_params p;
     char cache[1024];
+    pumice_device_params own;
     PUM_TRY(vk_params(params, cache, sizeof cache, &p, err));
+    pum_params_copy(&own, sizeof own, params);
     pumice_device *device = pum_alloc(sizeof *device);
     if (!device) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to open a device");
     pumice_status status = pum_vk_device_create(&p, &device->vk, err);
@@ -119,6 +121,7 @@ pumice_status pumice_device_create(const pumice_device_params *params, pumice_de
         return status;
     }
     atomic_init(&device->references, 1);
+    device->no_self_test = own.no_self_test;
     pum_tuning_for(pum_vk_device_caps(device->vk), &device->tuning);
     *out_device = device;
     return PUMICE_OK;

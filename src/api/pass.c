@@ -37,7 +37,7 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
 static pumice_status plan(pumice_session *s, const pum_pass_key *key, pum_plan *out_plan)
 {
     const pumice_model *m = s->model;
-    return pum_pass_plan(&m->def, &s->size, pum_vk_device_caps(s->vk), &m->device->tuning,
+    return pum_pass_plan(&m->def, &s->size, &s->caps, &m->device->tuning,
                          &m->placement, &s->kv_place, &s->plan_options, key, out_plan, &s->err);
 }
 
@@ -145,6 +145,7 @@ pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass 
     PUM_GOTO(pum_exec_create(s->vk, &made.plan, &s->exec_buffers, s->profile, &made.exec, &s->err));
     pass_free(oldest);
     made.last_use = ++s->clock;
+    made.proven = s->model->device->no_self_test;
     *oldest = made;
     *out_pass = oldest;
     uint64_t pipeline_ns = pum_exec_pipeline_ns(made.exec);
@@ -183,8 +184,52 @@ void pum_pass_report(pumice_session *s, pum_pass *pass)
     pum_free(times);
 }
 
+/* One kernel less: says so, and drops the passes that use it. */
+static void distrust(pumice_session *s, const pum_exec_check *wrong, uint32_t kernel)
+{
+    pum_log_write(pum_vk_device_log(s->vk), PUMICE_LOG_WARNING,
+                  "kernel '%s' computes something wrong on '%s' with this version of its driver (%s): in '%s' "
+                  "%llu of %llu numbers, one %g instead of %g; a slower kernel takes its place",
+                  wrong->kernel, s->caps.name, s->caps.driver_name, wrong->label,
+                  (unsigned long long)wrong->n_bad, (unsigned long long)wrong->n_elements, wrong->got,
+                  wrong->want);
+    pum_vk_distrust(s->vk, kernel);
+    pum_vk_trusted_caps(s->vk, &s->caps);
+    pum_pass_clear(s);
+}
+
+pumice_status pum_pass_prove(pumice_session *s, pum_pass **io_pass)
+{
+    if ((*io_pass)->proven) return PUMICE_OK;
+    uint64_t begin = pum_now_ns();
+    size_t bytes = (size_t)s->size.step.words * 4;
+    uint32_t *words = pum_alloc(bytes);
+    if (!words) return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to test kernels");
+    memcpy(words, s->words, bytes);
+    pumice_status status = PUMICE_OK;
+    pum_exec_check check = { 0 };
+    do {
+        pum_pass *pass = *io_pass;
+        PUM_GOTO(pum_exec_prove(s->vk, &pass->plan, &s->exec_buffers, &s->cancel, &check, &s->err));
+        memcpy(s->words, words, bytes);
+        if (!check.bad) {
+            pass->proven = true;
+        } else {
+            pum_pass_key key = pass->key;
+            distrust(s, &check, pass->plan.steps.data[check.step].kernel);
+            PUM_GOTO(pum_pass_get(s, &key, io_pass));
+        }
+    } while (check.bad);
+fail:
+    memcpy(s->words, words, bytes);
+    pum_free(words);
+    s->timings.self_test_ns += pum_now_ns() - begin;
+    return status;
+}
+
 pumice_status pum_pass_run(pumice_session *s, pum_pass *pass)
 {
+    PUM_TRY(pum_pass_prove(s, &pass));
     uint64_t begin = pum_now_ns();
     PUM_TRY(pum_exec_run(pass->exec, &s->cancel, &s->err));
     if (s->n_passes == 0) s->timings.first_pass_ns = pum_now_ns() - begin;

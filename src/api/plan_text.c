@@ -80,7 +80,7 @@ pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text,
                             p.profile);
         }
     } else {
-        caps = *pum_vk_device_caps(p.device->vk);
+        pum_vk_trusted_caps(p.device->vk, &caps);
     }
     pum_gguf *gguf = NULL;
     pum_model_def def = { 0 };

@@ -97,13 +97,14 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
     pum_model_keep(model);
     s->model = model;
     s->vk = model->device->vk;
+    pum_vk_trusted_caps(s->vk, &s->caps);
     s->profile = p.profile;
     s->logits_seq = s->states_seq = -1;
     s->plan_options = (pum_plan_options){ .no_fusion = p.no_fusion,
                                           .max_submit_ns = (uint64_t)p.max_submit_us * 1000 };
     atomic_init(&s->cancel, 0);
     PUM_GOTO(pum_session_size_make(&model->def, &p, &s->size, &s->err));
-    PUM_GOTO(pum_kv_place(&model->def, pum_vk_device_caps(s->vk), s->size.kv_k, s->size.kv_v,
+    PUM_GOTO(pum_kv_place(&model->def, &s->caps, s->size.kv_k, s->size.kv_v,
                           s->size.pages, &s->kv_place, &s->err));
     PUM_GOTO(create_sequences(s));
     PUM_GOTO(create_buffers(s));
@@ -566,6 +567,9 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
     bool end = false;
     while (!end && done < max) {
         while (submitted < max && submitted - done < depth) {
+            /* its token and its cell must be there, so that it does not run before the first has */
+            if (submitted == 1 && done == 1) PUM_GOTO(pum_pass_prove(s, &step));
+            if (submitted == 1 && !step->proven) break;
             pum_pass *pass = submitted == 0 ? first : step;
             PUM_GOTO(pum_exec_submit(pass->exec, &s->cancel, &ticket[submitted % depth], &s->err));
             submitted++;
@@ -602,8 +606,9 @@ static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, gener
     pum_pass *first, *step;
     PUM_TRY(pum_pass_get(s, &key, &step)); /* twice, since making one may move the other */
     PUM_TRY(pum_pass_get(s, &first_key, &first));
-    PUM_TRY(pum_pass_get(s, &key, &step));
     write_step(s, &seq, 1, p);
+    PUM_TRY(pum_pass_prove(s, &first));
+    PUM_TRY(pum_pass_get(s, &key, &step));
     s->logits_seq = -1;
     return generate(s, seq, max, first, step, g);
 }

@@ -19,6 +19,7 @@ typedef struct pum_pass {
     pum_plan plan;
     pum_exec *exec;
     uint64_t last_use; /* 0 = empty place in the cache */
+    bool proven;       /* its pipelines compute what they should, or nobody asked */
 } pum_pass;
 
 enum { PUM_PASS_CACHE = 12 };
@@ -46,6 +47,7 @@ typedef struct pum_sequence {
 struct pumice_session {
     pumice_model *model;
     pum_vk_device *vk;
+    pum_caps caps; /* the device's, with the kernels that it computes wrongly */
     pum_session_size size;
     pum_plan_options plan_options;
     bool profile;
@@ -120,7 +122,12 @@ pumice_status pum_pass_grow(pumice_session *s, uint32_t rows);
  * needs it. */
 pumice_status pum_pass_get_large(pumice_session *s, const pum_pass_key *key, const char *what,
                                  pum_pass **out_pass);
-/* Runs one pass and waits; reports its dispatches when profiling. */
+/* Compares those of the pass' pipelines with the reference that this driver version has never been
+ * seen to compute right, on what the step buffer holds; where one is wrong another kernel takes its
+ * place, and *io_pass is the new pass. Kernels of every row's own cells and of the logits run; the
+ * step buffer is left as it was. To be called when the pass could run as well. */
+pumice_status pum_pass_prove(pumice_session *s, pum_pass **io_pass);
+/* Proves and runs one pass and waits; reports its dispatches when profiling. */
 pumice_status pum_pass_run(pumice_session *s, pum_pass *pass);
 void pum_pass_report(pumice_session *s, pum_pass *pass);
 void pum_pass_clear(pumice_session *s);

@@ -6,16 +6,17 @@
 static pumice_status make_pipelines(pum_warm *w, pumice_error *err)
 {
     const pumice_model *m = w->model;
-    const pum_caps *caps = pum_vk_device_caps(m->device->vk);
+    pum_caps caps;
     const pum_plan_options options = { .no_fusion = w->params.no_fusion };
     const pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS };
     pum_session_size size;
     pum_placement kv = { 0 };
     pum_plan plan = { 0 };
     pumice_status status;
+    pum_vk_trusted_caps(m->device->vk, &caps);
     PUM_GOTO(pum_session_size_make(&m->def, &w->params, &size, err));
-    PUM_GOTO(pum_kv_place(&m->def, caps, size.kv_k, size.kv_v, size.pages, &kv, err));
-    PUM_GOTO(pum_pass_plan(&m->def, &size, caps, &m->device->tuning, &m->placement, &kv, &options,
+    PUM_GOTO(pum_kv_place(&m->def, &caps, size.kv_k, size.kv_v, size.pages, &kv, err));
+    PUM_GOTO(pum_pass_plan(&m->def, &size, &caps, &m->device->tuning, &m->placement, &kv, &options,
                            &key, &plan, err));
     status = pum_exec_prepare(m->device->vk, &plan, &w->stop, err);
 fail:

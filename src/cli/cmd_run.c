@@ -99,7 +99,7 @@ static int print_json(const cli_run *run, const generation *g)
     pumice_session_get_memory(run->session, &m);
     /* clang-format off */
     json_t *timings = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
         "n_prompt_tokens", (json_int_t)t.n_prompt_tokens,
         "n_decode_tokens", (json_int_t)t.n_decode_tokens,
         "load_ns", (json_int_t)run->load_ns,
@@ -111,6 +111,7 @@ static int print_json(const cli_run *run, const generation *g)
         "model_open_ns", (json_int_t)t.model_open_ns,
         "model_upload_ns", (json_int_t)t.model_upload_ns,
         "first_pass_ns", (json_int_t)t.first_pass_ns,
+        "self_test_ns", (json_int_t)t.self_test_ns,
         "first_token_ns", (json_int_t)g->first_token_ns,
         "submit_cpu_ns", (json_int_t)t.submit_cpu_ns,
         "prompt_tokens_per_second", per_second(t.n_prompt_tokens, t.prompt_ns),
@@ -143,10 +144,10 @@ static void print_timings(const cli_run *run, const generation *g)
     fprintf(stderr, "seed: %llu\n", (unsigned long long)g->seed);
     fprintf(stderr,
             "first token after %.1f ms: device %.1f, model %.1f, upload %.1f, plans %.1f, "
-            "pipelines %.1f, first pass %.1f\n",
+            "pipelines %.1f, self-test %.1f, first pass %.1f\n",
             (double)g->first_token_ns / 1e6, (double)run->device_ns / 1e6,
             (double)t.model_open_ns / 1e6, (double)t.model_upload_ns / 1e6, (double)t.plan_ns / 1e6,
-            (double)t.pipeline_ns / 1e6, (double)t.first_pass_ns / 1e6);
+            (double)t.pipeline_ns / 1e6, (double)t.self_test_ns / 1e6, (double)t.first_pass_ns / 1e6);
     fprintf(stderr, "prompt: %9.1f ms, %6u tokens, %9.2f tokens/s\n", (double)t.prompt_ns / 1e6,
             t.n_prompt_tokens, per_second(t.n_prompt_tokens, t.prompt_ns));
     fprintf(stderr, "decode: %9.1f ms, %6u tokens, %9.2f tokens/s, host %.1f us/token\n",

@@ -127,13 +127,16 @@ const char *cli_device_kind(pumice_device_kind kind)
     return kind >= 0 && (size_t)kind < CLI_COUNT(names) ? names[kind] : "other";
 }
 
-/* The library's log. A failure's own sentence is not among what is shown unless the user asked for
- * more. */
+/* The library's log: warnings, and validation's messages where they are wanted. A failure's own
+ * sentence is not among what is shown unless the user asked for more. */
 static void on_log(void *user, pumice_log_level level, const char *text)
 {
     static const char *const names[] = { "", "error", "warning", "info", "debug" };
     const cli_options *options = user;
-    if (level > (options->verbose ? PUMICE_LOG_INFO : PUMICE_LOG_ERROR)) return;
+    bool shown = options->verbose ? level <= PUMICE_LOG_INFO
+                                  : level == PUMICE_LOG_WARNING
+                                        || (options->validation && level == PUMICE_LOG_ERROR);
+    if (!shown) return;
     fprintf(stderr, "%s: ", level >= 0 && (size_t)level < CLI_COUNT(names) ? names[level] : "log");
     cli_print_plain(stderr, text);
     fputc('\n', stderr);
@@ -148,13 +151,12 @@ void cli_device_params(const cli_options *options, pumice_device_params *out_par
                                 .caps = options->caps,
                                 .quirks = options->quirks,
                                 .no_cache = options->no_cache,
+                                .no_self_test = options->no_self_test,
                                 .validation = options->validation,
-                                .memory_budget_bytes = (uint64_t)options->memory_mib << 20 };
-    if (options->verbose || options->validation) {
-        out_params->log = on_log;
-        out_params->log_user =
-            (void *)(uintptr_t)options; /* only read; the public field is not const */
-    }
+                                .memory_budget_bytes = (uint64_t)options->memory_mib << 20,
+                                .log = on_log,
+                                /* only read; the public field is not const */
+                                .log_user = (void *)(uintptr_t)options };
 }
 
 /* Says once which device does the work: only when work begins, so that a failure before is the only

@@ -37,6 +37,8 @@ const cli_option cli_device_options[] = {
                  "act upon a driver bug, or not, whatever the driver: see pumice devices -v"),
     CLI_ROW_U32(NULL, "memory", memory_mib, "MIB", 1, "use at most this much device memory"),
     CLI_ROW_FLAG(NULL, "no-cache", no_cache, "neither read nor write the pipeline cache"),
+    CLI_ROW_FLAG(NULL, "no-self-test", no_self_test,
+                 "trust the driver: compare no kernel with the reference at its first use"),
     CLI_ROW_FLAG(NULL, "validation", validation,
                  "Vulkan's validation layers on; a message is a failure"),
     CLI_ROW_END

@@ -30,7 +30,7 @@ typedef struct cli_options {
     size_t n_models, models_capacity;
     /* device */
     const char *device, *disable, *caps, *quirks;
-    bool validation, no_cache;
+    bool validation, no_cache, no_self_test;
     uint32_t memory_mib;
     /* session */
     uint32_t kv_type_k, kv_type_v; /* values of pumice_kv_type */

@@ -36,6 +36,8 @@ typedef enum pum_tier {
     PUM_TIER_COUNT
 } pum_tier;
 
+enum { PUM_CAPS_KERNELS = 512 }; /* room for so many */
+
 typedef struct pum_caps {
     char name[256];
     char driver_name[256];
@@ -60,7 +62,18 @@ typedef struct pum_caps {
     uint64_t local_budget_bytes;     /* free of it now, where known, else the heap */
     double timestamp_period_ns;      /* 0 = no timestamps */
     uint32_t coop_m, coop_n, coop_k; /* a cooperative f16 x f16 -> f32 product of a subgroup; 0 = none */
+    uint32_t distrusted[PUM_CAPS_KERNELS / 32]; /* bit i: kernel i computed something wrong here */
 } pum_caps;
+
+static inline bool pum_caps_trusts(const pum_caps *caps, uint32_t kernel)
+{
+    return !(caps->distrusted[kernel / 32] >> kernel % 32 & 1);
+}
+
+static inline void pum_caps_distrust(pum_caps *caps, uint32_t kernel)
+{
+    caps->distrusted[kernel / 32] |= 1u << kernel % 32;
+}
 
 /* Bits for a comma-separated list of names ("sub,f16"); false and err names the unknown one. */
 bool pum_caps_bits_from_names(const char *names, uint32_t *out_bits, pumice_error *err);

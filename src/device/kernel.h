@@ -5,6 +5,7 @@
 #ifndef PUM_KERNEL_H
 #define PUM_KERNEL_H
 
+#include "caps.h"
 #include "dtype.h"
 #include "kernels_meta.h" /* generated: enum pum_kernel_family PUM_FAMILY_x, PUM_KERNEL_COUNT,
                              PUM_SPEC_<FAMILY>_<NAME> = id */
@@ -38,9 +39,9 @@ typedef struct pum_kernel_info {
 extern const pum_kernel_info pum_kernels[PUM_KERNEL_COUNT];
 extern const char *const pum_family_names[PUM_FAMILY_COUNT];
 
-/* The best kernel of a family for a weight type (PUM_DTYPE_COUNT = none) on a device that has
- * `capabilities` (PUM_CAP_* bits): the highest tier whose needs are covered. -1 if there is none.
- */
-int pum_kernel_find(uint32_t family, pum_dtype weight, uint32_t capabilities);
+/* The best kernel of a family for a weight type (PUM_DTYPE_COUNT = none) on a device: of those that
+ * are not distrusted the one of the highest tier whose needs are covered, also without the
+ * capabilities `without` (PUM_CAP_* bits). -1 if there is none. */
+int pum_kernel_find(uint32_t family, pum_dtype weight, const pum_caps *caps, uint32_t without);
 
 #endif

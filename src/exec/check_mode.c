@@ -13,9 +13,10 @@
 
 /* One binding of the running step on the host. */
 typedef struct image {
-    uint8_t *want; /* what the device held before; the reference writes over it */
+    uint8_t *in;   /* what the device held before: `want`, or its own memory where that can be seen */
+    uint8_t *want; /* the reference writes over it */
     uint8_t *got;  /* what the device holds after; only of bindings that are written */
-    size_t capacity;
+    size_t want_capacity, got_capacity;
 } image;
 
 typedef struct checker {
@@ -37,45 +38,61 @@ static pumice_status no_memory(checker *c)
                     c->step->label);
 }
 
-static pumice_status make_room(checker *c, image *im, uint64_t bytes)
+static pumice_status make_room(checker *c, uint8_t **bytes, size_t *capacity, uint64_t wanted)
 {
-    if (bytes <= im->capacity) return PUMICE_OK;
-    pum_free(im->want);
-    pum_free(im->got);
-    *im = (image){ 0 };
-    if (bytes > SIZE_MAX / 2) return no_memory(c);
-    im->want = pum_alloc((size_t)bytes);
-    im->got = pum_alloc((size_t)bytes);
-    if (!im->want || !im->got) return no_memory(c); /* freed at the end */
-    im->capacity = (size_t)bytes;
+    if (wanted <= *capacity) return PUMICE_OK;
+    pum_free(*bytes);
+    *capacity = 0;
+    *bytes = wanted > SIZE_MAX / 2 ? NULL : pum_alloc((size_t)wanted);
+    if (!*bytes) return no_memory(c);
+    *capacity = (size_t)wanted;
     return PUMICE_OK;
 }
 
-static pumice_status read_binding(checker *c, uint32_t i, bool after)
+static pumice_status read_before(checker *c, uint32_t i)
 {
     const pum_binding *b = &c->step->bind[i];
     pum_vk_buffer *buffer = pum_exec_buffer(c->buffers, b->buffer);
-    if (!buffer) {
+    image *im = &c->images[i];
+    if (!buffer || b->offset_bytes + b->size_bytes > buffer->size_bytes) {
         return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' binds no buffer", c->step->label);
     }
-    PUM_TRY(make_room(c, &c->images[i], b->size_bytes));
-    return pum_vk_buffer_read(c->device, buffer, b->offset_bytes,
-                              after ? c->images[i].got : c->images[i].want, b->size_bytes, c->err);
+    bool written = pum_kernels[c->step->kernel].access[i] & PUM_ACCESS_W;
+    if (!written && buffer->mapped && buffer->coherent) {
+        im->in = (uint8_t *)buffer->mapped + b->offset_bytes;
+        return PUMICE_OK;
+    }
+    PUM_TRY(make_room(c, &im->want, &im->want_capacity, b->size_bytes));
+    im->in = im->want;
+    return pum_vk_buffer_read(c->device, buffer, b->offset_bytes, im->want, b->size_bytes, c->err);
+}
+
+static pumice_status read_after(checker *c, uint32_t i)
+{
+    const pum_binding *b = &c->step->bind[i];
+    image *im = &c->images[i];
+    PUM_TRY(make_room(c, &im->got, &im->got_capacity, b->size_bytes));
+    return pum_vk_buffer_read(c->device, pum_exec_buffer(c->buffers, b->buffer), b->offset_bytes, im->got,
+                              b->size_bytes, c->err);
 }
 
 /* ---- the two runs ---- */
 
-static pumice_status run_on_device(checker *c)
+/* Steps [first, end) of the plan, in one submit. */
+static pumice_status run_steps(checker *c, const pum_step *steps, size_t count)
 {
-    pum_step copy = *c->step;
-    pum_plan one = { 0 };
+    pum_plan part = { 0 };
     pum_exec *exec = NULL;
-    copy.submit_end = 1;
-    one.steps.data = &copy;
-    one.steps.count = one.steps.capacity = 1;
-    PUM_TRY(pum_exec_create(c->device, &one, c->buffers, false, &exec, c->err));
-    pumice_status status = pum_exec_run(exec, NULL, c->err);
+    pum_step *copy = pum_alloc_array(count, sizeof *copy);
+    if (!copy) return no_memory(c);
+    memcpy(copy, steps, count * sizeof *copy);
+    for (size_t i = 0; i < count; i++) copy[i].submit_end = i + 1 == count;
+    part.steps.data = copy;
+    part.steps.count = part.steps.capacity = count;
+    pumice_status status = pum_exec_create(c->device, &part, c->buffers, false, &exec, c->err);
+    if (status == PUMICE_OK) status = pum_exec_run(exec, NULL, c->err);
     pum_exec_destroy(&exec);
+    pum_free(copy);
     return status;
 }
 
@@ -87,7 +104,7 @@ static pumice_status run_on_host(checker *c)
                          .spec = c->step->spec,
                          .args = c->step->args };
     for (uint32_t i = 0; i < k->n_bindings; i++) {
-        ref.bind[i] = (pum_ref_binding){ c->images[i].want, (size_t)c->step->bind[i].size_bytes };
+        ref.bind[i] = (pum_ref_binding){ c->images[i].in, (size_t)c->step->bind[i].size_bytes };
         if (strcmp(k->binding[i], "y") != 0) continue;
         size_t n = (size_t)(c->step->bind[i].size_bytes / 4);
         if (n > c->scale_capacity) {
@@ -154,7 +171,7 @@ static double largest_input(const checker *c)
         if (strcmp(k->binding[i], "k") != 0 && strcmp(k->binding[i], "v") != 0) continue;
         for (uint64_t at = 0; at + 4 <= c->step->bind[i].size_bytes; at += 4) {
             float v;
-            memcpy(&v, c->images[i].want + at, 4);
+            memcpy(&v, c->images[i].in + at, 4);
             if (isfinite(v)) largest = fmax(largest, fabs((double)v));
         }
     }
@@ -253,19 +270,36 @@ static void compare_binding(checker *c, uint32_t binding)
     out->bound = worst_item.bound;
 }
 
-static pumice_status check_step(checker *c)
+/* The step on the device and on the host. */
+static pumice_status check_step(checker *c, const pum_step *step)
 {
-    if (c->step->kernel >= PUM_KERNEL_COUNT) {
-        return pum_fail(c->err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", c->step->label);
-    }
-    const pum_kernel_info *k = &pum_kernels[c->step->kernel];
-    for (uint32_t i = 0; i < k->n_bindings; i++) PUM_TRY(read_binding(c, i, false));
-    PUM_TRY(run_on_device(c));
-    PUM_TRY(run_on_host(c));
+    c->step = step;
+    const pum_kernel_info *k = &pum_kernels[step->kernel];
+    for (uint32_t i = 0; i < k->n_bindings; i++) PUM_TRY(read_before(c, i));
+    PUM_TRY(run_on_host(c)); /* first: the device may write where it reads */
+    PUM_TRY(run_steps(c, step, 1));
     for (uint32_t i = 0; i < k->n_bindings; i++) {
         if (!(k->access[i] & PUM_ACCESS_W)) continue;
-        PUM_TRY(read_binding(c, i, true));
+        PUM_TRY(read_after(c, i));
         compare_binding(c, i);
+    }
+    return PUMICE_OK;
+}
+
+static void free_checker(checker *c)
+{
+    for (size_t i = 0; i < PUM_MAX_BINDINGS; i++) {
+        pum_free(c->images[i].want);
+        pum_free(c->images[i].got);
+    }
+    pum_free(c->scale);
+}
+
+static pumice_status check_kernels(const pum_plan *plan, pumice_error *err)
+{
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        if (plan->steps.data[i].kernel < PUM_KERNEL_COUNT) continue;
+        return pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", plan->steps.data[i].label);
     }
     return PUMICE_OK;
 }
@@ -275,21 +309,110 @@ pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan,
                                  pumice_error *err)
 {
     checker c = { .device = device, .buffers = buffers, .out = out_check, .err = err };
-    pumice_status status = PUMICE_OK;
     *out_check = (pum_exec_check){ 0 };
+    pumice_status status = check_kernels(plan, err);
     for (size_t i = 0; i < plan->steps.count && status == PUMICE_OK && !out_check->bad; i++) {
-        c.step = &plan->steps.data[i];
-        status = check_step(&c);
+        status = check_step(&c, &plan->steps.data[i]);
         if (status == PUMICE_OK) {
             out_check->step = i;
             out_check->n_steps++;
         }
     }
-    for (size_t i = 0; i < PUM_MAX_BINDINGS; i++) {
-        pum_free(c.images[i].want);
-        pum_free(c.images[i].got);
-    }
-    pum_free(c.scale);
+    free_checker(&c);
     if (status != PUMICE_OK) *out_check = (pum_exec_check){ 0 };
+    return status;
+}
+
+/* ---- only what this driver has not proven yet ---- */
+
+/* Products are proven on a part of their columns and rows: more says no more, and takes the host too long. */
+enum { LEAST_COLUMNS = 32, MOST_ROWS = 32, MOST_PRODUCTS = 1 << 24 };
+/* A binding that is larger and cannot be looked at where it lies is not copied for this. */
+enum { MOST_BYTES = 512 << 20 };
+
+static pum_vk_pipeline_key key_of(const pum_step *step)
+{
+    pum_vk_pipeline_key key = { .kernel = step->kernel };
+    for (uint32_t s = 0; s < pum_kernels[step->kernel].n_spec; s++) key.spec[s] = step->spec[s];
+    return key;
+}
+
+/* Cuts items that `groups` workgroups share to about `most`, such that the workgroups returned are just those that
+ * a kernel needs for them, whatever its tile is. */
+static uint32_t whole_groups(uint32_t *items, uint32_t groups, uint64_t most)
+{
+    uint64_t each = pum_ceil_div(*items, groups), kept = PUM_MAX(most / each, 1);
+    if (kept >= groups) return groups;
+    *items = (uint32_t)pum_ceil_div(kept * *items, groups);
+    return (uint32_t)kept;
+}
+
+/* True when the step was made smaller. */
+static bool take_part(pum_step *step)
+{
+    const pum_kernel_info *k = &pum_kernels[step->kernel];
+    pum_args_matmul a;
+    if (k->family != PUM_FAMILY_MATVEC && k->family != PUM_FAMILY_MATMUL && k->family != PUM_FAMILY_MATMUL_REG
+        && k->family != PUM_FAMILY_MATMUL_TEXEL && k->family != PUM_FAMILY_MATMUL_COOP) {
+        return false;
+    }
+    memcpy(&a, step->args, sizeof a);
+    pum_args_matmul part = a;
+    step->grid[1] = whole_groups(&part.rows, step->grid[1], MOST_ROWS);
+    uint64_t columns = MOST_PRODUCTS / ((uint64_t)part.rows * a.k);
+    step->grid[0] = whole_groups(&part.n, step->grid[0], PUM_MAX(columns, LEAST_COLUMNS));
+    memcpy(step->args, &part, sizeof part);
+    return part.n < a.n || part.rows < a.rows;
+}
+
+static bool too_large(const checker *c, const pum_step *step)
+{
+    for (uint32_t i = 0; i < pum_kernels[step->kernel].n_bindings; i++) {
+        const pum_vk_buffer *buffer = pum_exec_buffer(c->buffers, step->bind[i].buffer);
+        if (step->bind[i].size_bytes > MOST_BYTES && !(buffer && buffer->mapped)) return true;
+    }
+    return false;
+}
+
+static pumice_status prove_step(checker *c, const pum_step *step)
+{
+    pum_step part = *step;
+    pum_vk_pipeline_key key = key_of(step);
+    bool smaller = take_part(&part);
+    if (too_large(c, &part)) {
+        pum_log_write(pum_vk_device_log(c->device), PUMICE_LOG_DEBUG, "'%s' is too large to be proven here",
+                      step->label);
+        smaller = true;
+    } else {
+        PUM_TRY(check_step(c, &part));
+        c->out->n_steps++;
+    }
+    if (c->out->bad) return PUMICE_OK;
+    pum_vk_set_proven(c->device, &key);
+    return smaller ? run_steps(c, step, 1) : PUMICE_OK;
+}
+
+pumice_status pum_exec_prove(pum_vk_device *device, const pum_plan *plan, const pum_exec_buffers *buffers,
+                             atomic_int *cancel, pum_exec_check *out_check, pumice_error *err)
+{
+    checker c = { .device = device, .buffers = buffers, .out = out_check, .err = err };
+    const pum_step *steps = plan->steps.data;
+    size_t n = plan->steps.count, done = 0;
+    *out_check = (pum_exec_check){ 0 };
+    pumice_status status = check_kernels(plan, err);
+    for (size_t i = 0; i < n && status == PUMICE_OK && !out_check->bad; i++) {
+        pum_vk_pipeline_key key = key_of(&steps[i]);
+        if (pum_vk_is_proven(device, &key)) continue;
+        if (cancel && atomic_load(cancel)) {
+            status = pum_fail(err, PUMICE_ERROR_CANCELLED, "the work was cancelled");
+            break;
+        }
+        c.step = &steps[i];
+        if (done < i) status = run_steps(&c, steps + done, i - done); /* what it needs */
+        if (status == PUMICE_OK) status = prove_step(&c, &steps[i]);
+        out_check->step = i;
+        done = i + 1;
+    }
+    free_checker(&c);
     return status;
 }

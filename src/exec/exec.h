@@ -74,4 +74,12 @@ pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan,
                                  const pum_exec_buffers *buffers, pum_exec_check *out_check,
                                  pumice_error *err);
 
+/* The self-test: the same for those steps alone whose pipelines this driver version has not proven
+ * yet, of large products a part, with as much of the plan as they need; nothing at all when there
+ * are none. What is right is remembered by the device. Leaves what the pass leaves: a step buffer
+ * that it writes is the caller's to restore. `cancel` may be NULL. */
+pumice_status pum_exec_prove(pum_vk_device *device, const pum_plan *plan,
+                             const pum_exec_buffers *buffers, atomic_int *cancel,
+                             pum_exec_check *out_check, pumice_error *err);
+
 #endif

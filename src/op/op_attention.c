@@ -295,8 +295,8 @@ static pumice_status find_kernel(pum_select *s, uint32_t *out_kernel)
 {
     bool promised = (s->caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) &&
                     s->caps->subgroup_size <= PROVEN_SUBGROUP;
-    int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT,
-                                                 s->caps->bits & ~PUM_CAP_SUBGROUP);
+    int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, s->caps,
+                                                 PUM_CAP_SUBGROUP);
     *out_kernel = (uint32_t)kernel;
     return kernel >= 0 ? PUMICE_OK
                        : pum_select_kernel(s, PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, out_kernel);

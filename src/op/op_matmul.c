@@ -173,7 +173,7 @@ static bool texels_fit(const pum_caps *caps, const pum_value *w, uint64_t piece_
 {
     uint64_t most = PUM_MAX(weight_bytes(w, piece_rows), 4 * x->rows * x->cols);
     return aligned_rows(w) && x->cols % 4 == 0 && most <= caps->max_texel_bytes &&
-           pum_kernel_find(PUM_FAMILY_MATMUL_TEXEL, w->dtype, caps->bits) >= 0;
+           pum_kernel_find(PUM_FAMILY_MATMUL_TEXEL, w->dtype, caps, 0) >= 0;
 }
 
 /* Cooperative matrices want whole chunks, formats that f16 holds well, a product the device has that divides the
@@ -189,7 +189,7 @@ static bool coop_fits(const pum_caps *c, const pum_tuning *t, const pum_value *w
     return t->coop_bm % c->coop_m == 0 && t->coop_bn % (t->coop_sgs * c->coop_n) == 0 &&
            t->coop_bk % c->coop_k == 0 && t->coop_bk % 4 == 0 && shared <= c->shared_memory_bytes &&
            wg <= c->max_workgroup_invocations && wg <= c->max_workgroup_size[0] &&
-           pum_kernel_find(PUM_FAMILY_MATMUL_COOP, w->dtype, c->bits) >= 0;
+           pum_kernel_find(PUM_FAMILY_MATMUL_COOP, w->dtype, c, 0) >= 0;
 }
 
 static void draft_coop(const pum_select *s, const product *p, pum_draft *d)

@@ -35,12 +35,16 @@ pum_columns pum_select_columns(const pum_select *s, pum_value_id id)
 pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight,
                                 uint32_t *out_kernel)
 {
-    int kernel = pum_kernel_find(family, weight, s->caps->bits);
+    int kernel = pum_kernel_find(family, weight, s->caps, 0);
     const pum_dtype_info *type = pum_dtype_get(weight);
     if (kernel < 0) {
-        return pum_fail(s->err, PUMICE_ERROR_UNSUPPORTED, "no '%s' kernel%s%s runs on '%s'",
+        pum_caps trusting = *s->caps;
+        memset(trusting.distrusted, 0, sizeof trusting.distrusted);
+        bool wrong = pum_kernel_find(family, weight, &trusting, 0) >= 0;
+        return pum_fail(s->err, PUMICE_ERROR_UNSUPPORTED, "no '%s' kernel%s%s %s on '%s'%s",
                         pum_family_names[family], type ? " for weights of type " : "",
-                        type ? type->name : "", s->caps->name);
+                        type ? type->name : "", wrong ? "computes right" : "runs", s->caps->name,
+                        wrong ? " with this version of its driver: update the driver" : "");
     }
     *out_kernel = (uint32_t)kernel;
     return PUMICE_OK;

@@ -236,8 +236,10 @@ bool pum_ref_expert_matmul(const pum_ref_step *step)
     matrix m = { 0 };
     bool ok = open_experts(step, &m) && step->bind[2].bytes / 4 >= a->pairs;
     uint64_t tiles = ok ? (step->bind[2].bytes / 4 - a->pairs) / 3 : 0;
-    for (uint64_t t = 0; ok && t < tiles; t++) {
+    uint64_t done = 0; /* tiles with pairs come first; what is behind all pairs is not written */
+    for (uint64_t t = 0; ok && t < tiles && done < a->pairs; t++) {
         const uint32_t *tile = group + a->pairs + 3 * t;
+        done += tile[2];
         for (uint32_t i = 0; ok && i < tile[2]; i++) {
             ok = (uint64_t)tile[1] + i < a->pairs && group[tile[1] + i] < a->pairs;
             if (ok) one_pair(step, &m, group[tile[1] + i], tile[0]);

@@ -228,12 +228,14 @@ pumice_status pum_vk_device_create(const pum_vk_params *params, pum_vk_device **
     pumice_status status;
     d->log = params->log;
     d->budget_bytes = params->memory_budget_bytes;
+    d->replaced = params->replaced;
     PUM_GOTO(pum_vk_instance_create(params, &d->instance, err));
     PUM_GOTO(choose(d, params, err));
     PUM_GOTO(create_handle(d, err));
     PUM_GOTO(pum_vk_queue_init(d, err));
     PUM_GOTO(pum_vk_memory_init(d, err));
     PUM_GOTO(pum_vk_pipelines_init(d, params->cache_dir, err));
+    PUM_GOTO(pum_vk_proven_init(d, err));
     pum_log_write(&d->log, PUMICE_LOG_INFO, "device %u: %s, %s", d->index, d->snapshot.caps.name,
                   d->snapshot.caps.driver_name);
     *out_device = d;
@@ -252,6 +254,7 @@ void pum_vk_device_destroy(pum_vk_device **device)
         if (d->have_queue_lock) pum_vk_idle(d);
         if (!atomic_load(&d->lost)) pum_vk_pipeline_cache_save(d);
         pum_vk_memory_free(d);
+        pum_vk_proven_free(d);
         pum_vk_pipelines_free(d);
         pum_vk_queue_free(d);
         d->table.vkDestroyDevice(d->handle, NULL);

@@ -166,6 +166,11 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
     VkShaderModuleCreateInfo module = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
                                         .codeSize = pum_kernel_spirv[key->kernel].bytes,
                                         .pCode = pum_kernel_spirv[key->kernel].words };
+    const pum_vk_kernel_words *other = device->replaced;
+    if (other && other->kernel == key->kernel) {
+        module.codeSize = other->bytes;
+        module.pCode = other->words;
+    }
     VkShaderModule shader;
     *out_pipeline = VK_NULL_HANDLE;
     VkResult r = t->vkCreateShaderModule(device->handle, &module, NULL, &shader);

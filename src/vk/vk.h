@@ -15,6 +15,13 @@
 
 typedef struct pum_vk_device pum_vk_device;
 
+/* Other code for a kernel, for tests of what happens when one computes something wrong. */
+typedef struct pum_vk_kernel_words {
+    uint32_t kernel;
+    const uint32_t *words;
+    size_t bytes;
+} pum_vk_kernel_words;
+
 typedef struct pum_vk_params {
     const char *select;           /* as pumice_device_params.select */
     uint32_t disable_bits;        /* PUM_CAP_* to switch off, besides the wishes' */
@@ -24,6 +31,7 @@ typedef struct pum_vk_params {
     const char *cache_dir;        /* NULL = no pipeline cache file */
     pum_log log;
     void *get_instance_proc_addr; /* PFN_vkGetInstanceProcAddr or NULL */
+    const pum_vk_kernel_words *replaced; /* NULL outside tests; must outlive the device */
 } pum_vk_params;
 
 /* Calls `visit` with the capabilities of every physical device, its uuid (32 hex digits) and, when
@@ -98,6 +106,14 @@ typedef struct pum_vk_pipeline_key {
     uint32_t kernel;
     uint32_t spec[PUM_MAX_SPEC]; /* n_spec of the kernel; the rest zero */
 } pum_vk_pipeline_key;
+/* Has this pipeline computed on this driver version what the reference says (exec/)? */
+bool pum_vk_is_proven(pum_vk_device *device, const pum_vk_pipeline_key *key);
+void pum_vk_set_proven(pum_vk_device *device, const pum_vk_pipeline_key *key);
+/* No plan for pum_vk_trusted_caps uses the kernel any more, now and in later runs with this driver. */
+void pum_vk_distrust(pum_vk_device *device, uint32_t kernel);
+/* The capabilities with what is distrusted so far. */
+void pum_vk_trusted_caps(pum_vk_device *device, pum_caps *out_caps);
+
 /* Creates all that are missing, on up to one thread per core; then pum_vk_pipeline_get cannot fail
  * for them. */
 pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipeline_key *keys,

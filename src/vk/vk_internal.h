@@ -245,6 +245,17 @@ void pum_vk_pipelines_free(pum_vk_device *device);
 pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir,
                                          pumice_error *err);
 
+/* proven.c */
+typedef struct pum_vk_proven {
+    pthread_mutex_t lock; /* guards what follows and the capabilities' distrusted kernels */
+    PUM_ARRAY(uint64_t) names;
+    char *path; /* NULL without a cache folder */
+    bool have_lock, changed;
+} pum_vk_proven;
+
+pumice_status pum_vk_proven_init(pum_vk_device *device, pumice_error *err);
+void pum_vk_proven_free(pum_vk_device *device);
+
 struct pum_vk_device {
     pum_vk_instance instance;
     pum_vk_snapshot snapshot;
@@ -258,6 +269,8 @@ struct pum_vk_device {
     pum_vk_queue queue;
     pum_vk_staging staging;
     pum_vk_pipelines pipelines;
+    pum_vk_proven proven;
+    const pum_vk_kernel_words *replaced;
     bool have_queue_lock, have_staging_lock, have_pipelines_lock;
 };
 

@@ -62,7 +62,7 @@ static void test_every_allocation_fails_once(void **state)
     (void)state;
     char path[TEST_PATH_BYTES], text[512];
     test_source("models/pumice-stories.gguf", path);
-    pumice_device *device = test_device(NULL, 0);
+    pumice_device *device = test_device_proving(NULL, 0, 1);
     long runs = 0, n = 1;
     for (;; n += 1 + n / 24) { /* all of the first few, then ever fewer */
         allocations = 0;

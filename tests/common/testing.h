@@ -51,19 +51,31 @@ static inline void test_log(void *user, pumice_log_level level, const char *text
         print_message("[%s] %s\n", level == PUMICE_LOG_ERROR ? "error" : "warning", text);
 }
 
+static inline void test_log_strictly(void *user, pumice_log_level level, const char *text)
+{
+    test_log(user, level, text);
+    if (level == PUMICE_LOG_WARNING) fail_msg("%s", text);
+}
+
 /* Opens the driver's device with validation where the layer is installed, or without if
- * `validation` is 0. */
-static inline pumice_device *test_device(const char *disable, int validation)
+ * `validation` is 0; with the self-test of kernels, which must find nothing, or without. */
+static inline pumice_device *test_device_proving(const char *disable, int validation, int self_test)
 {
     pumice_device *device = NULL;
     pumice_error err = { 0 };
     pumice_device_params p = { .struct_size = sizeof p,
                                .disable = disable,
                                .no_cache = 1,
-                               .log = test_log,
+                               .no_self_test = !self_test,
+                               .log = self_test ? test_log_strictly : test_log,
                                .validation = validation && !getenv("PUMICE_TEST_NO_VALIDATION") };
     if (pumice_device_create(&p, &device, &err) != PUMICE_OK) fail_msg("no device: %s", err.text);
     return device;
+}
+
+static inline pumice_device *test_device(const char *disable, int validation)
+{
+    return test_device_proving(disable, validation, 0);
 }
 
 /* Opens a device once and pins every library that is loaded then (drivers, layers, what they use),

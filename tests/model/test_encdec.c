@@ -61,7 +61,7 @@ static int open_bart(void **state)
     test_keep_modules();
     snprintf(path, sizeof path, "%s/golden.json", bart.folder);
     bart.golden = json_load_file(path, 0, &e);
-    bart.device = test_device(NULL, 1);
+    bart.device = test_device_proving(NULL, 1, 1);
     bart.model = test_model(bart.device, bart.folder);
     return bart.golden == NULL;
 }

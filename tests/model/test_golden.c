@@ -177,7 +177,7 @@ static void test_golden(void **state)
     char root[TEST_PATH_BYTES];
     (void)state;
     if (!test_data("golden", root)) skip();
-    pumice_device *device = test_device(NULL, 1);
+    pumice_device *device = test_device_proving(NULL, 1, 1);
     int bad = golden_each(root, device, check_golden);
     pumice_device_destroy(&device);
     assert_int_equal(bad, 0);
@@ -188,7 +188,7 @@ static void test_stories(void **state)
     char folder[TEST_PATH_BYTES];
     (void)state;
     if (!test_data("stories260K/hf", folder)) skip();
-    pumice_device *device = test_device(NULL, 1);
+    pumice_device *device = test_device_proving(NULL, 1, 1);
     int bad = check_directory(device, folder, "stories260K/hf");
     pumice_device_destroy(&device);
     assert_int_equal(bad, 0);

@@ -439,17 +439,24 @@ static void test_tuning(void **state)
 static void test_kernel_find(void **state)
 {
     (void)state;
-    int base = pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, 0);
-    int sub = pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, PUM_CAP_SUBGROUP);
+    const pum_caps none = { 0 };
+    pum_caps all = { .bits = UINT32_MAX };
+    int base = pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, &none, 0);
+    int sub = pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, &all, ~PUM_CAP_SUBGROUP);
     assert_int_equal(base, PUM_KERNEL_softmax_base);
     assert_int_equal(sub, PUM_KERNEL_softmax_sub);
-    assert_int_equal(pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_F16, UINT32_MAX), -1);
-    assert_int_equal(pum_kernel_find(PUM_FAMILY_COUNT, PUM_DTYPE_COUNT, UINT32_MAX), -1);
+    pum_caps_distrust(&all, PUM_KERNEL_softmax_sub);
+    assert_int_equal(pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, &all, 0), PUM_KERNEL_softmax_base);
+    pum_caps_distrust(&all, PUM_KERNEL_softmax_base);
+    assert_int_equal(pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_COUNT, &all, 0), -1);
+    all = (pum_caps){ .bits = UINT32_MAX };
+    assert_int_equal(pum_kernel_find(PUM_FAMILY_SOFTMAX, PUM_DTYPE_F16, &all, 0), -1);
+    assert_int_equal(pum_kernel_find(PUM_FAMILY_COUNT, PUM_DTYPE_COUNT, &all, 0), -1);
     for (int i = 0; i < PUM_KERNEL_COUNT;
          i++) { /* the weakest device has a kernel for everything */
         uint32_t family = pum_kernels[i].family; /* matvec and matmul do the same as these two */
         if (family != PUM_FAMILY_MATMUL_COOP && family != PUM_FAMILY_MATMUL_TEXEL) {
-            assert_true(pum_kernel_find(family, (pum_dtype)pum_kernels[i].weight, 0) >= 0);
+            assert_true(pum_kernel_find(family, (pum_dtype)pum_kernels[i].weight, &none, 0) >= 0);
         }
         assert_true(pum_kernels[i].n_bindings <= PUM_MAX_BINDINGS
                     && pum_kernels[i].n_spec <= PUM_MAX_SPEC);
