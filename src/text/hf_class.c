@@ -41,12 +41,6 @@ static const struct {
     { "qwen3_moe", CLASS_QWEN2 },
 };
 
-/* Classes whose numbers are not those of their SentencePiece file. */
-static const char *const renumbered[] = { "PegasusTokenizer", "MBartTokenizer", "MBart50Tokenizer",
-                                          "XLMRobertaTokenizer", "CamembertTokenizer",
-                                          "XGLMTokenizer", "BarthezTokenizer", "M2M100Tokenizer",
-                                          "NllbTokenizer", "PLBartTokenizer" };
-
 static void class_name(const pum_hf_configs *c, char *out, size_t capacity)
 {
     const char *name = pum_json_text(c->tokenizer, "tokenizer_class");
@@ -69,6 +63,14 @@ static class_id class_of(const pum_hf_configs *c)
         if (strcmp(type, model_types[i].type) == 0) return model_types[i].id;
     }
     return !name[0] && !type && c->has_ice_text ? CLASS_CHATGLM : CLASS_NONE;
+}
+
+static pumice_status renumbering_of(const pum_hf_configs *c, const pum_renumbering **out_row,
+                                    pumice_error *err)
+{
+    char name[64];
+    class_name(c, name, sizeof name);
+    return pum_renumbering_find(name, pum_json_text(c->model, "model_type"), out_row, err);
 }
 
 static pumice_status add(pum_added_list *list, const char *content, bool special, bool left,
@@ -153,15 +155,9 @@ pumice_status pum_hf_class_sentencepiece(const pum_hf_configs *c, pum_tokenizer 
 {
     static const char *const llama[] = { "<s>", "</s>", "<unk>" };
     static const char *const gemma[] = { "<bos>", "<eos>", "<unk>", "<pad>" };
-    char name[64];
-    class_name(c, name, sizeof name);
-    for (size_t i = 0; i < PUM_COUNT(renumbered); i++) {
-        if (strcmp(name, renumbered[i]) != 0) continue;
-        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                        "%s numbers the pieces of its SentencePiece model anew: a tokenizer.json "
-                        "is needed",
-                        name);
-    }
+    const pum_renumbering *row;
+    PUM_TRY(renumbering_of(c, &row, err));
+    if (row) return pum_renumbering_apply(row, c, t, added, err);
     switch (class_of(c)) {
     case CLASS_T5:
         return class_t5(c, t, added, err);
@@ -426,7 +422,10 @@ pumice_status pum_hf_finish(const pum_hf_configs *c, pum_tokenizer *t, bool surr
         find_id(c, t, "unk_token", "unk_token_id", &t->unk);
         find_id(c, t, "pad_token", "pad_token_id", &t->pad);
         find_id(c, t, "mask_token", "mask_token_id", &t->mask);
-        surround(c, id, t, surrounded);
+        const pum_renumbering *row = NULL;
+        if (!surrounded && t->kind != PUM_TOKENIZER_BPE) PUM_TRY(renumbering_of(c, &row, err));
+        if (row) PUM_TRY(pum_renumbering_surround(row, c, t, err));
+        else surround(c, id, t, surrounded);
         mark_ends(c->model, t);
         mark_ends(c->generation, t);
         PUM_TRY(read_template(json_object_get(c->tokenizer, "chat_template"), t, err));

@@ -19,6 +19,20 @@ pumice_status pum_hf_class_bpe(const pum_hf_configs *c, pum_tokenizer *t, pum_ad
                                pumice_error *err);
 pumice_status pum_hf_class_tiktoken(const pum_hf_configs *c, pum_tokenizer *t,
                                     pum_added_list *added, pumice_error *err);
+/* ---- hf_renumber.c: classes with numbers of their own ---- */
+
+typedef struct pum_renumbering pum_renumbering;
+/* The row of a class by its name, or where it is "" by the model's type; NULL if its numbers are the
+ * file's. Fails for a class whose numbers are not known here. */
+pumice_status pum_renumbering_find(const char *name, const char *model_type,
+                                   const pum_renumbering **out_row, pumice_error *err);
+/* Moves the pieces of a SentencePiece model to their numbers and lists the tokens behind them. */
+pumice_status pum_renumbering_apply(const pum_renumbering *row, const pum_hf_configs *c,
+                                    pum_tokenizer *t, pum_added_list *added, pumice_error *err);
+/* What stands around a text, when all tokens are there. */
+pumice_status pum_renumbering_surround(const pum_renumbering *row, const pum_hf_configs *c,
+                                       pum_tokenizer *t, pumice_error *err);
+
 /* Tokens that the configuration files name. The list points into them. */
 pumice_status pum_hf_config_tokens(const pum_hf_configs *c, pum_added_list *added,
                                    pumice_error *err);

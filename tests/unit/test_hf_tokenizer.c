@@ -4,6 +4,7 @@
 #include "testing.h"
 
 #include "gguf_image.h"
+#include "hf.h"
 #include "tokenizer.h"
 
 #include <jansson.h>
@@ -45,7 +46,7 @@ static void remove_folder(const folder *f)
                                          "vocab.json",            "merges.txt",
                                          "special_tokens_map.json", "added_tokens.json",
                                          "config.json",           "chat_template.jinja",
-                                         "generation_config.json" };
+                                         "generation_config.json",  "sentencepiece.bpe.model" };
     char path[TEST_PATH_BYTES];
     for (size_t i = 0; i < PUM_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s/%s", f->path, names[i]);
@@ -233,6 +234,154 @@ static void test_t5(void **state)
     remove_folder(&f);
 }
 
+/* ---- classes with numbers of their own ---- */
+
+/* Ids of a text, as far as there is room. */
+static size_t ids_of(const pum_tokenizer *t, const char *text, uint32_t flags, int32_t out[64])
+{
+    pum_tokens ids = { 0 };
+    pumice_error err = { 0 };
+    if (pum_tokenizer_encode(t, text, strlen(text), flags, &ids, &err) != PUMICE_OK)
+        fail_msg("%s", err.text);
+    size_t n = ids.count;
+    assert_true(n <= 64);
+    memcpy(out, ids.data, n * sizeof *out);
+    pum_array_free(&ids);
+    return n;
+}
+
+/* fairseq's order: <s> <pad> </s> <unk>, then the file's pieces from number 3 on, languages, mask. */
+static void test_renumbered(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config;
+        uint32_t before, after;
+        int32_t around[3]; /* less the size of the file for those above 99 */
+    } rows[] = {
+        { "{\"tokenizer_class\": \"MBartTokenizer\"}", 0, 2, { 2, 100 + 4 } },
+        { "{\"tokenizer_class\": \"MBart50TokenizerFast\", \"src_lang\": \"sl_SI\"}", 1, 1, { 100 + 52, 2 } },
+        { "{\"tokenizer_class\": \"XLMRobertaTokenizer\"}", 1, 1, { 0, 2 } },
+        { "{\"tokenizer_class\": \"NllbTokenizer\", \"additional_special_tokens\": [\"ace_Arab\", "
+          "\"eng_Latn\"]}", 1, 1, { 100 + 2, 2 } },
+        { "{\"tokenizer_class\": \"NllbTokenizer\", \"legacy_behaviour\": true, \"src_lang\": "
+          "\"ace_Arab\", \"additional_special_tokens\": [\"ace_Arab\", \"eng_Latn\"]}", 0, 2,
+          { 2, 100 + 1 } },
+    };
+    static const char text[] = "I saw a girl with a telescope. \xe2\x98\x83!";
+    char path[TEST_PATH_BYTES];
+    int32_t plain[64], got[64];
+    if (!test_data("tokenizers/spm_small/test_sentencepiece.model", path)) skip();
+    pum_tokenizer *file = load(path);
+    size_t n = ids_of(file, text, 0, plain);
+    int32_t size = (int32_t)pum_tokenizer_count(file);
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        folder f = make_folder();
+        put_link(&f, "sentencepiece.bpe.model", path);
+        put(&f, "tokenizer_config.json", rows[i].config);
+        pum_tokenizer *t = load(f.path);
+        assert_int_equal(ids_of(t, text, PUMICE_TOKENIZE_ADD_SPECIAL, got), n + 2);
+        for (uint32_t k = 0; k < 2; k++) {
+            int32_t want = rows[i].around[k];
+            size_t at = k < rows[i].before ? k : n + k;
+            assert_int_equal(got[at], want < 100 ? want : want - 100 + size);
+        }
+        for (size_t k = 0; k < n; k++) {
+            int32_t want = plain[k] == 0 ? 3 : plain[k] + 1;
+            assert_int_equal(got[k + rows[i].before], want);
+        }
+        assert_int_equal(ids_of(t, "<mask>", PUMICE_TOKENIZE_PARSE_SPECIAL, got), 1);
+        assert_int_equal(got[0], (int32_t)pum_tokenizer_count(t) - 1);
+        pum_tokenizer_destroy(&t);
+        remove_folder(&f);
+    }
+    pum_tokenizer_destroy(&file);
+}
+
+static void put_varint(pum_text *out, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7) pum_text_add(out, &(char){ (char)(v | 0x80) }, 1);
+    pum_text_add(out, &(char){ (char)v }, 1);
+}
+
+static void put_bytes(pum_text *out, uint32_t field, const char *data, size_t bytes)
+{
+    put_varint(out, field << 3 | 2);
+    put_varint(out, bytes);
+    pum_text_add(out, data, bytes);
+}
+
+/* The SentencePiece model that Pegasus' tokenizer.json was made from: its pieces from number 105 on
+ * are 2, 3 ... there, where 0 and 1 are <pad> and </s>. */
+static void write_pegasus(const char *json, const folder *f)
+{
+    json_error_t fault;
+    json_t *root = json_load_file(json, 0, &fault);
+    if (!root) fail_msg("%s: %s", json, fault.text);
+    const json_t *vocab = json_object_get(json_object_get(root, "model"), "vocab");
+    const json_t *steps = json_object_get(json_object_get(root, "normalizer"), "normalizers");
+    const char *map = json_string_value(
+        json_object_get(json_array_get(steps, 0), "precompiled_charsmap"));
+    pum_text file = { 0 }, blob = { 0 }, part = { 0 };
+    for (size_t i = 0; i + 103 < json_array_size(vocab); i++) {
+        const json_t *row = json_array_get(vocab, i < 2 ? i : i + 103);
+        float score = (float)json_number_value(json_array_get(row, 1));
+        part.count = 0;
+        put_bytes(&part, 1, json_string_value(json_array_get(row, 0)),
+                  json_string_length(json_array_get(row, 0)));
+        put_varint(&part, 2 << 3 | 5);
+        pum_text_add(&part, (const char *)&score, sizeof score);
+        put_varint(&part, 3 << 3);
+        put_varint(&part, i < 2 ? 3 : i == 2 ? 2 : i == 3 ? 4 : 1);
+        put_bytes(&file, 1, part.data, part.count);
+    }
+    assert_true(map && pum_base64(map, strlen(map), &blob));
+    part.count = 0;
+    put_bytes(&part, 2, blob.data, blob.count);
+    put_bytes(&file, 3, part.data, part.count);
+    char path[TEST_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/spiece.model", f->path);
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(file.data, 1, file.count, out), file.count);
+    fclose(out);
+    pum_text_free(&file);
+    pum_text_free(&blob);
+    pum_text_free(&part);
+    json_decref(root);
+}
+
+static void test_pegasus(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "PG&E stated it scheduled the blackouts in response to forecasts for high winds.",
+        "The tower is 324 metres (1,063 ft) tall; \xc3\xa9t\xc3\xa9, na\xc3\xafve \xef\xac\x81ne print.",
+        "  two  blanks\tand a tab ", "", "unknown \xe2\x98\x83\xe2\x98\x83 signs",
+    };
+    char path[TEST_PATH_BYTES];
+    if (!test_data("tokenizers/pegasus/tokenizer.json", path)) skip();
+    folder f = make_folder();
+    write_pegasus(path, &f);
+    put(&f, "config.json", "{\"model_type\": \"pegasus\"}");
+    pum_tokenizer *by_json = load(path), *by_model = load(f.path);
+    assert_int_equal(pum_tokenizer_count(by_model), pum_tokenizer_count(by_json));
+    for (size_t i = 0; i < PUM_COUNT(texts); i++) {
+        int32_t want[64], got[64];
+        size_t n = ids_of(by_json, texts[i], PUMICE_TOKENIZE_ADD_SPECIAL, want);
+        size_t m = ids_of(by_model, texts[i], PUMICE_TOKENIZE_ADD_SPECIAL, got);
+        assert_int_equal(m, n);
+        assert_memory_equal(got, want, n * sizeof *want);
+    }
+    for (int32_t id = 0; id < 110; id++) {
+        size_t n;
+        assert_string_equal(pum_tokenizer_piece(by_model, id, &n), pum_tokenizer_piece(by_json, id, &n));
+    }
+    pum_tokenizer_destroy(&by_json);
+    pum_tokenizer_destroy(&by_model);
+    remove_folder(&f);
+}
+
 /* ---- as GGUF metadata, and back ---- */
 
 static pumice_status sink_text(void *user, const char *key, const char *s, size_t bytes)
@@ -356,6 +505,8 @@ int main(void)
         cmocka_unit_test(test_byte_level),
         cmocka_unit_test(test_chatglm),
         cmocka_unit_test(test_t5),
+        cmocka_unit_test(test_renumbered),
+        cmocka_unit_test(test_pegasus),
         cmocka_unit_test(test_export),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
