@@ -145,12 +145,14 @@ static pumice_status add_normalizer(const json_t *step, pum_normalizer *n, int d
 
 /* ---- pre-tokenizer ---- */
 
-static pumice_status add_cut(pum_pretok *p, const char *expression, pum_cut cut, bool invert,
+/* What comes after ByteLevel sees its alphabet, where some bytes of other characters are numbers. */
+static pumice_status add_cut(pum_tokenizer *t, const char *expression, pum_cut cut, bool invert,
                              pumice_error *err)
 {
-    pum_pretok_step step = { .kind = PUM_STEP_CUT, .cut = cut, .invert = invert };
+    pum_pretok_step step = { .kind = PUM_STEP_CUT, .cut = cut, .invert = invert,
+                             .spelled = !t->char_level };
     PUM_TRY(pum_regex_create(expression, strlen(expression), &step.regex, err));
-    return pum_pretok_add(p, step, err);
+    return pum_pretok_add(t->pretok, step, err);
 }
 
 static bool cut_of(const char *name, pum_cut *out)
@@ -166,11 +168,12 @@ static bool cut_of(const char *name, pum_cut *out)
     return false;
 }
 
-static pumice_status add_split(const json_t *step, pum_pretok *p, pumice_error *err)
+static pumice_status add_split(const json_t *step, pum_tokenizer *t, pumice_error *err)
 {
     bool regex;
     const json_t *pattern = pattern_of(step, "pattern", &regex);
-    pum_pretok_step s = { .kind = PUM_STEP_CUT, .invert = pum_json_bool(step, "invert", false) };
+    pum_pretok_step s = { .kind = PUM_STEP_CUT, .invert = pum_json_bool(step, "invert", false),
+                          .spelled = !t->char_level };
     const char *behavior = pum_json_text(step, "behavior");
     if (!pattern || !cut_of(behavior, &s.cut)) {
         return pum_fail(err, PUMICE_ERROR_FORMAT,
@@ -195,7 +198,7 @@ static pumice_status add_split(const json_t *step, pum_pretok *p, pumice_error *
         pum_text_free(&quoted);
         PUM_TRY(status);
     }
-    return pum_pretok_add(p, s, err);
+    return pum_pretok_add(t->pretok, s, err);
 }
 
 static pumice_status prepend_of(const json_t *step, pum_prepend *out, pumice_error *err)
@@ -216,11 +219,12 @@ static pumice_status prepend_of(const json_t *step, pum_prepend *out, pumice_err
 
 static pumice_status add_byte_level(const json_t *step, pum_tokenizer *t, pumice_error *err)
 {
-    t->char_level = false;
     if (pum_json_bool(step, "add_prefix_space", true))
         PUM_TRY(pum_pretok_add(t->pretok, (pum_pretok_step){ .kind = PUM_STEP_PREFIX_BLANK }, err));
-    if (!pum_json_bool(step, "use_regex", true)) return PUMICE_OK;
-    return add_cut(t->pretok, gpt2_expression, PUM_CUT_ISOLATED, false, err);
+    if (pum_json_bool(step, "use_regex", true))
+        PUM_TRY(add_cut(t, gpt2_expression, PUM_CUT_ISOLATED, false, err));
+    t->char_level = false;
+    return PUMICE_OK;
 }
 
 #define PUNCTUATION "[\\p{P}!-/:-@\\[-`{-~]"
@@ -236,7 +240,7 @@ static pumice_status add_pretok(const json_t *step, pum_tokenizer *t, int depth,
         return PUMICE_OK;
     }
     if (is(type, "ByteLevel")) return add_byte_level(step, t, err);
-    if (is(type, "Split")) return add_split(step, p, err);
+    if (is(type, "Split")) return add_split(step, t, err);
     if (is(type, "Metaspace")) {
         pum_pretok_step s = { .kind = PUM_STEP_METASPACE,
                               .split = pum_json_bool(step, "split", true) };
@@ -247,18 +251,18 @@ static pumice_status add_pretok(const json_t *step, pum_tokenizer *t, int depth,
     }
     if (is(type, "Digits")) {
         bool each = pum_json_bool(step, "individual_digits", false);
-        return add_cut(p, "\\p{N}", each ? PUM_CUT_ISOLATED : PUM_CUT_CONTIGUOUS, false, err);
+        return add_cut(t, "\\p{N}", each ? PUM_CUT_ISOLATED : PUM_CUT_CONTIGUOUS, false, err);
     }
     if (is(type, "Punctuation")) {
         pum_cut cut = PUM_CUT_ISOLATED;
         const char *behavior = pum_json_text(step, "behavior");
         if (behavior && !cut_of(behavior, &cut)) return unknown_step(err, "behavior", behavior);
-        return add_cut(p, PUNCTUATION, cut, false, err);
+        return add_cut(t, PUNCTUATION, cut, false, err);
     }
     if (is(type, "WhitespaceSplit"))
-        return add_cut(p, "[" PUM_REGEX_SPACES "]+", PUM_CUT_REMOVED, false, err);
+        return add_cut(t, "[" PUM_REGEX_SPACES "]+", PUM_CUT_REMOVED, false, err);
     if (is(type, "Whitespace"))
-        return add_cut(p, "\\w+|[^\\w" PUM_REGEX_SPACES "]+", PUM_CUT_REMOVED, true, err);
+        return add_cut(t, "\\w+|[^\\w" PUM_REGEX_SPACES "]+", PUM_CUT_REMOVED, true, err);
     return unknown_step(err, "pre_tokenizer", type);
 }
 

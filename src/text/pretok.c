@@ -6,7 +6,8 @@
  * a piece. Names and lists are llama.cpp's (llama-vocab.cpp). Where llama.cpp approximates an
  * expression because its own engine lacks Unicode classes, the one of the model's tokenizer.json
  * stands here instead. A tokenizer.json brings its own expressions, and steps that change the text
- * (words.c). Not here: names that need more than expressions (digits grouped from the right). */
+ * (words.c). Not here: names whose blanks are written as U+2581 (gemma4, sarvam-moe), and those whose
+ * expressions are not known (whitespace, k2-horizon, granite-embed-multi). */
 #include "pretok.h"
 
 #include <stdio.h>
@@ -37,6 +38,10 @@ enum { MAX_EXPRESSIONS = 6 };
 #define GPT4O_WORDS(after, digits)                                                              \
     LEAD UPPER "*" LOWER "+" after "|" LEAD UPPER "+" LOWER "*" after "|" digits "|" SYMBOLS \
     "[\\r\\n/]*|" LINE_ENDS BLANKS
+/* Digits in threes, counted from their end; `end` is what must follow them. The length of a run is
+ * looked at where it begins, not again for every three of it. */
+#define DIGITS_FROM_END(digit, end)                                                             \
+    "\\G(?<=" digit ")" digit "{3}|(?<!" digit ")" digit "{1,3}(?=(?:" digit "{3})*+" end ")"
 #define DEEPSEEK3_WORDS                                                                        \
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"                                    \
     "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" LINE_ENDS BLANKS
@@ -96,6 +101,14 @@ LIST(exaone_moe_list,
      S "*[\\r\\n]|" BLANKS);
 LIST(tekken_list, GPT4O_WORDS("", "\\p{N}"));
 LIST(gpt4o_list, GPT4O_WORDS(SHORT_FORMS "?", "\\p{N}{1,3}"));
+LIST(tiny_aya_list, DIGITS_FROM_END("\\p{Nd}", "\\b"),
+     GPT4O_WORDS(SHORT_FORMS "?", "\\p{N}{1,3}"));
+LIST(superbpe_list, "\\p{N}+", DIGITS_FROM_END("\\p{Nd}", "(?!\\p{Nd})"));
+LIST(afmoe_list, DIGITS_FROM_END("\\p{N}", "(?!\\p{N})"),
+     "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}"
+     "\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}"
+     "\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}\\x{a9e0}-\\x{a9ff}\\x{ac00}-\\x{d7af}\\x{1100}-\\x{11ff}]+",
+     DEEPSEEK3_WORDS);
 LIST(youtu_list,
      "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|"
      "[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}\\x{2014}\\x{ff1a}\\x{ff1b}\\x{ff0c}"
@@ -144,6 +157,9 @@ static const struct {
     { "jina-de", gpt2_list, 0 },
     { "jina-v2-es", gpt2_list, 0 },
     { "jina-v2-de", gpt2_list, 0 },
+    { "jina-v1-en", gpt2_list, 0 },
+    { "jina-v2-code", gpt2_list, 0 },
+    { "roberta-bpe", gpt2_list, 0 },
     { "starcoder", digit_gpt2_list, 0 },
     { "refact", digit_gpt2_list, 0 },
     { "command-r", digit_gpt2_list, 0 },
@@ -160,6 +176,7 @@ static const struct {
     { "pixtral", llama3_list, PUM_PRETOK_IGNORE_MERGES | PUM_PRETOK_ADD_BOS },
     { "midm-2.0", llama3_list, PUM_PRETOK_IGNORE_MERGES | PUM_PRETOK_ADD_BOS },
     { "lfm2", llama3_list, PUM_PRETOK_IGNORE_MERGES | PUM_PRETOK_ADD_BOS },
+    { "jina-v5-nano", llama3_list, PUM_PRETOK_IGNORE_MERGES | PUM_PRETOK_ADD_BOS },
     { "dbrx", llama3_list, 0 },
     { "smaug-bpe", llama3_list, 0 },
     { "chatglm-bpe", llama3_list, 0 },
@@ -189,6 +206,10 @@ static const struct {
     { "kanana2", gpt4o_list, 0 },
     { "talkie", gpt4o_list, 0 },
     { "minimax-m2", gpt4o_list, 0 },
+    { "tiny_aya", tiny_aya_list, 0 },
+    { "cohere2moe", tiny_aya_list, 0 },
+    { "superbpe", superbpe_list, 0 },
+    { "afmoe", afmoe_list, 0 },
     { "youtu", youtu_list, PUM_PRETOK_IGNORE_MERGES },
     { "kimi-k2", kimi_k2_list, 0 },
     { "deepseek-llm", deepseek_llm_list, 0 },
@@ -227,7 +248,7 @@ pumice_status pum_pretok_add(pum_pretok *p, pum_pretok_step step, pumice_error *
                         PUM_COUNT(p->steps));
     }
     p->rebuilds = p->rebuilds || step.kind != PUM_STEP_CUT || step.cut != PUM_CUT_ISOLATED ||
-                  step.invert;
+                  step.invert || step.spelled;
     p->steps[p->count++] = step;
     return PUMICE_OK;
 }

@@ -23,6 +23,7 @@ typedef struct pum_pretok_step {
     pum_regex *regex; /* CUT; owned */
     pum_cut cut;
     bool invert;        /* CUT: what lies between matches is the match */
+    bool spelled;       /* CUT: the expression sees bytes in GPT-2's alphabet (it stands after ByteLevel) */
     pum_prepend prepend; /* METASPACE */
     bool split;         /* METASPACE: cut before each U+2581 */
 } pum_pretok_step;

@@ -15,6 +15,7 @@ typedef PUM_ARRAY(part) part_list;
 typedef struct word_maker {
     pum_words from, to;
     part_list parts, merged;
+    pum_text spelled;
     pcre2_match_data *match;
     pumice_error *err;
 } word_maker;
@@ -58,6 +59,25 @@ static pumice_status find_parts(word_maker *m, const pum_pretok_step *step, cons
     return add_part(&m->parts, pos, bytes, step->invert) ? PUMICE_OK : pum_no_memory(m->err);
 }
 
+/* The same for an expression that sees bytes spelled: each is one character there. */
+static pumice_status find_spelled_parts(word_maker *m, const pum_pretok_step *step, const char *s,
+                                        size_t bytes)
+{
+    size_t at = 0, raw = 0;
+    m->spelled.count = 0;
+    pum_bpe_spell(s, bytes, &m->spelled);
+    if (m->spelled.failed) return pum_no_memory(m->err);
+    PUM_TRY(find_parts(m, step, m->spelled.data, m->spelled.count));
+    for (size_t i = 0; i < m->parts.count; i++) {
+        part *p = &m->parts.data[i];
+        size_t end = p->end;
+        p->start = raw;
+        for (; at < end; at++) raw += ((uint8_t)m->spelled.data[at] & 0xc0) != 0x80;
+        p->end = raw;
+    }
+    return PUMICE_OK;
+}
+
 /* Joins parts as the behaviour says, into m->merged, in order. */
 static bool merge_parts(word_maker *m, pum_cut cut)
 {
@@ -83,7 +103,7 @@ static bool merge_parts(word_maker *m, pum_cut cut)
 static pumice_status cut_word(word_maker *m, const pum_pretok_step *step, const char *s,
                               size_t bytes)
 {
-    PUM_TRY(find_parts(m, step, s, bytes));
+    PUM_TRY(step->spelled ? find_spelled_parts(m, step, s, bytes) : find_parts(m, step, s, bytes));
     const part_list *list = &m->parts;
     if (step->cut != PUM_CUT_ISOLATED && step->cut != PUM_CUT_REMOVED) {
         if (!merge_parts(m, step->cut)) return pum_no_memory(m->err);
@@ -166,6 +186,7 @@ fail:
     *out = m.from;
     pcre2_match_data_free(m.match);
     pum_words_free(&m.to);
+    pum_text_free(&m.spelled);
     pum_array_free(&m.parts);
     pum_array_free(&m.merged);
     return status;

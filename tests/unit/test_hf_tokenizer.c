@@ -234,7 +234,7 @@ static void test_t5(void **state)
     remove_folder(&f);
 }
 
-/* ---- classes with numbers of their own ---- */
+/* ---- Falcon's order of steps ---- */
 
 /* Ids of a text, as far as there is room. */
 static size_t ids_of(const pum_tokenizer *t, const char *text, uint32_t flags, int32_t out[64])
@@ -249,6 +249,45 @@ static size_t ids_of(const pum_tokenizer *t, const char *text, uint32_t flags, i
     pum_array_free(&ids);
     return n;
 }
+
+/* Digits stands behind ByteLevel and sees its alphabet, where the byte 0xbd is a number. */
+static void test_falcon_order(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": ["
+        "{\"type\": \"Punctuation\", \"behavior\": \"Contiguous\"},"
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true},"
+        "{\"type\": \"Digits\", \"individual_digits\": false},"
+        "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"[0-9][0-9][0-9]\"}, \"behavior\": \"Isolated\","
+        " \"invert\": false}]}, \"decoder\": {\"type\": \"ByteLevel\"},"
+        "\"model\": {\"type\": \"BPE\", \"vocab\": {\"\\u00ef\": 0, \"\\u00bd\": 1, \"\\u0140\": 2,"
+        " \"\\u00ef\\u00bd\": 3, \"\\u00ef\\u00bd\\u0140\": 4, \"1\": 5, \"11\": 6, \"\\u0120\": 7,"
+        " \"\\u01201\": 8, \"\\u01bd\": 9, \"\\u00c3\": 10, \"\\u00a9\": 11, \"\\u00c3\\u00a9\": 12},"
+        "\"merges\": [\"\\u00ef \\u00bd\", \"\\u00ef\\u00bd \\u0140\", \"1 1\", \"\\u0120 1\","
+        " \"\\u00c3 \\u00a9\"]}}";
+    static const struct {
+        const char *text;
+        size_t count;
+        int32_t ids[6];
+    } rows[] = {
+        { "\xef\xbd\x9e", 3, { 0, 1, 2 } },  /* U+FF5E, cut at its second byte */
+        { "\xc3\xa9", 1, { 12 } },          /* no byte of this one is a number */
+        { " 1111", 4, { 7, 6, 5, 5 } },
+    };
+    folder f = make_folder();
+    put(&f, "tokenizer.json", json);
+    pum_tokenizer *t = load(f.path);
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        int32_t got[64];
+        assert_int_equal(ids_of(t, rows[i].text, 0, got), rows[i].count);
+        assert_memory_equal(got, rows[i].ids, rows[i].count * sizeof *got);
+    }
+    pum_tokenizer_destroy(&t);
+    remove_folder(&f);
+}
+
+/* ---- classes with numbers of their own ---- */
 
 /* fairseq's order: <s> <pad> </s> <unk>, then the file's pieces from number 3 on, languages, mask. */
 static void test_renumbered(void **state)
@@ -505,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_byte_level),
         cmocka_unit_test(test_chatglm),
         cmocka_unit_test(test_t5),
+        cmocka_unit_test(test_falcon_order),
         cmocka_unit_test(test_renumbered),
         cmocka_unit_test(test_pegasus),
         cmocka_unit_test(test_export),

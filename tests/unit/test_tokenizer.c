@@ -319,6 +319,10 @@ static const struct {
     { "exaone-moe", "ab cd|1|  \n" },
     { "qwen2", "a|\xff\xfe|b|\xe2\x96|c" }, /* what is no UTF-8 is a word of its own */
     { "default", "x|=|y| |123|4" },
+    { "superbpe", "in |1|234|,|567| or |12|345" },
+    { "afmoe", "a|1|234|567|\xe4\xbd\xa0\xe5\xa5\xbd|,x| b" },
+    { "tiny_aya", "camel|Case| |1|234|,| |123|4|abc" }, /* digits that a letter follows: from the left */
+    { "roberta-bpe", "a| b|12" },
 };
 
 static void test_words(void **state)
