@@ -199,6 +199,16 @@ typedef struct pumice_model_params {
     /* Rounds the matrices on the device while they are loaded, as pumice_quantize would: a type of
      * pumice_quantize_params but F32. The model must be in F32, F16 or BF16. NULL = as they are. */
     const char *quant;
+    /* Several devices: each gets consecutive layers, in this order, and the first argument of
+     * pumice_model_load is not read. The same device may stand here twice. Sessions work as ever: the
+     * hidden rows of a pass go from device to device through host memory, a prompt's batches one
+     * behind the other, so that all devices work at once. Decoder-only models. */
+    pumice_device *const *devices; /* n_devices of them; read during the call */
+    uint32_t n_devices;            /* 0 = the first argument alone */
+    /* How many layers each device gets: n_devices numbers that add up to the model's. NULL = such
+     * that all fits in the devices' memory (with the KV caches of `session`, or of a session with
+     * default params) and the slowest device, by its measured read bandwidth, takes the least time. */
+    const uint32_t *split;
 } pumice_model_params;
 
 /* What a model was trained to predict, which is what pumice_session_score counts. */
@@ -276,6 +286,18 @@ PUMICE_API pumice_status pumice_quantize(pumice_device *device, const pumice_qua
  * change, with FORMAT if the model comes without weights. */
 PUMICE_API pumice_status pumice_convert(pumice_device *device, const pumice_quantize_params *params,
                                         pumice_error *err);
+
+/* One device's share of a model. */
+typedef struct pumice_model_part {
+    uint32_t struct_size;
+    uint32_t first_layer, n_layers;
+    uint64_t weight_bytes;
+    uint64_t row_bytes; /* of one token's hidden state, which goes on to the next part; 0 = the last */
+} pumice_model_part;
+
+/* The share of the index-th device (struct_size set by the caller). False past the end. */
+PUMICE_API int pumice_model_get_part(const pumice_model *model, uint32_t index,
+                                     pumice_model_part *out_part);
 
 /* Text to tokens. flags: PUMICE_TOKENIZE_*. Writes at most `capacity` ids and the number needed to
  * *out_count; returns PUMICE_OK even when capacity was too small (compare the count). */

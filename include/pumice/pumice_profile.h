@@ -35,6 +35,13 @@ typedef struct pumice_plan_params {
                        config.json of a Hugging Face model alone */
     uint32_t encoder; /* 1 = the pass of the model's encoder, over n_rows tokens */
     const char *quant; /* as in pumice_model_params; not for sizes */
+    /* Several devices, as in pumice_model_params: the text is then the cut, what each device holds,
+     * what goes from one to the next, and the plan of each. `profile` may instead name several, with
+     * commas between ("navi31,intel-a770"); what those are worth is their tables' business. */
+    pumice_device *const *devices;
+    uint32_t n_devices;
+    const uint32_t *split;
+    uint32_t n_split; /* numbers in `split`: as many as devices; 0 = not given */
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */

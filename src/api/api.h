@@ -20,16 +20,25 @@ struct pumice_device {
     pum_vk_device *vk;
     pum_tuning tuning;
     bool no_self_test;
+    _Atomic uint64_t read_mbs; /* measured when first asked for: 10^6 bytes a second; 0 = not yet */
 };
+
+/* What one device holds of a model: all of it, or the layers that are its share. */
+typedef struct pum_model_part {
+    pumice_device *device;
+    const pum_model_def *def; /* the model's, or `own` */
+    pum_model_def own;        /* some of its layers; empty if it has all */
+    pum_placement placement;
+    pum_vk_buffer *buffers; /* one per placement buffer */
+} pum_model_part;
 
 struct pumice_model {
     atomic_uint references;
-    pumice_device *device; /* NULL for vocab_only without a device */
     pum_gguf *gguf;
     pum_tokenizer *tokenizer; /* NULL: the model comes without one */
     pum_model_def def; /* empty for vocab_only */
-    pum_placement placement;
-    pum_vk_buffer *buffers; /* one per placement buffer */
+    pum_model_part *parts; /* in the order of the layers; none for vocab_only */
+    uint32_t n_parts;
     bool vocab_only;
     uint64_t open_ns, upload_ns; /* what loading took */
 };
@@ -44,6 +53,39 @@ pumice_status pum_params_check(uint32_t struct_size, size_t least, const char *w
                                pumice_error *err);
 /* Copies a params struct of a maybe older caller into `out`, the rest zero. */
 void pum_params_copy(void *out, size_t out_bytes, const void *params);
+
+/* ---- part.c: a model on its devices ---- */
+/* Cuts the model for these devices and lays its weights out on them: `counts` layers each, NULL =
+ * by memory and speed. `session` (may be NULL) tells how much the KV caches will take. */
+pumice_status pum_parts_make(pumice_model *model, pumice_device *const *devices, uint32_t n,
+                             const uint32_t *counts, const pumice_session_params *session,
+                             pumice_error *err);
+/* Puts the weights where they were laid out. */
+pumice_status pum_parts_upload(pumice_model *model, const pumice_model_params *params,
+                               pumice_error *err);
+void pum_parts_free(pumice_model *model);
+uint64_t pum_parts_weight_bytes(const pumice_model *model);
+
+/* ---- cut.c ---- */
+typedef struct pum_cut_device {
+    const pum_caps *caps;
+    const pum_tuning *tuning;
+    uint64_t room_bytes;
+    double bytes_per_second;
+} pum_cut_device;
+/* How many layers each device takes, by memory and speed. */
+pumice_status pum_cut_make(const pum_model_def *def, const pumice_session_params *session,
+                           const pum_cut_device *devices, uint32_t n, uint32_t *out_counts,
+                           pumice_error *err);
+/* What a device is worth, measured; devices that are one and the same share its memory. */
+void pum_cut_device_of(pumice_device *const *devices, uint32_t n, uint32_t index,
+                       pum_cut_device *out);
+/* INVALID unless `counts` are the layers of the model, some for every device. */
+pumice_status pum_cut_check(const pum_model_def *def, const uint32_t *counts, uint32_t n,
+                            pumice_error *err);
+
+/* roof.c: how fast a device reads memory, in bytes a second, measured once. */
+double pum_device_read_rate(pumice_device *device);
 
 /* Lays out a model's weights for a device. */
 pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, pum_placement *out,

@@ -31,11 +31,10 @@ static pumice_status run_encoder(pumice_session *s, uint32_t seq)
 {
     uint32_t n = (uint32_t)s->sequences[seq].input.count;
     pum_pass_key key = { .rows = n, .one_sequence = true, .encode = true };
-    pum_pass *pass;
-    PUM_TRY(pum_pass_get_large(s, &key, "an encoder's input", &pass));
+    PUM_TRY(pum_run_prepare(s, &key, "an encoder's input"));
     for (uint32_t r = 0; r < n; r++) pum_input_row_write(s, r, seq, r);
     s->logits_seq = s->states_seq = -1;
-    PUM_TRY(pum_pass_run(s, pass));
+    PUM_TRY(pum_run(s, &key));
     s->states_seq = seq;
     return PUMICE_OK;
 }
@@ -88,6 +87,6 @@ pumice_status pumice_session_encoder_states(pumice_session *session, uint32_t se
     PUM_TRY(check_encoder(s, seq));
     PUM_TRY(pum_session_check_input(s, seq));
     if (s->states_seq != (int64_t)seq) PUM_TRY(run_encoder(s, seq));
-    return pum_vk_buffer_read(s->vk, &s->logits, 0, out_states,
+    return pum_vk_buffer_read(s->stages[0].vk, &s->stages[0].logits, 0, out_states,
                               s->sequences[seq].input.count * s->model->def.hp.n_embd * 4, &s->err);
 }

@@ -2,97 +2,18 @@
  * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer
  * calls. */
 #include "quant_mix.h"
-#include "quantizer.h"
 #include "sizes.h"
 #include "warm.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef struct row_source {
-    const pum_weight *weight;
-    uint64_t row; /* of the weight: the first that is wanted */
-    pumice_status status;
-    pumice_error *err;
-} row_source;
-
-/* Rows of a weight as the device has them. Rows that are rearranged while they are read are plain
- * floats, which are the same in both places. */
-static void produce_rows(void *user, void *to, uint64_t first, uint64_t count)
-{
-    row_source *s = user;
-    const pum_weight *w = s->weight;
-    first += s->row;
-    if (!w->data) {
-        if (s->status == PUMICE_OK) s->status = pum_weight_read(w, first, count, to, s->err);
-        return;
-    }
-    pum_dtype_pack_rows(w->dtype, count, w->cols, (const uint8_t *)w->data + first * w->row_bytes,
-                        to);
-}
-
-static pumice_status upload_piece(pumice_model *m, const pum_piece *piece,
-                                  const pumice_model_params *p, pum_quantizer *quantizer,
-                                  uint64_t *done, pumice_error *err)
-{
-    const uint64_t slice = 8ull << 20; /* between two calls of progress */
-    const pum_weight *w = &m->def.weights.data[piece->tensor];
-    row_source source = { .weight = w, .row = piece->row_first, .err = err };
-    pum_vk_buffer *buffer = &m->buffers[piece->buffer];
-    uint64_t row_bytes = 0, at = piece->offset_bytes;
-    pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes);
-    bool rounds = w->stored != w->dtype;
-    uint64_t step = rounds ? pum_quantizer_load_rows(quantizer, w) : PUM_MAX(slice / row_bytes, 1u);
-    for (uint64_t row = 0; row < piece->row_count; row += step) {
-        uint64_t rows = PUM_MIN(step, piece->row_count - row), n = rows * row_bytes;
-        PUM_TRY(rounds ? pum_quantizer_load(quantizer, w, source.row, rows, buffer, at, err)
-                       : pum_vk_buffer_stream(m->device->vk, buffer, at, row_bytes, rows,
-                                              produce_rows, &source, err));
-        if (source.status != PUMICE_OK) return source.status;
-        source.row += rows;
-        at += n;
-        *done += n;
-        if (p->progress && p->progress(p->progress_user, *done, m->placement.total_bytes)) {
-            return pum_fail(err, PUMICE_ERROR_CANCELLED, "loading was cancelled");
-        }
-    }
-    return PUMICE_OK;
-}
-
-static pumice_status upload(pumice_model *m, const pumice_model_params *p, pumice_error *err)
-{
-    size_t n = m->placement.buffer_bytes.count;
-    m->buffers = pum_alloc_array(n, sizeof *m->buffers);
-    if (!m->buffers) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-    for (size_t i = 0; i < n; i++) {
-        PUM_TRY(pum_vk_buffer_create(m->device->vk, PUM_VK_DEVICE,
-                                     m->placement.buffer_bytes.data[i], "weights", &m->buffers[i],
-                                     err));
-    }
-    uint64_t done = 0;
-    pumice_status status = PUMICE_OK;
-    pum_quantizer quantizer = { .vk = m->device->vk };
-    for (size_t i = 0; i < m->placement.pieces.count && status == PUMICE_OK; i++) {
-        status = upload_piece(m, &m->placement.pieces.data[i], p, &quantizer, &done, err);
-    }
-    pum_quantizer_free(&quantizer);
-    pumice_status ended = pum_vk_stream_end(m->device->vk, status == PUMICE_OK ? err : NULL);
-    return status == PUMICE_OK ? ended : status;
-}
-
 static void destroy(pumice_model *m)
 {
-    if (m->buffers) {
-        for (size_t i = 0; i < m->placement.buffer_bytes.count; i++) {
-            pum_vk_buffer_destroy(m->device->vk, &m->buffers[i]);
-        }
-    }
-    pum_free(m->buffers);
-    pum_placement_free(&m->placement);
+    pum_parts_free(m);
     pum_model_def_free(&m->def);
     pum_tokenizer_destroy(&m->tokenizer);
     pum_gguf_close(&m->gguf);
-    pumice_device_destroy(&m->device);
     pum_free(m);
 }
 
@@ -108,6 +29,15 @@ static pumice_status open_tokenizer(pumice_model *m, const char *path, pumice_er
                                        : PUMICE_OK;
 }
 
+static pumice_status check_devices(pumice_device *const *devices, uint32_t n, pumice_error *err)
+{
+    for (uint32_t i = 0; !devices || i < n; i++) {
+        if (devices && devices[i]) continue;
+        return pum_fail(err, PUMICE_ERROR_INVALID, "a device must be given");
+    }
+    return PUMICE_OK;
+}
+
 pumice_status pumice_model_load(pumice_device *device, const pumice_model_params *params,
                                 pumice_model **out_model, pumice_error *err)
 {
@@ -119,18 +49,15 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     pumice_model_params p;
     pum_params_copy(&p, sizeof p, params);
     if (!p.path) return pum_fail(err, PUMICE_ERROR_INVALID, "params.path must name a model file");
-    if (!device && !p.vocab_only)
-        return pum_fail(err, PUMICE_ERROR_INVALID, "a device must be given");
+    pumice_device *const *devices = p.n_devices ? p.devices : &device;
+    uint32_t n_devices = p.n_devices ? p.n_devices : 1;
+    if (!p.vocab_only) PUM_TRY(check_devices(devices, n_devices, err));
     pumice_model *m = pum_alloc(sizeof *m);
     if (!m) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
     pumice_status status;
     pum_warm warm = { 0 };
     atomic_init(&m->references, 1);
     m->vocab_only = p.vocab_only;
-    if (device) {
-        pum_device_keep(device);
-        m->device = device;
-    }
     uint64_t begin = pum_now_ns();
     if (p.vocab_only && pum_tokenizer_path_alone(p.path)) {
         PUM_GOTO(pum_tokenizer_create_path(p.path, &m->tokenizer, err));
@@ -146,13 +73,13 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     if (p.quant && !p.vocab_only) PUM_GOTO(pum_quant_mix_apply(p.quant, m->gguf, &m->def, err));
     if (!p.vocab_only) {
         pum_gguf_prefetch(m->gguf);
-        PUM_GOTO(pum_weights_place(&m->def, pum_vk_device_caps(device->vk), &m->placement, err));
+        PUM_GOTO(pum_parts_make(m, devices, n_devices, p.split, p.session, err));
         pum_warm_begin(&warm, m, p.session);
     }
     PUM_GOTO(open_tokenizer(m, p.path, err));
     m->open_ns = pum_now_ns() - begin;
     if (!p.vocab_only) {
-        PUM_GOTO(upload(m, &p, err));
+        PUM_GOTO(pum_parts_upload(m, &p, err));
         pum_warm_end(&warm, false);
         m->upload_ns = pum_now_ns() - begin - m->open_ns;
     }
@@ -249,7 +176,7 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     pumice_model_info full = { .struct_size = size,
                                .file_bytes = model->gguf ? pum_gguf_size_bytes(model->gguf) : 0,
                                .parameters = sizes.parameters,
-                               .weight_bytes = model->placement.total_bytes,
+                               .weight_bytes = pum_parts_weight_bytes(model),
                                .n_layers = hp->n_layers,
                                .n_embd = hp->n_embd,
                                .n_heads = hp->n_heads,
@@ -281,6 +208,23 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     count_decode(&model->def, &full);
     memcpy(info, &full, PUM_MIN((size_t)size, sizeof full));
     return PUMICE_OK;
+}
+
+int pumice_model_get_part(const pumice_model *model, uint32_t index, pumice_model_part *out_part)
+{
+    if (!model || !out_part || out_part->struct_size < sizeof(uint32_t) ||
+        out_part->struct_size > 65536 || index >= model->n_parts) {
+        return 0;
+    }
+    const pum_model_part *p = &model->parts[index];
+    uint64_t row = p->def->goes_on ? (uint64_t)p->def->hp.n_embd * 4 : 0;
+    pumice_model_part full = { .struct_size = out_part->struct_size,
+                               .first_layer = p->def->first_layer,
+                               .n_layers = p->def->hp.n_layers,
+                               .weight_bytes = p->placement.total_bytes,
+                               .row_bytes = row };
+    memcpy(out_part, &full, PUM_MIN((size_t)full.struct_size, sizeof full));
+    return 1;
 }
 
 pumice_status pumice_tokenize(const pumice_model *model, const char *text, size_t text_bytes,

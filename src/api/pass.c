@@ -2,7 +2,7 @@
  * Passes: a pass is planned and recorded when first needed and replayed afterwards. Decides only
  * what is kept: the most recently used few, decode above all, since prompts come in every length.
  */
-#include "session.h"
+#include "stage.h"
 
 #include <string.h>
 
@@ -34,14 +34,14 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
     return status;
 }
 
-static pumice_status plan(pumice_session *s, const pum_pass_key *key, pum_plan *out_plan)
+static pumice_status plan(pum_stage *s, const pum_pass_key *key, pum_plan *out_plan)
 {
-    const pumice_model *m = s->model;
-    return pum_pass_plan(&m->def, &s->size, &s->caps, &m->device->tuning,
-                         &m->placement, &s->kv_place, &s->plan_options, key, out_plan, &s->err);
+    const pum_model_part *p = s->part;
+    return pum_pass_plan(p->def, &s->size, &s->caps, &p->device->tuning,
+                         &p->placement, &s->kv_place, &s->plan_options, key, out_plan, s->err);
 }
 
-pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes)
+pumice_status pum_pass_arena(pum_stage *s, uint64_t *out_bytes)
 {
     const pum_pass_key largest[] = {
         { .rows = s->size.n_batch, .n_slots = 1, .one_sequence = true, .head = PUM_HEAD_SLOTS },
@@ -57,8 +57,10 @@ pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes)
     *out_bytes = 64;
     for (size_t i = 0; i < PUM_COUNT(largest); i++) {
         pum_plan p;
-        if (largest[i].encode && !s->model->def.hp.encoder.n_layers) continue;
-        PUM_TRY(plan(s, &largest[i], &p));
+        const pum_model_def *def = s->part->def;
+        pum_pass_key key = pum_stage_key(def, &largest[i]);
+        if (largest[i].encode && !def->hp.encoder.n_layers) continue;
+        PUM_TRY(plan(s, &key, &p));
         *out_bytes = PUM_MAX(*out_bytes, p.arena_bytes);
         pum_plan_free(&p);
     }
@@ -72,9 +74,10 @@ static void pass_free(pum_pass *pass)
     *pass = (pum_pass){ 0 };
 }
 
-void pum_pass_clear(pumice_session *s)
+void pum_pass_clear(pum_stage *s)
 {
     for (size_t i = 0; i < PUM_PASS_CACHE; i++) pass_free(&s->passes[i]);
+    s->last = NULL;
 }
 
 static bool same_key(const pum_pass_key *a, const pum_pass_key *b)
@@ -83,27 +86,43 @@ static bool same_key(const pum_pass_key *a, const pum_pass_key *b)
            a->encode == b->encode && a->head == b->head && a->sampler == b->sampler;
 }
 
-static pumice_status grow_arena(pumice_session *s, uint64_t bytes)
+static pumice_status grow_arena(pum_stage *s, uint64_t bytes)
 {
     pum_pass_clear(s); /* their descriptors name the old arena */
     pum_vk_buffer_destroy(s->vk, &s->arena);
-    return pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, bytes, "activations", &s->arena, &s->err);
+    return pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, bytes, "activations", &s->arena, s->err);
 }
 
-pumice_status pum_pass_grow(pumice_session *s, uint32_t rows)
+/* Another buffer in the place of one that is too small; nothing may be recorded that names it. */
+static pumice_status replace(pum_stage *s, pum_vk_use use, uint64_t bytes, const char *what,
+                             pum_vk_buffer *buffer)
+{
+    pum_vk_buffer made = { 0 };
+    if (buffer->size_bytes >= bytes) return PUMICE_OK;
+    PUM_TRY(pum_vk_buffer_create(s->vk, use, bytes, what, &made, s->err));
+    pum_vk_buffer_destroy(s->vk, buffer);
+    *buffer = made;
+    return PUMICE_OK;
+}
+
+pumice_status pum_pass_grow(pum_stage *s, uint32_t rows)
 {
     const pum_step_layout *old = &s->size.step;
+    const pum_model_def *def = s->part->def;
     if (rows <= old->rows) return PUMICE_OK;
     pum_step_layout layout =
         pum_step_layout_make(rows, old->slots, old->sequences, s->size.n_ctx);
+    uint64_t row_bytes = (uint64_t)rows * def->hp.n_embd * 4;
+    pum_pass_clear(s); /* their descriptors name the old buffers, their arguments the old layout */
+    if (def->goes_on) PUM_TRY(replace(s, PUM_VK_DEVICE, row_bytes, "hidden rows", &s->logits));
+    if (def->first_layer) PUM_TRY(replace(s, PUM_VK_SHARED, row_bytes, "hidden rows", &s->hidden));
     pum_vk_buffer step = { 0 };
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)layout.words * 4, "step buffer",
-                                 &step, &s->err));
+                                 &step, s->err));
     uint32_t *words = step.mapped;
     memset(words, 0, (size_t)layout.words * 4);
     memcpy(words + layout.table_at, s->words + old->table_at,
            (size_t)old->sequences * old->table_stride * 4);
-    pum_pass_clear(s); /* their descriptors name the old buffer, their arguments the old layout */
     pum_vk_buffer_destroy(s->vk, &s->step);
     s->step = step;
     s->words = words;
@@ -111,23 +130,22 @@ pumice_status pum_pass_grow(pumice_session *s, uint32_t rows)
     return PUMICE_OK;
 }
 
-pumice_status pum_pass_get_large(pumice_session *s, const pum_pass_key *key, const char *what,
+pumice_status pum_pass_get_large(pum_stage *s, const pum_pass_key *key, const char *what,
                                  pum_pass **out_pass)
 {
     pumice_status status = pum_pass_grow(s, key->rows);
     if (status == PUMICE_OK) status = pum_pass_get(s, key, out_pass);
     if (status != PUMICE_ERROR_DEVICE_MEMORY || key->rows <= s->size.n_batch) return status;
-    return pum_fail(&s->err, status,
+    return pum_fail(s->err, status,
                     "%s of %u tokens is computed at once, for which there is not enough device "
                     "memory: make it shorter or the context smaller",
                     what, key->rows);
 }
 
-pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass)
+pumice_status pum_pass_get(pum_stage *s, const pum_pass_key *key, pum_pass **out_pass)
 {
     pum_pass *oldest = &s->passes[0];
     *out_pass = NULL;
-    if (key->head != PUM_HEAD_NONE) s->states_seq = -1; /* logits come where they are */
     for (size_t i = 0; i < PUM_PASS_CACHE; i++) {
         pum_pass *p = &s->passes[i];
         if (p->last_use && same_key(&p->key, key)) {
@@ -142,50 +160,24 @@ pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass 
     pumice_status status;
     PUM_GOTO(plan(s, key, &made.plan));
     if (made.plan.arena_bytes > s->arena.size_bytes) PUM_GOTO(grow_arena(s, made.plan.arena_bytes));
-    PUM_GOTO(pum_exec_create(s->vk, &made.plan, &s->exec_buffers, s->profile, &made.exec, &s->err));
+    PUM_GOTO(pum_exec_create(s->vk, &made.plan, &s->exec_buffers, s->profile, &made.exec, s->err));
+    if (s->last == oldest) s->last = NULL;
     pass_free(oldest);
     made.last_use = ++s->clock;
-    made.proven = s->model->device->no_self_test;
+    made.proven = s->part->device->no_self_test;
     *oldest = made;
     *out_pass = oldest;
     uint64_t pipeline_ns = pum_exec_pipeline_ns(made.exec);
-    s->timings.pipeline_ns += pipeline_ns;
-    s->timings.plan_ns += pum_now_ns() - begin - pipeline_ns;
+    s->pipeline_ns += pipeline_ns;
+    s->plan_ns += pum_now_ns() - begin - pipeline_ns;
     return PUMICE_OK;
 fail:
     pass_free(&made);
     return status;
 }
 
-void pum_pass_report(pumice_session *s, pum_pass *pass)
-{
-    s->n_passes++;
-    if (!s->profile || !s->dispatch_fn) return;
-    size_t n = pass->plan.steps.count;
-    uint64_t *times = pum_alloc_array(2 * n, sizeof *times);
-    pumice_error ignored = { 0 };
-    if (times && pum_exec_step_times(pass->exec, times, times + n, n, &ignored) == PUMICE_OK) {
-        for (size_t i = 0; i < n; i++) {
-            const pum_step *step = &pass->plan.steps.data[i];
-            pumice_dispatch d = { .struct_size = sizeof d,
-                                  .kernel = pum_kernels[step->kernel].name,
-                                  .label = step->label,
-                                  .layer = step->layer,
-                                  .barrier = step->barrier,
-                                  .n_rows = pass->plan.rows,
-                                  .pass = s->n_passes - 1,
-                                  .begin_ns = times[i],
-                                  .duration_ns = times[n + i],
-                                  .bytes = step->bytes,
-                                  .flops = step->flops };
-            s->dispatch_fn(s->dispatch_user, &d);
-        }
-    }
-    pum_free(times);
-}
-
 /* One kernel less: says so, and drops the passes that use it. */
-static void distrust(pumice_session *s, const pum_exec_check *wrong, uint32_t kernel)
+static void distrust(pum_stage *s, const pum_exec_check *wrong, uint32_t kernel)
 {
     pum_log_write(pum_vk_device_log(s->vk), PUMICE_LOG_WARNING,
                   "kernel '%s' computes something wrong on '%s' with this version of its driver (%s): in '%s' "
@@ -198,19 +190,19 @@ static void distrust(pumice_session *s, const pum_exec_check *wrong, uint32_t ke
     pum_pass_clear(s);
 }
 
-pumice_status pum_pass_prove(pumice_session *s, pum_pass **io_pass)
+pumice_status pum_pass_prove(pum_stage *s, pum_pass **io_pass)
 {
     if ((*io_pass)->proven) return PUMICE_OK;
     uint64_t begin = pum_now_ns();
     size_t bytes = (size_t)s->size.step.words * 4;
     uint32_t *words = pum_alloc(bytes);
-    if (!words) return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to test kernels");
+    if (!words) return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to test kernels");
     memcpy(words, s->words, bytes);
     pumice_status status = PUMICE_OK;
     pum_exec_check check = { 0 };
     do {
         pum_pass *pass = *io_pass;
-        PUM_GOTO(pum_exec_prove(s->vk, &pass->plan, &s->exec_buffers, &s->cancel, &check, &s->err));
+        PUM_GOTO(pum_exec_prove(s->vk, &pass->plan, &s->exec_buffers, s->cancel, &check, s->err));
         memcpy(s->words, words, bytes);
         if (!check.bad) {
             pass->proven = true;
@@ -223,16 +215,13 @@ pumice_status pum_pass_prove(pumice_session *s, pum_pass **io_pass)
 fail:
     memcpy(s->words, words, bytes);
     pum_free(words);
-    s->timings.self_test_ns += pum_now_ns() - begin;
+    s->self_test_ns += pum_now_ns() - begin;
     return status;
 }
 
-pumice_status pum_pass_run(pumice_session *s, pum_pass *pass)
+pumice_status pum_pass_run(pum_stage *s, pum_pass *pass)
 {
     PUM_TRY(pum_pass_prove(s, &pass));
-    uint64_t begin = pum_now_ns();
-    PUM_TRY(pum_exec_run(pass->exec, &s->cancel, &s->err));
-    if (s->n_passes == 0) s->timings.first_pass_ns = pum_now_ns() - begin;
-    pum_pass_report(s, pass);
-    return PUMICE_OK;
+    s->last = pass;
+    return pum_exec_run(pass->exec, s->cancel, s->err);
 }

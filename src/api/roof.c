@@ -8,6 +8,7 @@
 
 enum {
     READ_MIB = 128,
+    SOFTWARE_MIB = 16, /* for a first idea of a slow device */
     READ_ROUNDS = 32,
     MATH_INVOCATIONS = 16384,
     MATH_ROUNDS = 512,
@@ -141,6 +142,35 @@ static pumice_status measure_costs(roof *r, pumice_roof *out)
     out->dispatch_us = PUM_MAX(many - one, 0) / (MANY - 1) / 1e3;
     out->barrier_us = PUM_MAX(chained - many, 0) / (MANY - 1) / 1e3;
     return PUMICE_OK;
+}
+
+static double measured_rate(pumice_device *device)
+{
+    pumice_error ignored = { 0 };
+    roof r = { .vk = device->vk, .wg = device->tuning.matvec_wg, .err = &ignored };
+    pumice_roof out = { 0 };
+    pumice_status status;
+    const pum_caps *caps = pum_vk_device_caps(device->vk);
+    uint64_t mib = caps->kind == PUMICE_DEVICE_SOFTWARE ? SOFTWARE_MIB : READ_MIB;
+    uint64_t bytes = PUM_MIN(mib << 20, caps->max_buffer_range_bytes / 2);
+    uint64_t whole = bytes + bytes / READ_ROUNDS + STEP_BYTES;
+    r.buffers.arena = &r.arena;
+    PUM_GOTO(pum_vk_buffer_create(r.vk, PUM_VK_DEVICE, whole, "measuring", &r.arena, r.err));
+    PUM_GOTO(pum_vk_buffer_fill(r.vk, &r.arena, 0, whole / 4 * 4, 0x3c003c00u, r.err));
+    status = measure_read(&r, bytes, &out);
+fail:
+    pum_vk_buffer_destroy(r.vk, &r.arena);
+    return status == PUMICE_OK ? out.read_gbs * 1e9 : (double)device->tuning.read_gbs * 1e9;
+}
+
+double pum_device_read_rate(pumice_device *device)
+{
+    uint64_t mbs = atomic_load(&device->read_mbs);
+    if (!mbs) { /* two threads may both measure: either's result will do */
+        mbs = PUM_MAX((uint64_t)(measured_rate(device) / 1e6), 1u);
+        atomic_store(&device->read_mbs, mbs);
+    }
+    return (double)mbs * 1e6;
 }
 
 pumice_status pumice_device_measure(pumice_device *device, pumice_roof *out_roof, pumice_error *err)

@@ -20,18 +20,17 @@ static pumice_status score_rows(pumice_session *s, uint32_t seq, uint32_t at, ui
     pum_sequence *q = &s->sequences[seq];
     pum_pass_key key = { .rows = n, .one_sequence = true, .head = PUM_HEAD_ALL,
                          .sampler = PUM_SAMPLER_SCORE };
-    pum_pass *pass;
-    PUM_TRY(pum_pass_get(s, &key, &pass));
+    PUM_TRY(pum_run_prepare(s, &key, "a batch"));
     for (uint32_t r = 0; r < n; r++) {
         pum_row_write(s, r, seq, at + r);
-        s->words[STEP_ROWS_AT + (size_t)r * STEP_ROW_WORDS + ROW_TARGET] =
+        pum_session_words(s)[STEP_ROWS_AT + (size_t)r * STEP_ROW_WORDS + ROW_TARGET] =
             (uint32_t)q->tokens.data[at + r + 1];
     }
     s->logits_seq = -1;
-    PUM_TRY(pum_pass_run(s, pass));
+    PUM_TRY(pum_run(s, &key));
     q->n_cached = PUM_MAX(q->n_cached, at + n);
     for (uint32_t r = 0; r < n; r++) {
-        const uint32_t *w = s->words + STEP_ROWS_AT + (size_t)r * STEP_ROW_WORDS;
+        const uint32_t *w = pum_session_words(s) + STEP_ROWS_AT + (size_t)r * STEP_ROW_WORDS;
         float logprob, top;
         memcpy(&logprob, w + ROW_LOGPROB, sizeof logprob);
         memcpy(&top, w + ROW_TOP, sizeof top);

@@ -8,7 +8,7 @@
 
 static uint32_t *table(const pumice_session *s, uint32_t seq)
 {
-    return s->words + s->size.step.table_at + (size_t)seq * s->size.step.table_stride;
+    return pum_session_words(s) + pum_session_step(s)->table_at + (size_t)seq * pum_session_step(s)->table_stride;
 }
 
 pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count)
@@ -101,7 +101,7 @@ static uint32_t block_position(const pum_sequence_layout *layout, uint32_t index
 
 void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index)
 {
-    uint32_t *w = s->words + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
+    uint32_t *w = pum_session_words(s) + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
     const pum_sequence *q = &s->sequences[seq];
     w[ROW_TOKEN] = (uint32_t)q->tokens.data[index];
     w[ROW_POS] = position(&q->layout, index);
@@ -119,7 +119,7 @@ void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index
 
 void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index)
 {
-    uint32_t *w = s->words + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
+    uint32_t *w = pum_session_words(s) + STEP_ROWS_AT + (size_t)row * STEP_ROW_WORDS;
     const pum_tokens *input = &s->sequences[seq].input;
     memset(w, 0, STEP_ROW_WORDS * sizeof *w);
     w[ROW_TOKEN] = (uint32_t)input->data[index];
@@ -148,7 +148,7 @@ static uint32_t float_bits(float f)
 void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row,
                     uint32_t dst_row, const pumice_sampling *sampling)
 {
-    uint32_t *w = s->words + s->size.step.slot_at + (size_t)slot * STEP_SLOT_WORDS;
+    uint32_t *w = pum_session_words(s) + pum_session_step(s)->slot_at + (size_t)slot * STEP_SLOT_WORDS;
     uint32_t next = (uint32_t)s->sequences[seq].tokens.count;
     w[SLOT_SRC_ROW] = src_row;
     w[SLOT_DST_ROW] = dst_row;
@@ -172,6 +172,6 @@ void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src
 
 int32_t pum_slot_token(const pumice_session *s, uint32_t slot, uint32_t counter)
 {
-    const uint32_t *w = s->words + s->size.step.slot_at + (size_t)slot * STEP_SLOT_WORDS;
+    const uint32_t *w = pum_session_words(s) + pum_session_step(s)->slot_at + (size_t)slot * STEP_SLOT_WORDS;
     return (int32_t)w[SLOT_RING + counter % STEP_RING];
 }

@@ -6,18 +6,13 @@
 
 #include <string.h>
 
+#include "part.h"
+
 static void destroy(pumice_session *s)
 {
-    pum_pass_clear(s);
-    pum_vk_buffer_destroy(s->vk, &s->arena);
-    pum_vk_buffer_destroy(s->vk, &s->step);
-    pum_vk_buffer_destroy(s->vk, &s->logits);
-    if (s->kv) {
-        for (size_t i = 0; i < s->kv_place.buffer_bytes.count; i++)
-            pum_vk_buffer_destroy(s->vk, &s->kv[i]);
-    }
-    pum_free(s->kv);
-    pum_placement_free(&s->kv_place);
+    pum_driver_end(s);
+    for (uint32_t i = 0; i < s->n_stages; i++) pum_stage_destroy(&s->stages[i]);
+    pum_free(s->stages);
     if (s->sequences) {
         for (uint32_t i = 0; i < s->size.n_sequences; i++) {
             pum_array_free(&s->sequences[i].tokens);
@@ -31,36 +26,27 @@ static void destroy(pumice_session *s)
     pum_free(s);
 }
 
-static pumice_status create_buffers(pumice_session *s)
+static pumice_status create_stages(pumice_session *s, const pumice_session_params *p)
 {
-    pumice_error *err = &s->err;
-    size_t n_kv = s->kv_place.buffer_bytes.count;
-    s->kv = pum_alloc_array(n_kv, sizeof *s->kv);
-    if (!s->kv) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
-    for (size_t i = 0; i < n_kv; i++) {
-        PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, s->kv_place.buffer_bytes.data[i],
-                                     "KV cache", &s->kv[i], err));
-        /* Cells beyond a row's range are never read, but a vector load may cover them: let them be
-         * numbers. */
-        PUM_TRY(pum_vk_buffer_fill(s->vk, &s->kv[i], 0, s->kv[i].size_bytes, 0, err));
+    uint32_t n = s->model->n_parts;
+    s->stages = pum_alloc_array(n, sizeof *s->stages);
+    if (!s->stages) return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
+    for (; s->n_stages < n; s->n_stages++) {
+        pum_stage *stage = &s->stages[s->n_stages];
+        *stage = (pum_stage){ .part = &s->model->parts[s->n_stages],
+                              .vk = s->model->parts[s->n_stages].device->vk,
+                              .size = s->size,
+                              .plan_options = { .no_fusion = p->no_fusion,
+                                                .max_submit_ns = (uint64_t)p->max_submit_us * 1000 },
+                              .profile = p->profile,
+                              .err = &s->err,
+                              .cancel = &s->cancel };
+        pumice_status status = pum_stage_create(stage);
+        if (status == PUMICE_OK) continue;
+        pum_stage_destroy(stage);
+        return status;
     }
-    uint64_t arena;
-    PUM_TRY(pum_pass_arena(s, &arena));
-    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, arena, "activations", &s->arena, err));
-    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, s->size.logits_bytes, "logits", &s->logits,
-                                 err));
-    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)s->size.step.words * 4,
-                                 "step buffer", &s->step, err));
-    s->words = s->step.mapped;
-    memset(s->words, 0, (size_t)s->size.step.words * 4);
     pum_input_tables_write(s);
-    s->exec_buffers = (pum_exec_buffers){ .arena = &s->arena,
-                                          .step = &s->step,
-                                          .logits = &s->logits,
-                                          .kv = s->kv,
-                                          .n_kv = n_kv,
-                                          .weights = s->model->buffers,
-                                          .n_weights = s->model->placement.buffer_bytes.count };
     return PUMICE_OK;
 }
 
@@ -96,18 +82,13 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
     pumice_status status;
     pum_model_keep(model);
     s->model = model;
-    s->vk = model->device->vk;
-    pum_vk_trusted_caps(s->vk, &s->caps);
     s->profile = p.profile;
     s->logits_seq = s->states_seq = -1;
-    s->plan_options = (pum_plan_options){ .no_fusion = p.no_fusion,
-                                          .max_submit_ns = (uint64_t)p.max_submit_us * 1000 };
     atomic_init(&s->cancel, 0);
     PUM_GOTO(pum_session_size_make(&model->def, &p, &s->size, &s->err));
-    PUM_GOTO(pum_kv_place(&model->def, &s->caps, s->size.kv_k, s->size.kv_v,
-                          s->size.pages, &s->kv_place, &s->err));
     PUM_GOTO(create_sequences(s));
-    PUM_GOTO(create_buffers(s));
+    PUM_GOTO(create_stages(s, &p));
+    PUM_GOTO(pum_driver_begin(s));
     *out_session = s;
     return PUMICE_OK;
 fail:
@@ -138,7 +119,8 @@ pumice_status pum_session_begin(pumice_session *s)
 {
     pum_error_clear(&s->err);
     atomic_store(&s->cancel, 0);
-    if (pum_vk_device_is_lost(s->vk)) {
+    for (uint32_t i = 0; i < s->n_stages; i++) {
+        if (!pum_vk_device_is_lost(s->stages[i].vk)) continue;
         return pum_fail(&s->err, PUMICE_ERROR_DEVICE_LOST,
                         "the device was lost: destroy the session, the model and the "
                         "device and create them again");
@@ -177,38 +159,68 @@ pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens,
 
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
+/* Starts the pass over `n` tokens of a sequence from `at`. */
+static pumice_status start_rows(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
+                                pum_head head)
+{
+    pum_pass_key key = { .rows = n, .one_sequence = true, .head = head,
+                         .n_slots = head == PUM_HEAD_SLOTS };
+    PUM_TRY(pum_run_prepare(s, &key, "a prefix"));
+    for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, at + r);
+    if (key.n_slots) pum_slot_write(s, 0, seq, n - 1, ROW_INACTIVE, &greedy);
+    if (head != PUM_HEAD_NONE) s->logits_seq = -1;
+    return pum_run_start(s, &key);
+}
+
 pumice_status pum_session_evaluate(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
                                    pum_head head)
 {
     pum_sequence *q = &s->sequences[seq];
-    pum_pass_key key = { .rows = n, .one_sequence = true, .head = head,
-                         .n_slots = head == PUM_HEAD_SLOTS };
-    pum_pass *pass;
-    PUM_TRY(pum_pass_get_large(s, &key, "a prefix", &pass));
-    for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, at + r);
-    if (key.n_slots) pum_slot_write(s, 0, seq, n - 1, ROW_INACTIVE, &greedy);
-    if (head != PUM_HEAD_NONE) s->logits_seq = -1;
-    PUM_TRY(pum_pass_run(s, pass));
+    PUM_TRY(start_rows(s, seq, at, n, head));
+    PUM_TRY(pum_run_finish(s));
     q->n_cached = PUM_MAX(q->n_cached, at + n);
     return PUMICE_OK;
 }
 
+/* The passes of a prompt that are under way: where each ends. */
+typedef struct chunks {
+    uint32_t end[PUM_MAX_PARTS + 1];
+    uint32_t started, finished;
+    bool failed; /* one that finished */
+} chunks;
+
+/* Waits for the oldest. After a failure nothing that was computed behind it counts. */
+static void finish_chunk(pumice_session *s, uint32_t seq, chunks *c, pumice_status *status)
+{
+    uint32_t end = c->end[c->finished++ % PUM_COUNT(c->end)];
+    pumice_status finished = pum_run_finish(s);
+    if (*status == PUMICE_OK) *status = finished;
+    if (finished == PUMICE_OK && !c->failed) s->sequences[seq].n_cached = end;
+    else c->failed = true;
+}
+
 /* Evaluates the tokens of a sequence that are not cached, in chunks, a prefix in one; the last chunk
  * leaves the logits of the last token in row 0. A few tokens go one by one where pipelines for
- * several rows cost more than that: those for one row are needed next in any case. */
+ * several rows cost more than that: those for one row are needed next in any case. Several stages
+ * work on a chunk each. */
 static pumice_status evaluate(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
-    size_t end = q->tokens.count;
-    bool few = end - q->n_cached <= s->model->device->tuning.prompt_single_rows;
-    while (q->n_cached < end) {
-        uint32_t at = q->n_cached, n = (uint32_t)PUM_MIN(end - at, few ? 1 : s->size.n_batch);
+    uint32_t end = (uint32_t)q->tokens.count, at = q->n_cached, depth = pum_run_depth(s);
+    bool few = end - at <= s->model->parts[0].device->tuning.prompt_single_rows;
+    pumice_status status = PUMICE_OK;
+    chunks c = { 0 };
+    while (at < end && status == PUMICE_OK) {
+        uint32_t n = PUM_MIN(end - at, few ? 1 : s->size.n_batch);
         if (at == 0) n = PUM_MAX(n, q->layout.prefix);
-        bool last = at + n == end;
-        PUM_TRY(pum_session_evaluate(s, seq, at, n, last ? PUM_HEAD_SLOTS : PUM_HEAD_NONE));
-        if (last) s->logits_seq = seq;
+        at += n;
+        status = start_rows(s, seq, at - n, n, at == end ? PUM_HEAD_SLOTS : PUM_HEAD_NONE);
+        if (status == PUMICE_OK) c.end[c.started++ % PUM_COUNT(c.end)] = at;
+        while (c.started - c.finished > depth) finish_chunk(s, seq, &c, &status);
     }
-    return PUMICE_OK;
+    while (c.finished < c.started) finish_chunk(s, seq, &c, &status);
+    if (status == PUMICE_OK) s->logits_seq = seq;
+    return status;
 }
 
 /* Makes row 0 of the logits buffer hold the logits after the last token of `seq`. */
@@ -320,8 +332,7 @@ pumice_status pumice_session_logits(pumice_session *session, uint32_t seq, float
     PUM_TRY(pum_session_begin(s));
     PUM_TRY(pum_session_check_seq(s, seq));
     PUM_TRY(need_logits(s, seq));
-    return pum_vk_buffer_read(s->vk, &s->logits, 0, out_logits,
-                              (uint64_t)s->model->def.hp.n_vocab * 4, &s->err);
+    return pum_run_read_logits(s, 0, out_logits);
 }
 
 /* Reads n rows of logits, those of the positions from `at`, and hands them over. */
@@ -330,8 +341,7 @@ static pumice_status hand_out_rows(pumice_session *s, size_t at, uint32_t n, flo
 {
     uint32_t n_vocab = s->model->def.hp.n_vocab;
     for (uint32_t r = 0; r < n; r++) {
-        PUM_TRY(pum_vk_buffer_read(s->vk, &s->logits, (uint64_t)r * n_vocab * 4, logits,
-                                   (uint64_t)n_vocab * 4, &s->err));
+        PUM_TRY(pum_run_read_logits(s, r, logits));
         if (row(user, at + r, logits, n_vocab)) {
             return pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "the logits callback asked to stop");
         }
@@ -463,11 +473,10 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
     }
     uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
     pum_pass_key key = step_key(s, seqs, count, sampler_for(&p));
-    pum_pass *pass;
-    PUM_TRY(pum_pass_get(s, &key, &pass));
+    PUM_TRY(pum_run_prepare(s, &key, "a step"));
     write_step(s, seqs, count, &p);
     if (key.rows) s->logits_seq = -1;
-    PUM_TRY(pum_pass_run(s, pass));
+    PUM_TRY(pum_run(s, &key));
     for (uint32_t i = 0; i < count; i++) {
         pum_sequence *q = &s->sequences[seqs[i]];
         q->n_cached = (uint32_t)q->tokens.count;
@@ -490,6 +499,11 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
     full.struct_size = size;
     full.model_open_ns = session->model->open_ns;
     full.model_upload_ns = session->model->upload_ns;
+    for (uint32_t i = 0; i < session->n_stages; i++) {
+        full.plan_ns += session->stages[i].plan_ns;
+        full.pipeline_ns += session->stages[i].pipeline_ns;
+        full.self_test_ns += session->stages[i].self_test_ns;
+    }
     memcpy(out_timings, &full, PUM_MIN((size_t)size, sizeof full));
     return PUMICE_OK;
 }
@@ -500,11 +514,13 @@ pumice_status pumice_session_get_memory(const pumice_session *session, pumice_me
         return PUMICE_ERROR_INVALID;
     uint32_t size = out_memory->struct_size;
     const pumice_session *s = session;
-    pumice_memory full = { .struct_size = size,
-                           .weights_bytes = s->model->placement.total_bytes,
-                           .kv_bytes = s->kv_place.total_bytes,
-                           .activation_bytes = s->arena.size_bytes + s->logits.size_bytes,
-                           .step_bytes = s->step.size_bytes };
+    pumice_memory full = { .struct_size = size, .weights_bytes = pum_parts_weight_bytes(s->model) };
+    for (uint32_t i = 0; i < s->n_stages; i++) {
+        const pum_stage *stage = &s->stages[i];
+        full.kv_bytes += stage->kv_place.total_bytes;
+        full.activation_bytes += pum_stage_activation_bytes(stage);
+        full.step_bytes += stage->step.size_bytes;
+    }
     memcpy(out_memory, &full, PUM_MIN((size_t)size, sizeof full));
     return PUMICE_OK;
 }
@@ -552,6 +568,37 @@ static bool give(pumice_session *s, generation *g, int32_t token, pumice_status 
     return stop || (ends && !g->params->ignore_eos);
 }
 
+/* Appends and hands over a token that was chosen. */
+static pumice_status take(pumice_session *s, uint32_t seq, int32_t token, generation *g)
+{
+    pum_sequence *q = &s->sequences[seq];
+    pumice_status status = PUMICE_OK;
+    q->n_cached = (uint32_t)q->tokens.count;
+    PUM_TRY(pum_sequence_append(s, seq, token));
+    s->timings.n_decode_tokens++;
+    g->ended = give(s, g, token, &status);
+    if (!g->ended && atomic_load(&s->cancel)) {
+        status = pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "generation was cancelled");
+        g->ended = true;
+    }
+    return status;
+}
+
+/* The same for several stages: a token goes round before the next one does. */
+static pumice_status generate_in_turns(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
+{
+    const pumice_sampling *p = &g->params->sampling;
+    for (uint32_t i = 0; i < max && !g->ended; i++) {
+        pum_pass_key key = step_key(s, &seq, 1, sampler_for(p));
+        PUM_TRY(pum_run_prepare(s, &key, "a step"));
+        write_step(s, &seq, 1, p);
+        s->logits_seq = -1;
+        PUM_TRY(pum_run(s, &key));
+        PUM_TRY(take(s, seq, pum_slot_token(s, 0, (uint32_t)s->sequences[seq].tokens.count), g));
+    }
+    return PUMICE_OK;
+}
+
 /* Runs passes until `max` tokens are chosen or generation ends. The first pass may only sample; the
  * others evaluate the token chosen last and choose the next. The device feeds itself, so up to
  * `depth` are in flight. */
@@ -559,40 +606,32 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
                               pum_pass *step, generation *g)
 {
     enum { MAX_DEPTH = 4 };
-    pum_sequence *q = &s->sequences[seq];
+    pum_stage *stage = &s->stages[0];
     uint32_t depth = s->profile || step->plan.n_submits > 1 ? 1 : MAX_DEPTH;
-    uint32_t start = (uint32_t)q->tokens.count, submitted = 0, done = 0;
+    uint32_t start = (uint32_t)s->sequences[seq].tokens.count, submitted = 0, done = 0;
     uint64_t ticket[MAX_DEPTH] = { 0 };
     pumice_status status = PUMICE_OK;
-    bool end = false;
-    while (!end && done < max) {
+    while (!g->ended && done < max) {
         while (submitted < max && submitted - done < depth) {
             /* its token and its cell must be there, so that it does not run before the first has */
-            if (submitted == 1 && done == 1) PUM_GOTO(pum_pass_prove(s, &step));
+            if (submitted == 1 && done == 1) PUM_GOTO(pum_pass_prove(stage, &step));
             if (submitted == 1 && !step->proven) break;
             pum_pass *pass = submitted == 0 ? first : step;
             PUM_GOTO(pum_exec_submit(pass->exec, &s->cancel, &ticket[submitted % depth], &s->err));
             submitted++;
         }
-        PUM_GOTO(pum_vk_wait(s->vk, ticket[done % depth], &s->err));
-        if (depth == 1) pum_pass_report(s, done == 0 ? first : step);
-        int32_t token = pum_slot_token(s, 0, start + done);
-        q->n_cached = (uint32_t)q->tokens.count;
-        PUM_GOTO(pum_sequence_append(s, seq, token));
+        PUM_GOTO(pum_vk_wait(stage->vk, ticket[done % depth], &s->err));
+        stage->last = done == 0 ? first : step;
+        if (depth == 1) pum_run_report(s);
         done++;
-        end = give(s, g, token, &status);
-        if (!end && atomic_load(&s->cancel)) {
-            status = pum_fail(&s->err, PUMICE_ERROR_CANCELLED, "generation was cancelled");
-            end = true;
-        }
+        status = take(s, seq, pum_slot_token(s, 0, start + done - 1), g);
+        if (status != PUMICE_OK) break;
     }
 fail:
     if (submitted > done) { /* passes beyond the end still write cells nobody will read */
-        pumice_status waited = pum_vk_wait(s->vk, ticket[(submitted - 1) % depth], &s->err);
+        pumice_status waited = pum_vk_wait(stage->vk, ticket[(submitted - 1) % depth], &s->err);
         if (status == PUMICE_OK) status = waited;
     }
-    s->timings.n_decode_tokens += done;
-    g->ended = end;
     return status;
 }
 
@@ -603,13 +642,15 @@ static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, gener
     pum_sampler sampler = sampler_for(p);
     pum_pass_key first_key = step_key(s, &seq, 1, sampler);
     pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS, .sampler = sampler };
+    pum_stage *only = &s->stages[0];
     pum_pass *first, *step;
-    PUM_TRY(pum_pass_get(s, &key, &step)); /* twice, since making one may move the other */
-    PUM_TRY(pum_pass_get(s, &first_key, &first));
+    if (s->driver.several) return generate_in_turns(s, seq, max, g);
+    PUM_TRY(pum_pass_get(only, &key, &step)); /* twice, since making one may move the other */
+    PUM_TRY(pum_pass_get(only, &first_key, &first));
     write_step(s, &seq, 1, p);
-    PUM_TRY(pum_pass_prove(s, &first));
-    PUM_TRY(pum_pass_get(s, &key, &step));
-    s->logits_seq = -1;
+    PUM_TRY(pum_pass_prove(only, &first));
+    PUM_TRY(pum_pass_get(only, &key, &step));
+    s->logits_seq = s->states_seq = -1;
     return generate(s, seq, max, first, step, g);
 }
 

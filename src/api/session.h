@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside a session: sequences and their pages (sequence.c), passes: planned, recorded and cached
- * (pass.c), and the public calls (session.c). One thread at a time, except `cancel`. */
+ * Inside a session: sequences and their pages (sequence.c), running passes over its stages (run.c),
+ * and the public calls (session.c, encode.c). One thread at a time, except `cancel`. */
 #ifndef PUM_SESSION_H
 #define PUM_SESSION_H
 
-#include "api.h"
-
-/* What tells one recorded pass from another. */
-typedef struct pum_pass_key {
-    uint32_t rows, n_slots;
-    bool one_sequence, encode;
-    pum_head head;
-    pum_sampler sampler;
-} pum_pass_key;
-
-typedef struct pum_pass {
-    pum_pass_key key;
-    pum_plan plan;
-    pum_exec *exec;
-    uint64_t last_use; /* 0 = empty place in the cache */
-    bool proven;       /* its pipelines compute what they should, or nobody asked */
-} pum_pass;
-
-enum { PUM_PASS_CACHE = 12 };
+#include "ring.h"
 
 /* What follows from a sequence's tokens for masks and positions. Another layout makes other K and V,
  * so nothing cached outlives a change of it. */
@@ -44,33 +26,55 @@ typedef struct pum_sequence {
     pum_sequence_layout layout;
 } pum_sequence;
 
+/* The ring of a session with several stages: a thread for each but the first, which runs where the
+ * session is called. `worker` of stage i is number i - 1. */
+typedef struct pum_worker {
+    pum_stage *stage;
+    pum_thread_port port;
+    pumice_error err; /* of its stage */
+    pum_task task;
+} pum_worker;
+
+typedef struct pum_driver {
+    bool several; /* stages; if not, all below is empty */
+    pum_port port;
+    pum_thread_port thread_port;
+    pum_channel **channels; /* number i leads to stage i, and 0 back to the driver */
+    pum_worker *workers;
+    uint32_t n_channels, n_workers;
+    pum_message *end;   /* made early, so that to end cannot fail */
+    uint32_t in_flight; /* messages of passes that have not come back */
+    bool lost;          /* the port failed: nothing comes back any more */
+} pum_driver;
+
 struct pumice_session {
     pumice_model *model;
-    pum_vk_device *vk;
-    pum_caps caps; /* the device's, with the kernels that it computes wrongly */
-    pum_session_size size;
-    pum_plan_options plan_options;
+    pum_session_size size; /* `step` is of the beginning: see pum_session_step */
     bool profile;
     pumice_dispatch_fn dispatch_fn;
     void *dispatch_user;
-    uint64_t n_passes;
+    uint64_t n_passes, run_began_ns;
 
-    pum_placement kv_place;
-    pum_vk_buffer *kv, arena, step, logits;
-    pum_exec_buffers exec_buffers;
-    uint32_t *words; /* the mapped step buffer */
+    pum_stage *stages; /* one per part of the model in this process */
+    uint32_t n_stages;
+    pum_driver driver;
 
     pum_sequence *sequences;
     PUM_ARRAY(uint32_t) free_pages;
     int64_t logits_seq; /* sequence whose last logits are in row 0; -1 = none */
     int64_t states_seq; /* sequence whose encoder's output is in the same buffer; -1 = none */
 
-    pum_pass passes[PUM_PASS_CACHE];
-    uint64_t clock;
     atomic_int cancel;
     pumice_error err;
     pumice_timings timings;
 };
+
+/* The step buffer that rows, slots and block tables are written to: the first stage's. */
+static inline uint32_t *pum_session_words(const pumice_session *s) { return s->stages[0].words; }
+static inline const pum_step_layout *pum_session_step(const pumice_session *s)
+{
+    return &s->stages[0].size.step;
+}
 
 /* ---- sequence.c ---- */
 /* Makes the sequence able to hold `count` tokens; writes new pages to its block table. */
@@ -111,34 +115,24 @@ bool pum_session_has_encoder(const pumice_session *s);
 /* INVALID if the model has an encoder and the sequence no input for it. */
 pumice_status pum_session_check_input(pumice_session *s, uint32_t seq);
 
-/* ---- pass.c ---- */
-/* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the
- * next call. */
-pumice_status pum_pass_get(pumice_session *s, const pum_pass_key *key, pum_pass **out_pass);
-/* Makes the step buffer hold at least so many batch rows. Block tables are kept, rows and slots are
- * not; recorded passes are dropped. */
-pumice_status pum_pass_grow(pumice_session *s, uint32_t rows);
-/* Both: the pass for `key` with room for its rows, more than a batch only where `what` ("a prefix")
- * needs it. */
-pumice_status pum_pass_get_large(pumice_session *s, const pum_pass_key *key, const char *what,
-                                 pum_pass **out_pass);
-/* Compares those of the pass' pipelines with the reference that this driver version has never been
- * seen to compute right, on what the step buffer holds; where one is wrong another kernel takes its
- * place, and *io_pass is the new pass. Kernels of every row's own cells and of the logits run; the
- * step buffer is left as it was. To be called when the pass could run as well. */
-pumice_status pum_pass_prove(pumice_session *s, pum_pass **io_pass);
-/* Proves and runs one pass and waits; reports its dispatches when profiling. */
-pumice_status pum_pass_run(pumice_session *s, pum_pass *pass);
-void pum_pass_report(pumice_session *s, pum_pass *pass);
-void pum_pass_clear(pumice_session *s);
-/* Plans the largest passes and returns the arena they need. */
-pumice_status pum_pass_arena(pumice_session *s, uint64_t *out_bytes);
-/* Plans a pass without recording it. */
-pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size,
-                            const pum_caps *caps, const pum_tuning *tuning,
-                            const pum_placement *weights, const pum_placement *kv,
-                            const pum_plan_options *options, const pum_pass_key *key,
-                            pum_plan *out_plan, pumice_error *err);
+/* ---- run.c ---- */
+/* Makes the stages' threads and channels, where there are several stages; and ends them, in any case. */
+pumice_status pum_driver_begin(pumice_session *s);
+void pum_driver_end(pumice_session *s);
+/* Makes room for the pass `key`, more than a batch of rows only where `what` ("a prefix") needs it.
+ * Then its rows and slots are written, then it is run. */
+pumice_status pum_run_prepare(pumice_session *s, const pum_pass_key *key, const char *what);
+/* Starts the pass: rows and slots may be written anew. pum_run_finish waits for the one that was
+ * started first; every started pass must be finished. Up to pum_run_depth + 1 may be running. */
+pumice_status pum_run_start(pumice_session *s, const pum_pass_key *key);
+pumice_status pum_run_finish(pumice_session *s);
+uint32_t pum_run_depth(const pumice_session *s);
+/* Both. */
+pumice_status pum_run(pumice_session *s, const pum_pass_key *key);
+/* Copies a row of the logits. */
+pumice_status pum_run_read_logits(pumice_session *s, uint32_t row, float *out_logits);
+/* Tells of the dispatches of the passes that ran last, if the session profiles. */
+void pum_run_report(pumice_session *s);
 
 /* sizes.c: appends what pumice_plan tells with params.sizes. */
 void pum_sizes_text(const pum_gguf *gguf, const pum_caps *caps, const pumice_plan_params *params,

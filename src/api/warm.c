@@ -3,22 +3,23 @@
  * every session has, and no pass of prompts, whose length nobody knows yet. */
 #include "warm.h"
 
-static pumice_status make_pipelines(pum_warm *w, pumice_error *err)
+static pumice_status make_pipelines(pum_warm *w, const pum_model_part *part, pumice_error *err)
 {
-    const pumice_model *m = w->model;
+    const pum_model_def *def = part->def;
     pum_caps caps;
     const pum_plan_options options = { .no_fusion = w->params.no_fusion };
-    const pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS };
+    const pum_pass_key decode = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS };
+    const pum_pass_key key = pum_stage_key(def, &decode);
     pum_session_size size;
     pum_placement kv = { 0 };
     pum_plan plan = { 0 };
     pumice_status status;
-    pum_vk_trusted_caps(m->device->vk, &caps);
-    PUM_GOTO(pum_session_size_make(&m->def, &w->params, &size, err));
-    PUM_GOTO(pum_kv_place(&m->def, &caps, size.kv_k, size.kv_v, size.pages, &kv, err));
-    PUM_GOTO(pum_pass_plan(&m->def, &size, &caps, &m->device->tuning, &m->placement, &kv, &options,
+    pum_vk_trusted_caps(part->device->vk, &caps);
+    PUM_GOTO(pum_session_size_make(def, &w->params, &size, err));
+    PUM_GOTO(pum_kv_place(def, &caps, size.kv_k, size.kv_v, size.pages, &kv, err));
+    PUM_GOTO(pum_pass_plan(def, &size, &caps, &part->device->tuning, &part->placement, &kv, &options,
                            &key, &plan, err));
-    status = pum_exec_prepare(m->device->vk, &plan, &w->stop, err);
+    status = pum_exec_prepare(part->device->vk, &plan, &w->stop, err);
 fail:
     pum_plan_free(&plan);
     pum_placement_free(&kv);
@@ -28,9 +29,11 @@ fail:
 static void work(void *user)
 {
     pum_warm *w = user;
-    pumice_error err = { 0 };
-    if (make_pipelines(w, &err) != PUMICE_OK) {
-        pum_log_write(pum_vk_device_log(w->model->device->vk), PUMICE_LOG_DEBUG,
+    for (uint32_t i = 0; i < w->model->n_parts; i++) {
+        const pum_model_part *part = &w->model->parts[i];
+        pumice_error err = { 0 };
+        if (make_pipelines(w, part, &err) == PUMICE_OK) continue;
+        pum_log_write(pum_vk_device_log(part->device->vk), PUMICE_LOG_DEBUG,
                       "no pipelines were made ahead: %s", err.text);
     }
 }

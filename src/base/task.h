@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Work on a thread of its own, which is always joined. */
+ * Work on a thread of its own, which is always joined, and how threads hand things to one another. */
 #ifndef PUM_TASK_H
 #define PUM_TASK_H
 
@@ -15,5 +15,19 @@ typedef struct pum_task {
 bool pum_task_start(pum_task *task, void (*fn)(void *user), void *user);
 /* Waits until it has ended; fine on a zeroed task. */
 void pum_task_join(pum_task *task);
+
+/* ---- channels: what one thread hands to another, in order ---- */
+
+/* The first member of what goes through a channel, so that to put it in cannot fail. */
+typedef struct pum_link {
+    struct pum_link *next;
+} pum_link;
+
+typedef struct pum_channel pum_channel;
+
+pum_channel *pum_channel_create(void); /* NULL: no memory */
+void pum_channel_destroy(pum_channel **channel); /* what is in it is the caller's to have taken */
+void pum_channel_put(pum_channel *channel, pum_link *item);
+pum_link *pum_channel_take(pum_channel *channel); /* waits until there is one */
 
 #endif

@@ -430,6 +430,7 @@ static int run_bench(const cli_options *options)
     if (is_json(options)) b.results = json_array();
     bool good = b.samples_ns && b.samples_cpu_ns && (!is_json(options) || b.results);
     int code = good ? cli_open_device(&b.run) : cli_no_memory();
+    if (code == CLI_OK && options->roof) code = cli_one_device(&b.run, "--roof");
     if (code == CLI_OK && options->roof) code = run_roof(&b);
     for (size_t i = 0; i < options->n_models && code == CLI_OK; i++)
         code = run_argument(&b, options->models[i]);

@@ -4,6 +4,7 @@
 #include "common.h"
 
 #include <pumice/pumice_profile.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int on_text(void *user, const char *text, size_t bytes)
@@ -28,12 +29,36 @@ static int print_profiles(const cli_options *options)
     return cli_flush();
 }
 
-static int work(cli_run *run)
+/* The profiles that `device` names, by the names they have here, with commas between; NULL in
+ * *out_names if one of them is none. */
+static int find_profiles(const char *device, char **out_names)
+{
+    size_t capacity = device ? 32 * (strlen(device) + 2) : 1, used = 0;
+    char *names = *out_names = NULL, *copy = device ? strdup(device) : NULL, *rest = copy;
+    if (!device) return CLI_OK;
+    if (copy) names = calloc(1, capacity);
+    bool known = names != NULL;
+    for (char *next; known && rest; rest = next) {
+        next = strchr(rest, ',');
+        if (next) *next++ = '\0';
+        const char *profile = pumice_profile_find(rest);
+        known = profile && strlen(profile) < capacity - used - 1;
+        if (known) used += (size_t)sprintf(names + used, "%s%s", used ? "," : "", profile);
+    }
+    free(copy);
+    if (known) *out_names = names;
+    else free(names);
+    return names ? CLI_OK : cli_no_memory();
+}
+
+static int work(cli_run *run, char *profiles)
 {
     const cli_options *o = run->options;
     pumice_plan_params params = { .struct_size = sizeof params,
                                   .path = o->models[0],
-                                  .profile = pumice_profile_find(o->device),
+                                  .profile = profiles,
+                                  .split = (const uint32_t *)o->split.data, /* all above 0 */
+                                  .n_split = (uint32_t)o->split.count,
                                   .n_rows = o->n_rows,
                                   .n_ctx_tokens = o->n_ctx,
                                   .kv_type_k = (pumice_kv_type)o->kv_type_k,
@@ -48,10 +73,14 @@ static int work(cli_run *run)
                                   .quant = o->quant,
                                   .format = o->json ? PUMICE_PLAN_JSON : PUMICE_PLAN_TEXT };
     pumice_error err = { 0 };
+    if (o->sizes && o->device && strchr(o->device, ',')) {
+        return cli_usage("--sizes is about one device: it tells how many of them it takes");
+    }
     if (!params.profile) {
         int code = cli_open_device(run);
         if (code != CLI_OK) return code;
-        params.device = run->device;
+        params.devices = run->devices;
+        params.n_devices = run->n_devices;
     }
     pumice_status status = pumice_plan(&params, on_text, NULL, &err);
     if (status == PUMICE_ERROR_CANCELLED) return cli_flush(); /* on_text could not write */
@@ -62,12 +91,19 @@ static int run_plan(const cli_options *options)
 {
     if (options->profiles) return print_profiles(options);
     cli_run run = { .options = options };
-    return cli_close(&run, work(&run));
+    char *profiles;
+    int code = find_profiles(options->device, &profiles);
+    if (code == CLI_OK) code = work(&run, profiles);
+    free(profiles);
+    return cli_close(&run, code);
 }
 
 static const cli_option plan_options[] = {
     CLI_ROW_TEXT("dev", "device", device, "D",
-                 "a device as in `pumice run`, or a profile's name such as rtx-4090 (auto)"),
+                 "a device as in `pumice run`, or a profile's name such as rtx-4090 (auto);\n"
+                 "                               several, such as navi31,a770: the cut, and each plan"),
+    CLI_ROW_LIST(NULL, "split", split, "N,N...", 1,
+                 "how many layers each device gets (by memory and speed)"),
     CLI_ROW_U32(NULL, "rows", n_rows, "N", 0, "tokens of the pass: 1 = decode (1)"),
     CLI_ROW_U32("c", "ctx-size", n_ctx, "CTX", 0, "context in tokens (the model's, at most 4096)"),
     CLI_ROW_CHOICE("ctk", "cache-type-k", kv_type_k, "TYPE", "f32|f16|q8_0|q4_0",

@@ -159,6 +159,7 @@ static int quantize(cli_run *run, table *t)
     const cli_options *o = run->options;
     if (o->n_models != 3) return cli_usage("quantize needs three arguments: IN OUT TYPE");
     int code = cli_open_device(run);
+    if (code == CLI_OK) code = cli_one_device(run, "quantize");
     if (code != CLI_OK) return code;
     return write_model(run, pumice_quantize, "quantizing", o->models[2], t);
 }
@@ -175,6 +176,7 @@ static int convert(cli_run *run, table *t)
     const cli_options *o = run->options;
     if (o->n_models != 2) return cli_usage("convert needs two arguments: MODEL OUT.gguf");
     int code = is_plain(o->type) ? CLI_OK : cli_open_device(run);
+    if (code == CLI_OK) code = cli_one_device(run, "convert");
     if (code != CLI_OK) return code;
     return write_model(run, pumice_convert, "converting", o->type, t);
 }

@@ -159,6 +159,18 @@ void cli_device_params(const cli_options *options, pumice_device_params *out_par
                                 .log_user = (void *)(uintptr_t)options };
 }
 
+static void announce_part(const pumice_device_info *info, const pumice_model_part *part)
+{
+    char size[32];
+    fputs("device: ", stderr);
+    cli_print_plain(stderr, info->name);
+    fputs(" (", stderr);
+    cli_print_plain(stderr, info->driver);
+    fprintf(stderr, "): layers %u to %u, %s of weights\n", part->first_layer,
+            part->first_layer + part->n_layers - 1,
+            cli_bytes_text(part->weight_bytes, size, sizeof size));
+}
+
 /* Says once which device does the work: only when work begins, so that a failure before is the only
  * line. */
 static void announce_device(cli_run *run)
@@ -166,6 +178,11 @@ static void announce_device(cli_run *run)
     const pumice_device_info *info = &run->device_info;
     if (run->announced || run->options->quiet) return;
     run->announced = true;
+    pumice_model_part part = { .struct_size = sizeof part };
+    for (uint32_t i = 0; run->n_devices > 1 && pumice_model_get_part(run->model, i, &part); i++) {
+        announce_part(&run->device_infos[i], &part);
+    }
+    if (run->n_devices > 1) return;
     const char *select = run->options->device;
     bool chosen = select && strcmp(select, "auto") != 0;
     fputs("device: ", stderr);
@@ -178,21 +195,70 @@ static void announce_device(cli_run *run)
           stderr);
 }
 
-int cli_open_device(cli_run *run)
+/* Opens the device that `select` names, as the next of the run's. */
+static int open_next(cli_run *run, const char *select)
 {
     pumice_device_params params;
     pumice_error err = { 0 };
-    interrupt.working = 1;
+    uint32_t n = run->n_devices;
+    pumice_device **devices = realloc(run->devices, (n + 1) * sizeof *devices);
+    if (devices) run->devices = devices;
+    pumice_device_info *infos = realloc(run->device_infos, (n + 1) * sizeof *infos);
+    if (infos) run->device_infos = infos;
+    if (!devices || !infos) return cli_no_memory();
     cli_device_params(run->options, &params);
-    uint64_t begin = cli_now_ns();
-    pumice_status status = pumice_device_create(&params, &run->device, &err);
-    run->device_ns = cli_now_ns() - begin;
+    params.select = select;
+    pumice_status status = pumice_device_create(&params, &devices[n], &err);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
-    run->device_info = (pumice_device_info){ .struct_size = sizeof run->device_info };
-    status = pumice_device_get_info(run->device, &run->device_info);
-    if (status != PUMICE_OK)
-        return cli_fail("the device tells nothing about itself: %s", pumice_status_name(status));
+    run->n_devices++;
+    infos[n] = (pumice_device_info){ .struct_size = sizeof infos[n] };
+    status = pumice_device_get_info(devices[n], &infos[n]);
+    return status == PUMICE_OK ? CLI_OK
+                               : cli_fail("the device tells nothing about itself: %s",
+                                          pumice_status_name(status));
+}
+
+/* The first device's facts, with the names of all. */
+static void sum_up_devices(cli_run *run)
+{
+    size_t used = 0;
+    run->device = run->devices[0];
+    run->device_info = run->device_infos[0];
+    char *name = run->device_info.name;
+    for (uint32_t i = 0; i < run->n_devices && used < sizeof run->device_info.name; i++) {
+        used += (size_t)snprintf(name + used, sizeof run->device_info.name - used, "%s%s",
+                                 i ? " + " : "", run->device_infos[i].name);
+    }
+}
+
+int cli_open_device(cli_run *run)
+{
+    const char *all = run->options->device;
+    int code = CLI_OK;
+    interrupt.working = 1;
+    uint64_t begin = cli_now_ns();
+    if (!all) code = open_next(run, NULL);
+    for (const char *p = all; p && code == CLI_OK;) {
+        size_t length = strcspn(p, ",");
+        char *select = malloc(length + 1);
+        if (!select) return cli_no_memory();
+        memcpy(select, p, length);
+        select[length] = '\0';
+        code = length ? open_next(run, select)
+                      : cli_usage("--device needs a device on both sides of a comma, not '%s'", all);
+        free(select);
+        p = p[length] ? p + length + 1 : NULL;
+    }
+    run->device_ns = cli_now_ns() - begin;
+    if (code != CLI_OK) return code;
+    sum_up_devices(run);
     return cli_interrupted() ? CLI_INTERRUPTED : CLI_OK;
+}
+
+int cli_one_device(const cli_run *run, const char *what)
+{
+    if (run->n_devices <= 1) return CLI_OK;
+    return cli_usage("%s works on one device: give one to --device", what);
 }
 
 /* ---- model ---- */
@@ -258,6 +324,7 @@ static int load(cli_run *run, const char *path, bool vocab_only)
 {
     pumice_error err = { 0 };
     cli_progress p;
+    const cli_list *split = &run->options->split;
     cli_progress_begin(&p, run, "loading", path);
     pumice_session_params session = session_params(run);
     pumice_model_params params = { .struct_size = sizeof params,
@@ -267,6 +334,15 @@ static int load(cli_run *run, const char *path, bool vocab_only)
                                    .session = vocab_only ? NULL : &session,
                                    .quant = run->options->quant,
                                    .vocab_only = vocab_only };
+    if (!vocab_only && (run->n_devices > 1 || split->count)) {
+        params.devices = run->devices;
+        params.n_devices = run->n_devices;
+        params.split = split->count ? (const uint32_t *)split->data : NULL; /* all are above 0 */
+        if (split->count && split->count != run->n_devices) {
+            return cli_usage("--split needs a number for each of the %u devices, not %zu",
+                             run->n_devices, split->count);
+        }
+    }
     pumice_status status = pumice_model_load(run->device, &params, &run->model, &err);
     cli_progress_end(&p);
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
@@ -313,8 +389,17 @@ int cli_close(cli_run *run, int code)
 {
     cli_close_model(run);
     /* counted late, since the layers also speak while things are destroyed */
-    uint64_t messages = run->device ? pumice_device_validation_count(run->device) : 0;
-    pumice_device_destroy(&run->device);
+    uint64_t messages = 0;
+    for (uint32_t i = 0; i < run->n_devices; i++) {
+        messages += pumice_device_validation_count(run->devices[i]);
+        pumice_device_destroy(&run->devices[i]);
+    }
+    free(run->devices);
+    free(run->device_infos);
+    run->devices = NULL;
+    run->device_infos = NULL;
+    run->device = NULL;
+    run->n_devices = 0;
     if (code == CLI_OK && cli_interrupted()) return CLI_INTERRUPTED;
     if (code == CLI_OK && messages) {
         return cli_fail("Vulkan's validation layers gave %llu message%s",

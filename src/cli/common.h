@@ -47,17 +47,21 @@ void cli_interrupt_work(bool working);
 
 typedef struct cli_run {
     const cli_options *options;
+    pumice_device **devices; /* of --device; the first is `device` */
+    pumice_device_info *device_infos;
+    uint32_t n_devices;
     pumice_device *device;
     pumice_model *model;
     pumice_session *session;
-    pumice_device_info device_info;
+    pumice_device_info device_info; /* of the first; its name tells all */
     pumice_model_info model_info;
     uint64_t device_ns, load_ns; /* what opening them took */
     bool announced;              /* the device's line was printed */
 } cli_run;
 
 /* Each returns CLI_OK, or an exit code after its sentence. Close in any case. */
-int cli_open_device(cli_run *run);
+int cli_open_device(cli_run *run); /* or several */
+int cli_one_device(const cli_run *run, const char *what); /* CLI_USAGE if `what` got several */
 int cli_open_model(cli_run *run, const char *path);
 int cli_open_vocabulary(cli_run *run, const char *path); /* needs no device */
 /* A session with the command line's settings; n_ctx 0 = those. The first one prints the device's

@@ -28,7 +28,10 @@ const cli_option cli_model_options[] = { CLI_ROW_MODEL("the model file, instead 
 
 const cli_option cli_device_options[] = {
     CLI_ROW_TEXT("dev", "device", device, "D",
-                 "auto, cpu, an index or UUID of `pumice devices`, or a part of a name (auto)"),
+                 "auto, cpu, an index or UUID of `pumice devices`, or a part of a name (auto);\n"
+                 "                               several, such as 0,1: each gets a part of the layers"),
+    CLI_ROW_LIST(NULL, "split", split, "N,N...", 1,
+                 "how many layers each device gets (by memory and measured speed)"),
     CLI_ROW_TEXT(NULL, "disable", disable, "CAPS",
                  "capabilities not to use: sub,f16,dot8,coop,timeline"),
     CLI_ROW_TEXT(NULL, "caps", caps, "LIMITS",
@@ -310,6 +313,7 @@ int cli_options_parse(const cli_command *command, int argc, char **argv, cli_opt
 void cli_options_free(cli_options *options)
 {
     free(options->models);
+    free(options->split.data);
     free(options->tokens.data);
     free(options->encoder_tokens.data);
     free(options->n_prompt.data);

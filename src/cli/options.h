@@ -29,7 +29,8 @@ typedef struct cli_options {
     const char **models; /* positional arguments and -m, in order */
     size_t n_models, models_capacity;
     /* device */
-    const char *device, *disable, *caps, *quirks;
+    const char *device, *disable, *caps, *quirks; /* device: one, or several with commas between */
+    cli_list split;
     bool validation, no_cache, no_self_test;
     uint32_t memory_mib;
     /* session */

@@ -285,6 +285,13 @@ uint64_t pum_vk_device_used_bytes(const pum_vk_device *device)
     return atomic_load(&device->used_bytes);
 }
 
+uint64_t pum_vk_device_room_bytes(const pum_vk_device *device)
+{
+    uint64_t used = atomic_load(&device->used_bytes), room = device->snapshot.caps.local_budget_bytes;
+    uint64_t asked = device->budget_bytes > used ? device->budget_bytes - used : 0;
+    return device->budget_bytes ? PUM_MIN(asked, room) : room;
+}
+
 const struct VolkDeviceTable *pum_vk_table(const pum_vk_device *device) { return &device->table; }
 
 VkDevice pum_vk_handle(const pum_vk_device *device) { return device->handle; }

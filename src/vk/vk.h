@@ -53,6 +53,8 @@ uint64_t pum_vk_validation_count(const pum_vk_device *device);
 bool pum_vk_device_is_lost(const pum_vk_device *device);
 /* Device memory this device object has allocated. */
 uint64_t pum_vk_device_used_bytes(const pum_vk_device *device);
+/* What it may allocate besides: of the caller's budget, or what the driver tells. */
+uint64_t pum_vk_device_room_bytes(const pum_vk_device *device);
 
 /* ---- buffers: one VkBuffer with its own memory ---- */
 typedef enum pum_vk_use {

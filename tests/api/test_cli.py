@@ -309,6 +309,24 @@ class Facts(Case):
             self.ok("plan", MODEL, "--device", profile, "--check")
 
 
+    def test_plan_of_several(self):
+        n = self.json("info", MODEL, "--json")["n_layers"]
+        plan = self.json("plan", MODEL, "--device", "navi31,intel-a770,rtx-4090", "--rows", 8, "--check", "--json")
+        fields = {"device": str, "first_layer": int, "n_layers": int, "weight_bytes": int, "kv_bytes": int,
+                  "activation_bytes": int, "bytes_per_row": int, "plan": dict}
+        for part in plan["parts"]:
+            self.has(part, fields)
+        self.assertEqual([p["bytes_per_row"] > 0 for p in plan["parts"]], [True, True, False])
+        self.assertEqual(sum(p["n_layers"] for p in plan["parts"]), n)
+        plan = self.json("plan", MODEL, "--device", "navi31,navi31", "--split", f"1,{n - 1}", "--json")
+        self.assertEqual([p["first_layer"] for p in plan["parts"]], [0, 1])
+        out = self.ok("plan", MODEL, "--device", "navi31,navi31", "--split", f"1,{n - 1}", "--check")[0].decode()
+        self.assertIn("part 0: layers 0 to 0 on", out)
+        self.assertEqual(out.count("check: ok"), 4)
+        self.fails(1, "plan", MODEL, "--device", "navi31,navi31", "--split", f"1,{n}", words=("but the model has",))
+        self.fails(2, "plan", MODEL, "--device", "navi31,navi31", "--sizes", words=("one device",))
+
+
 class Text(Case):
     TEXTS = ("Once upon a time", "Tom and Lily went home.", "  two blanks", "a\nb\n\n", "x", "", "Grüße, 世界 🙂!")
 
@@ -399,6 +417,19 @@ class Run(Case):
         want = self.run_json(*base)["tokens"]
         for more in (["--no-fusion"], ["-b", 3], ["-c", 64], ["--no-cache"], ["--top-k", 1, "--temp", 1]):
             self.assertEqual(self.run_json(*base, *more)["tokens"], want, more)
+
+    def test_several_devices_keep_the_tokens(self):
+        n = self.json("info", MODEL, "--json")["n_layers"]
+        base = ["-n", 12, "--temp", 0, "-ctk", "f32", "-ctv", "f32", "-b", 3, "-p", "Once upon a time there was"]
+        want = self.run_json(*base)["tokens"]
+        for more in (["--device", "0,0"], ["--device", "0,0,0", "--split", f"1,{n - 2},1"]):
+            self.assertEqual(self.run_json(*base, *more)["tokens"], want, more)
+        err = self.ok("run", MODEL, "-n", 1, "--device", "0,0", "--split", f"1,{n - 1}")[1]
+        self.assertEqual(err.count("device: "), 2, err)
+        self.assertIn("layers 0 to 0,", err)
+        self.fails(2, "run", MODEL, "--device", "0,0", "--split", n, words=("each of the 2 devices",))
+        self.fails(2, "run", MODEL, "--device", "0,", words=("comma",))
+        self.fails(1, "run", MODEL, "--device", "0,0", "--split", f"{n},{n}", words=("but the model has",))
 
     def test_context_ends_the_text(self):
         value = self.run_json("-c", 32, "-n", 1000, "--temp", 0, "--ignore-eos")

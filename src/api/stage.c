@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The buffers of a stage: made, and freed. */
+#include "stage.h"
+
+#include <string.h>
+
+static uint64_t row_bytes(const pum_stage *s)
+{
+    return (uint64_t)s->size.step.rows * s->part->def->hp.n_embd * 4;
+}
+
+static pumice_status create_kv(pum_stage *s)
+{
+    size_t n_kv = s->kv_place.buffer_bytes.count;
+    s->kv = pum_alloc_array(n_kv, sizeof *s->kv);
+    if (!s->kv) return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
+    for (size_t i = 0; i < n_kv; i++) {
+        PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, s->kv_place.buffer_bytes.data[i],
+                                     "KV cache", &s->kv[i], s->err));
+        /* Cells beyond a row's range are never read, but a vector load may cover them: let them be
+         * numbers. */
+        PUM_TRY(pum_vk_buffer_fill(s->vk, &s->kv[i], 0, s->kv[i].size_bytes, 0, s->err));
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_stage_create(pum_stage *stage)
+{
+    pum_stage *s = stage;
+    const pum_model_def *def = s->part->def;
+    uint64_t arena;
+    pum_vk_trusted_caps(s->vk, &s->caps);
+    PUM_TRY(pum_kv_place(def, &s->caps, s->size.kv_k, s->size.kv_v, s->size.pages,
+                         &s->kv_place, s->err));
+    PUM_TRY(create_kv(s));
+    PUM_TRY(pum_pass_arena(s, &arena));
+    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, arena, "activations", &s->arena, s->err));
+    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE,
+                                 def->goes_on ? row_bytes(s) : s->size.logits_bytes, "logits",
+                                 &s->logits, s->err));
+    if (def->first_layer) {
+        PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, row_bytes(s), "hidden rows", &s->hidden,
+                                     s->err));
+    }
+    PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)s->size.step.words * 4,
+                                 "step buffer", &s->step, s->err));
+    s->words = s->step.mapped;
+    memset(s->words, 0, (size_t)s->size.step.words * 4);
+    s->exec_buffers = (pum_exec_buffers){ .arena = &s->arena,
+                                          .step = &s->step,
+                                          .logits = &s->logits,
+                                          .hidden = &s->hidden,
+                                          .kv = s->kv,
+                                          .n_kv = s->kv_place.buffer_bytes.count,
+                                          .weights = s->part->buffers,
+                                          .n_weights = s->part->placement.buffer_bytes.count };
+    return PUMICE_OK;
+}
+
+void pum_stage_destroy(pum_stage *stage)
+{
+    pum_stage *s = stage;
+    if (!s->vk) return;
+    pum_pass_clear(s);
+    pum_vk_buffer_destroy(s->vk, &s->arena);
+    pum_vk_buffer_destroy(s->vk, &s->step);
+    pum_vk_buffer_destroy(s->vk, &s->logits);
+    pum_vk_buffer_destroy(s->vk, &s->hidden);
+    if (s->kv) {
+        for (size_t i = 0; i < s->kv_place.buffer_bytes.count; i++)
+            pum_vk_buffer_destroy(s->vk, &s->kv[i]);
+    }
+    pum_free(s->kv);
+    pum_placement_free(&s->kv_place);
+    *s = (pum_stage){ 0 };
+}
+
+uint64_t pum_stage_activation_bytes(const pum_stage *stage)
+{
+    return stage->arena.size_bytes + stage->logits.size_bytes + stage->hidden.size_bytes;
+}
+
+pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key)
+{
+    pum_pass_key rows_only = { .rows = key->rows, .one_sequence = key->one_sequence };
+    return def->goes_on ? rows_only : *key;
+}

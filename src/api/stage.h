@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A stage: what a session has on one device. Its KV cache and buffers (stage.c), its passes:
+ * planned, recorded and cached (pass.c). Knows no sequences: what they are is in the step buffer. A
+ * session on one device has one; on several, each runs its layers and hands the rows on (ring.c).
+ * One thread at a time. */
+#ifndef PUM_STAGE_H
+#define PUM_STAGE_H
+
+#include "api.h"
+
+/* What tells one recorded pass from another. */
+typedef struct pum_pass_key {
+    uint32_t rows, n_slots;
+    bool one_sequence, encode;
+    pum_head head;
+    pum_sampler sampler;
+} pum_pass_key;
+
+typedef struct pum_pass {
+    pum_pass_key key;
+    pum_plan plan;
+    pum_exec *exec;
+    uint64_t last_use; /* 0 = empty place in the cache */
+    bool proven;       /* its pipelines compute what they should, or nobody asked */
+} pum_pass;
+
+enum { PUM_PASS_CACHE = 12 };
+
+typedef struct pum_stage {
+    const pum_model_part *part;
+    pum_vk_device *vk;
+    pum_caps caps; /* the device's, with the kernels that it computes wrongly */
+    pum_session_size size; /* the session's, but `step` grows by itself */
+    pum_plan_options plan_options;
+    bool profile;
+    pumice_error *err;  /* where a failure is told */
+    atomic_int *cancel; /* non-zero ends the pass that runs */
+
+    pum_placement kv_place;
+    /* `logits` takes the hidden rows of a part that others go on with; `hidden` those that come */
+    pum_vk_buffer *kv, arena, step, logits, hidden;
+    pum_exec_buffers exec_buffers;
+    uint32_t *words; /* the mapped step buffer */
+
+    pum_pass passes[PUM_PASS_CACHE];
+    uint64_t clock;
+    pum_pass *last; /* the pass that ran last; NULL = none since it may have gone */
+    uint64_t plan_ns, pipeline_ns, self_test_ns;
+} pum_stage;
+
+/* ---- stage.c ---- */
+/* Makes the buffers of a zeroed stage of which part, device, size, options, `err` and `cancel` are
+ * set. Destroy in any case. */
+pumice_status pum_stage_create(pum_stage *stage);
+void pum_stage_destroy(pum_stage *stage);
+uint64_t pum_stage_activation_bytes(const pum_stage *stage);
+/* What the pass `key` is on this part of a model: without head and sampler unless it is the last. */
+pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key);
+
+/* ---- pass.c ---- */
+/* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the
+ * next call. */
+pumice_status pum_pass_get(pum_stage *s, const pum_pass_key *key, pum_pass **out_pass);
+/* Makes the step buffer hold at least so many batch rows, and the buffers of hidden rows. Block
+ * tables are kept, rows and slots are not; recorded passes are dropped. */
+pumice_status pum_pass_grow(pum_stage *s, uint32_t rows);
+/* Both: the pass for `key` with room for its rows, more than a batch only where `what` ("a prefix")
+ * needs it. */
+pumice_status pum_pass_get_large(pum_stage *s, const pum_pass_key *key, const char *what,
+                                 pum_pass **out_pass);
+/* Compares those of the pass' pipelines with the reference that this driver version has never been
+ * seen to compute right, on what the step buffer holds; where one is wrong another kernel takes its
+ * place, and *io_pass is the new pass. Kernels of every row's own cells and of the logits run; the
+ * step buffer is left as it was. To be called when the pass could run as well. */
+pumice_status pum_pass_prove(pum_stage *s, pum_pass **io_pass);
+/* Proves and runs one pass and waits. */
+pumice_status pum_pass_run(pum_stage *s, pum_pass *pass);
+void pum_pass_clear(pum_stage *s);
+/* Plans the largest passes and returns the arena they need. */
+pumice_status pum_pass_arena(pum_stage *s, uint64_t *out_bytes);
+/* Plans a pass without recording it. */
+pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *size,
+                            const pum_caps *caps, const pum_tuning *tuning,
+                            const pum_placement *weights, const pum_placement *kv,
+                            const pum_plan_options *options, const pum_pass_key *key,
+                            pum_plan *out_plan, pumice_error *err);
+
+#endif

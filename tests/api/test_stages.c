@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A model over several devices gives what it gives on one: logits, greedy tokens, sequences,
+ * prefixes, roll-back. Cancelling, a device that is lost and one that is full end with a sentence
+ * and hang nothing. Devices: those of the drivers that VK_DRIVER_FILES names, each also twice. */
+#include <math.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "fault_vk.h"
+#include "testing.h"
+
+enum { N = 60, VOCAB = 1024, BATCH = 16, MAX_DEVICES = 3 };
+
+static int32_t prompt[N];
+
+/* Index of the driver number `which` in the loader's list: lavapipe is the first, since the other
+ * compiles slowly. */
+static uint32_t driver_index[2];
+
+static uint32_t n_drivers(void)
+{
+    uint32_t n = 0;
+    pumice_error err = { 0 };
+    pumice_device_info infos[2] = { { .struct_size = sizeof infos[0] } };
+    if (pumice_device_list(NULL, infos, 2, &n, &err)) fail_msg("%s", err.text);
+    bool swap = n > 1 && strstr(infos[1].name, "llvmpipe");
+    driver_index[0] = swap;
+    driver_index[1] = !swap;
+    return n;
+}
+
+/* ---- devices and models ---- */
+
+typedef struct setup {
+    pumice_device *devices[MAX_DEVICES];
+    uint32_t n;
+    pumice_model *model;
+} setup;
+
+static pumice_device *open_device(uint32_t which, bool faulty, uint64_t budget)
+{
+    char select[16];
+    pumice_device *device = NULL;
+    pumice_error err = { 0 };
+    snprintf(select, sizeof select, "%u", driver_index[which]);
+    pumice_device_params p = { .struct_size = sizeof p,
+                               .select = select,
+                               .no_cache = 1,
+                               .log = test_log,
+                               .memory_budget_bytes = budget,
+                               .get_instance_proc_addr = faulty ? fault_vk_loader() : NULL,
+                               .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
+    if (pumice_device_create(&p, &device, &err)) fail_msg("%s", err.text);
+    return device;
+}
+
+/* Devices that tests share, since some drivers take seconds to compile what one keeps: of driver
+ * number `which` the copy number `copy`. */
+static pumice_device *pool[2][MAX_DEVICES];
+
+static pumice_device *pooled(uint32_t which, uint32_t copy)
+{
+    if (!pool[which][copy]) pool[which][copy] = open_device(which, false, 0);
+    return pool[which][copy];
+}
+
+static int close_pool(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * MAX_DEVICES; i++) {
+        pumice_device **d = &pool[i / MAX_DEVICES][i % MAX_DEVICES];
+        assert_int_equal(*d ? pumice_device_validation_count(*d) : 0, 0);
+        pumice_device_destroy(d);
+    }
+    return 0;
+}
+
+static const uint32_t one[] = { 0 }, twice[] = { 0, 0 }, mixed[] = { 0, 1 }, back[] = { 1, 0 },
+                      three[] = { 0, 1, 0 }, thrice[] = { 0, 0, 0 };
+
+/* Shared devices of these drivers. */
+static void take_devices(setup *s, const uint32_t *which, uint32_t n)
+{
+    uint32_t used[2] = { 0 };
+    *s = (setup){ .n = n };
+    for (uint32_t i = 0; i < n; i++) s->devices[i] = pooled(which[i], used[which[i]]++);
+}
+
+/* New devices of the first driver, with a budget (0 = none), number `faulty` through the loader that
+ * fails on demand. */
+static void open_devices(setup *s, uint32_t n, uint32_t faulty, uint64_t budget)
+{
+    *s = (setup){ .n = n };
+    for (uint32_t i = 0; i < n; i++) s->devices[i] = open_device(0, i == faulty, budget);
+}
+
+static pumice_status load(setup *s, const char *path, const uint32_t *split, pumice_error *err)
+{
+    pumice_model_params p = { .struct_size = sizeof p, .path = path, .devices = s->devices,
+                              .n_devices = s->n, .split = split };
+    return pumice_model_load(NULL, &p, &s->model, err);
+}
+
+static void open_setup(setup *s, const char *path, const uint32_t *which, uint32_t n,
+                       const uint32_t *split)
+{
+    pumice_error err = { 0 };
+    take_devices(s, which, n);
+    if (load(s, path, split, &err)) fail_msg("%s", err.text);
+}
+
+static void close_devices(setup *s)
+{
+    pumice_model_destroy(&s->model);
+    for (uint32_t i = 0; i < s->n; i++) pumice_device_destroy(&s->devices[i]);
+}
+
+static void bundled(char path[TEST_PATH_BYTES]) { test_source("models/pumice-stories.gguf", path); }
+
+static pumice_session *open_session(const setup *s, uint32_t n_sequences)
+{
+    pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = BATCH,
+                                .n_ctx_tokens = 128, .n_sequences = n_sequences,
+                                .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 };
+    return test_session(s->model, &p);
+}
+
+/* ---- the same results ---- */
+
+typedef struct results {
+    float *logits; /* [N][n_vocab], of an evaluation from the beginning */
+    float last[VOCAB]; /* after sync */
+    int32_t tokens[32], next[3][8];
+    pumice_token_score scores[N];
+    uint32_t n_vocab;
+} results;
+
+static int on_row(void *user, size_t position, const float *logits, uint32_t n_vocab)
+{
+    results *r = user;
+    assert_true(n_vocab <= VOCAB && position < N);
+    r->n_vocab = n_vocab;
+    memcpy(r->logits + position * VOCAB, logits, n_vocab * sizeof *logits);
+    return 0;
+}
+
+typedef struct generated {
+    int32_t *tokens;
+    size_t count;
+} generated;
+
+static int on_token(void *user, int32_t token, const char *text, size_t bytes)
+{
+    generated *g = user;
+    (void)text;
+    (void)bytes;
+    if (token >= 0) g->tokens[g->count++] = token;
+    return 0;
+}
+
+static void generate(pumice_session *s, uint32_t seq, uint32_t n, int32_t *out_tokens)
+{
+    generated g = { .tokens = out_tokens };
+    pumice_generate_params p = { .struct_size = sizeof p, .max_tokens = n, .ignore_eos = 1,
+                                 .token = on_token, .user = &g };
+    uint32_t count;
+    assert_pumice_ok(s, pumice_session_generate(s, seq, &p, &count));
+    assert_int_equal(count, n);
+    assert_int_equal(g.count, n);
+}
+
+/* All that a session can do, `prefix` tokens of the sequences being one. */
+static void use(const setup *on, int32_t prefix, results *r)
+{
+    pumice_session *s = open_session(on, 3);
+    r->logits = calloc(N * VOCAB, sizeof *r->logits);
+    assert_non_null(r->logits);
+    assert_pumice_ok(s, pumice_session_set_prefix(s, 1, prefix));
+    assert_pumice_ok(s, pumice_session_eval_logits(s, 1, prompt, N, on_row, r));
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, N)); /* four batches, one behind the other */
+    assert_pumice_ok(s, pumice_session_logits(s, 0, r->last));
+    generate(s, 0, 32, r->tokens);
+    assert_pumice_ok(s, pumice_session_score(s, 2, prompt, N, 0, r->scores));
+    /* back to an earlier token, and three sequences in one pass */
+    uint32_t seqs[] = { 2, 0, 1 };
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, N - 7));
+    assert_pumice_ok(s, pumice_session_sync(s, 2, prompt + 3, 20));
+    assert_int_equal(pumice_session_length(s, 0), N - 7);
+    for (int i = 0; i < 8; i++) {
+        int32_t chosen[3];
+        assert_pumice_ok(s, pumice_session_next(s, seqs, 3, NULL, chosen));
+        for (int k = 0; k < 3; k++) r->next[k][i] = chosen[k];
+    }
+    pumice_session_destroy(&s);
+}
+
+static void expect_same(const results *want, const results *got, const char *what)
+{
+    double worst = 0, worst_last = 0;
+    for (size_t i = 0; i < (size_t)N * VOCAB; i++) {
+        worst = fmax(worst, fabs((double)want->logits[i] - (double)got->logits[i]));
+    }
+    for (uint32_t i = 0; i < want->n_vocab; i++) {
+        worst_last = fmax(worst_last, fabs((double)want->last[i] - (double)got->last[i]));
+    }
+    if (!(worst <= 1e-4) || !(worst_last <= 1e-4)) {
+        fail_msg("%s: logits differ by %.2e, %.2e", what, worst, worst_last);
+    }
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(got->scores[i].top, want->scores[i].top);
+        assert_true(fabsf(got->scores[i].logprob - want->scores[i].logprob) <= 1e-4f);
+    }
+    assert_memory_equal(got->tokens, want->tokens, sizeof want->tokens);
+    assert_memory_equal(got->next, want->next, sizeof want->next);
+}
+
+/* One model on one device, and on the first `n_rows` of these. */
+static void compare(const char *path, uint32_t n_layers, int32_t prefix, size_t n_rows)
+{
+    static const struct {
+        const uint32_t *which;
+        uint32_t n, needs, layers;
+    } rows[] = { { twice, 2, 1, 2 },
+                 { mixed, 2, 2, 2 },
+                 { thrice, 3, 1, 3 },
+                 { back, 2, 2, 2 },
+                 { three, 3, 2, 3 } };
+    results want = { 0 };
+    setup s;
+    uint32_t drivers = n_drivers();
+    open_setup(&s, path, one, 1, NULL);
+    use(&s, prefix, &want);
+    pumice_model_destroy(&s.model);
+    for (size_t i = 0; i < n_rows; i++) {
+        results got = { 0 };
+        char what[64];
+        if (drivers < rows[i].needs || n_layers < rows[i].layers) continue;
+        snprintf(what, sizeof what, "combination %zu", i);
+        uint32_t split[3] = { 1, rows[i].n == 2 ? n_layers - 1 : 1, n_layers - 2 };
+        open_setup(&s, path, rows[i].which, rows[i].n, i % 2 ? split : NULL);
+        use(&s, prefix, &got);
+        expect_same(&want, &got, what);
+        free(got.logits);
+        pumice_model_destroy(&s.model);
+    }
+    free(want.logits);
+}
+
+static void test_bundled(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    bundled(path);
+    compare(path, 6, PUMICE_PREFIX_MODEL, 5);
+    compare(path, 6, 25, 2); /* more than a batch: all stages grow */
+}
+
+static void test_goldens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t n_layers;
+        int32_t prefix;
+        size_t combinations;
+    } rows[] = { { "golden/mistral_swa", 3, PUMICE_PREFIX_MODEL, 2 },
+                 { "golden/chatglm_6b", 3, 12, 2 },
+                 { "golden/mixtral", 2, PUMICE_PREFIX_MODEL, 1 },
+                 { "golden/gemma", 3, PUMICE_PREFIX_MODEL, 3 } };
+    char path[TEST_PATH_BYTES];
+    int32_t kept[N];
+    memcpy(kept, prompt, sizeof kept);
+    for (int i = 0; i < N; i++) prompt[i] = 3 + i * 7 % 290; /* ids that all have */
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!test_data(rows[i].name, path)) continue;
+        compare(path, rows[i].n_layers, rows[i].prefix, rows[i].combinations);
+    }
+    memcpy(prompt, kept, sizeof kept);
+}
+
+/* ---- how it is cut ---- */
+
+static void test_parts(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    setup s;
+    pumice_error err = { 0 };
+    static const uint32_t split[] = { 1, 3, 2 };
+    bundled(path);
+    open_setup(&s, path, thrice, 3, split);
+    pumice_model_part part = { .struct_size = sizeof part };
+    pumice_model_info info = { .struct_size = sizeof info };
+    uint64_t bytes = 0;
+    uint32_t first = 0, i = 0;
+    for (; pumice_model_get_part(s.model, i, &part); i++) {
+        assert_int_equal(part.first_layer, first);
+        assert_int_equal(part.n_layers, split[i]);
+        assert_int_equal(part.row_bytes, i < 2 ? 128 * 4 : 0);
+        first += part.n_layers;
+        bytes += part.weight_bytes;
+    }
+    assert_int_equal(i, 3);
+    assert_int_equal(pumice_model_get_info(s.model, &info), PUMICE_OK);
+    assert_int_equal(info.weight_bytes, bytes);
+    assert_int_equal(info.n_layers, 6); /* the whole */
+    pumice_model_destroy(&s.model);
+
+    /* by memory: the less the second device has, the less it gets */
+    pumice_session_params few = { .struct_size = sizeof few, .n_ctx_tokens = 128,
+                                  .n_batch_tokens = BATCH };
+    static const uint64_t budgets[] = { 4400000, 1400000 };
+    uint32_t got[2];
+    for (int round = 0; round < 2; round++) {
+        pumice_device *devices[] = { pooled(0, 0), open_device(0, false, budgets[round]) };
+        pumice_model_params p = { .struct_size = sizeof p, .path = path, .devices = devices,
+                                  .n_devices = 2, .session = &few };
+        if (pumice_model_load(NULL, &p, &s.model, &err)) fail_msg("%s", err.text);
+        assert_true(pumice_model_get_part(s.model, 1, &part));
+        got[round] = part.n_layers;
+        pumice_session *session = test_session(s.model, &few); /* and it fits */
+        assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
+        pumice_session_destroy(&session);
+        pumice_model_destroy(&s.model);
+        pumice_device_destroy(&devices[1]);
+    }
+    assert_true(got[1] < got[0]);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t split[3];
+        const char *says;
+    } bad[] = { { { 3, 4, 0 }, "the split gives 7 layers to 2 devices, but the model has 6" },
+                { { 6, 0, 0 }, "the split gives 6 layers to 2 devices, none to one of them, but the "
+                               "model has 6" } };
+    char path[TEST_PATH_BYTES];
+    setup s;
+    bundled(path);
+    take_devices(&s, twice, 2);
+    for (size_t i = 0; i < 2; i++) {
+        pumice_error err = { 0 };
+        assert_int_equal(load(&s, path, bad[i].split, &err), PUMICE_ERROR_INVALID);
+        assert_string_equal(err.text, bad[i].says);
+        assert_null(s.model);
+    }
+    if (test_data("golden/bart", path)) {
+        pumice_error err = { 0 };
+        assert_int_equal(load(&s, path, NULL, &err), PUMICE_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(err.text, "runs on one device only"));
+    }
+    bundled(path);
+    open_devices(&s, 2, UINT32_MAX, 300000);
+    pumice_error err = { 0 };
+    assert_int_equal(load(&s, path, NULL, &err), PUMICE_ERROR_DEVICE_MEMORY);
+    print_message("%s\n", err.text);
+    assert_non_null(strstr(err.text, "no cut of them fits the devices"));
+    close_devices(&s);
+}
+
+/* ---- cancel ---- */
+
+typedef struct canceller {
+    pumice_session *session;
+    useconds_t after;
+} canceller;
+
+static void *cancel_later(void *user)
+{
+    canceller *c = user;
+    usleep(c->after);
+    pumice_session_cancel(c->session);
+    return NULL;
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    setup s;
+    int32_t want[12], got[12];
+    int cancelled = 0;
+    bundled(path);
+    open_setup(&s, path, n_drivers() > 1 ? mixed : twice, 2, NULL);
+    pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = 2, .n_ctx_tokens = 128 };
+    pumice_session *session = test_session(s.model, &p);
+    assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
+    generate(session, 0, 12, want);
+    for (useconds_t after = 200; after < 30000; after += 1500) {
+        pthread_t thread;
+        canceller c = { session, after };
+        assert_pumice_ok(session, pumice_session_clear(session, 0));
+        assert_int_equal(pthread_create(&thread, NULL, cancel_later, &c), 0);
+        pumice_status status = pumice_session_sync(session, 0, prompt, N);
+        pthread_join(thread, NULL);
+        if (status == PUMICE_ERROR_CANCELLED) {
+            cancelled++;
+            assert_true(pumice_session_length(session, 0) < N);
+        } else {
+            assert_int_equal(status, PUMICE_OK);
+        }
+        /* what was evaluated until then is kept and right */
+        assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
+        generate(session, 0, 12, got);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    print_message("%d cancelled\n", cancelled);
+    assert_true(cancelled > 0);
+    pumice_session_destroy(&session);
+    pumice_model_destroy(&s.model);
+}
+
+/* ---- failures ---- */
+
+/* A stage other than the first fails in the middle of a prompt: the call tells why, whatever else is
+ * under way comes back, and all can be destroyed. */
+static void test_stage_fails(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call;
+        VkResult error;
+        pumice_status status;
+    } rows[] = { { "vkQueueSubmit", VK_ERROR_DEVICE_LOST, PUMICE_ERROR_DEVICE_LOST },
+                 { "vkQueueSubmit", VK_ERROR_OUT_OF_HOST_MEMORY, PUMICE_ERROR_HOST_MEMORY } };
+    char path[TEST_PATH_BYTES];
+    bundled(path);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (uint32_t faulty = 0; faulty < 3; faulty++) {
+            setup s;
+            pumice_error err = { 0 };
+            int32_t token[1];
+            uint32_t seq = 0;
+            open_devices(&s, 3, faulty, 0);
+            if (load(&s, path, NULL, &err)) fail_msg("%s", err.text);
+            pumice_session *session = open_session(&s, 1);
+            assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
+            assert_pumice_ok(session, pumice_session_clear(session, 0));
+            fault_vk_arm_name(rows[i].call, rows[i].error);
+            assert_int_equal(pumice_session_sync(session, 0, prompt, N), rows[i].status);
+            if (faulty == 1) print_message("%s\n", pumice_session_error(session));
+            assert_true(pumice_session_error(session)[0] != '\0');
+            assert_true(pumice_session_length(session, 0) < N);
+            fault_vk_arm(0, VK_SUCCESS);
+            pumice_status again = pumice_session_sync(session, 0, prompt, N);
+            bool lost = rows[i].error == VK_ERROR_DEVICE_LOST; /* lost is lost, else all is well */
+            assert_int_equal(again, lost ? PUMICE_ERROR_DEVICE_LOST : PUMICE_OK);
+            if (!lost) assert_pumice_ok(session, pumice_session_next(session, &seq, 1, NULL, token));
+            pumice_session_destroy(&session);
+            close_devices(&s);
+            assert_int_equal(fault_vk_live(), 0);
+        }
+    }
+}
+
+/* Every Vulkan call of one stage fails once, while the session is made and used. */
+static void test_every_call_fails_once(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    setup s;
+    pumice_error err = { 0 };
+    bundled(path);
+    open_devices(&s, 2, 1, 0);
+    if (load(&s, path, NULL, &err)) fail_msg("%s", err.text);
+    long n = 1, failures = 0;
+    for (;; n += 1 + n / 8) {
+        pumice_session *session = NULL;
+        pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = BATCH,
+                                    .n_ctx_tokens = 128 };
+        int32_t token[1];
+        uint32_t seq = 0;
+        err = (pumice_error){ 0 };
+        fault_vk_arm(n, VK_ERROR_OUT_OF_HOST_MEMORY);
+        pumice_status status = pumice_session_create(s.model, &p, &session, &err);
+        if (status == PUMICE_OK) status = pumice_session_sync(session, 0, prompt, N);
+        if (status == PUMICE_OK) status = pumice_session_next(session, &seq, 1, NULL, token);
+        bool failed = fault_vk_failed() != NULL;
+        if (status != PUMICE_OK) {
+            failures++;
+            assert_true(failed);
+            assert_true((session ? pumice_session_error(session) : err.text)[0] != '\0');
+        }
+        pumice_session_destroy(&session);
+        if (!failed) break; /* so many calls there are not */
+    }
+    print_message("%ld failures up to call %ld\n", failures, n);
+    assert_true(failures > 5);
+    fault_vk_arm(0, VK_SUCCESS);
+    close_devices(&s);
+    assert_int_equal(fault_vk_live(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bundled),     cmocka_unit_test(test_goldens),
+        cmocka_unit_test(test_parts),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cancel),      cmocka_unit_test(test_stage_fails),
+        cmocka_unit_test(test_every_call_fails_once),
+    };
+    for (int i = 0; i < N; i++) prompt[i] = i ? 3 + i * 37 % 900 : 1;
+    n_drivers();
+    test_keep_modules();
+    return cmocka_run_group_tests(tests, NULL, close_pool);
+}
