@@ -195,24 +195,40 @@ fail:
     return status;
 }
 
+/* Does a text become another before it is cut? Composing (NFC) is not counted: others leave it out
+ * for the models that do it, and it changes few texts. */
+static bool changes_text(const pum_normalizer *n, bool *out_composes)
+{
+    bool changes = false;
+    *out_composes = false;
+    for (size_t i = 0; n && i < n->count; i++) {
+        if (n->steps[i].op == PUM_NORM_NFC) *out_composes = true;
+        else changes = true;
+    }
+    return changes;
+}
+
 static pumice_status export_bpe(const pum_tokenizer *t, const pum_tokenizer_sink *sink,
                                 pumice_error *err)
 {
     const char *name = NULL;
+    bool composes;
     if (t->merge_any) {
         return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
                         "a tokenizer of tiktoken's lines has no list of merges to convert: take a "
                         "tokenizer.json");
     }
     PUM_TRY(find_pre(t, &name, err));
+    if (changes_text(t->normalizer, &composes)) name = NULL;
     if (!name && !t->source_json) {
         return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                        "the tokenizer cuts words as no pre-tokenizer of GGUF does");
+                        "the tokenizer changes or cuts words as no pre-tokenizer of GGUF does");
     }
     /* No name: others refuse the file, and Pumice reads the tokenizer.json within it. */
     PUM_TRY(text_key(sink, KEY("pre"), name ? name : "huggingface"));
     if (!name)
         PUM_TRY(CALL(text, "tokenizer.huggingface.json", t->source_json, t->source_json_bytes));
+    else if (composes) PUM_TRY(CALL(flag, "pumice.tokenizer.nfc", true));
     return export_merges(t, sink, err);
 }
 

@@ -260,11 +260,23 @@ static bool next_merge(void *user, pum_str *out_left, pum_str *out_right)
     return true;
 }
 
+/* A key of ours: letters and marks become one character first. */
+static pumice_status read_composing(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
+{
+    bool composes = false;
+    pum_gguf_bool(gguf, "pumice.tokenizer.nfc", &composes);
+    if (!composes) return PUMICE_OK;
+    t->normalizer = pum_alloc(sizeof *t->normalizer);
+    if (!t->normalizer) return pum_no_memory(err);
+    return pum_normalizer_add(t->normalizer, (pum_norm_step){ .op = PUM_NORM_NFC }, err);
+}
+
 static pumice_status create_bpe(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
 {
     uint32_t flags;
     PUM_TRY(pum_pretok_create(t->pre, &t->pretok, &flags, err));
     t->ignore_merges = flags & PUM_PRETOK_IGNORE_MERGES;
+    PUM_TRY(read_composing(gguf, t, err));
     pum_tokenizer_around(t, flags & PUM_PRETOK_ADD_BOS, false);
     const pum_gguf_value *v = pum_gguf_find(gguf, KEY("merges"));
     if (!v || v->type != PUM_GGUF_ARRAY || v->item_type != PUM_GGUF_STRING) {

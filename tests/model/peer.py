@@ -107,7 +107,7 @@ class Peer:
                          for i in range(len(tokens))])
 
     def tokenize(self, text):
-        """Without what is added around a text; control tokens are text."""
+        """Without what is added around a text; names of control tokens are text."""
         data = text.encode()
         room = (C.c_int32 * (len(data) + 16))()
         count = self.lib.llama_tokenize(self.vocab, data, len(data), room, len(room), False, False)

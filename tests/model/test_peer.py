@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What `pumice convert` makes of a Hugging Face directory is opened by llama.cpp, which gives the same greedy tokens as
-the original and nearly the logits that Pumice gives.
+the original and nearly the logits that Pumice gives, also from the quantized types; and a tokenizer that went into the
+file gives the ids of the original there.
 
 usage: test_peer.py PUMICE ICD [DIRECTORY...]   (exit code 77 = the peer, numpy or the data is missing)
 """
 import json
+import math
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
 
 import peer
-from golden_cases import Program, cases, folders, ids_of
+from golden_cases import DATA, Program, cases, folders, ids_of
 
 # What it has no architecture for, or refuses: model_type, then a part of its sentence.
 REFUSES = {"bart": "unknown model architecture", "chatglm1": "unknown model architecture",
@@ -22,6 +25,13 @@ REFUSES = {"bart": "unknown model architecture", "chatglm1": "unknown model arch
 MAX_RELATIVE = 4e-3  # its KV cache and activations are F16
 SCALES_HEAD = {"t5_v10"}  # T5 with a tied head scales its output, the peer does not
 BEYOND_WINDOW = {"mistral_swa"}  # "llama" has no window there: only prompts within it are alike
+QUANTIZED = ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k_m", "q5_k_m", "q6_k")
+MAX_QUANTIZED = 0.06  # its CPU rounds what a quantized matrix is multiplied by to 8 bits; measured 0.03
+# Tokenizers in the data: folder, files and the names they get, class; how many of the texts the peer may cut otherwise
+BYTE_LEVEL = {"vocab.json": "vocab.json", "merges.txt": "merges.txt"}
+TOKENIZERS = (("gpt2", BYTE_LEVEL, "GPT2Tokenizer", 0), ("bart", BYTE_LEVEL, "BartTokenizer", 0),
+              ("qwen2", BYTE_LEVEL, "Qwen2Tokenizer", 1),  # it does not compose letters and marks
+              ("spm_small", {"test_sentencepiece.model": "spiece.model"}, "T5Tokenizer", 0))
 
 
 # ---- in a child: the peer's own faults end it ----
@@ -36,6 +46,9 @@ def ask(path, requests):
         except peer.Refused as refused:
             print(json.dumps({"refused": str(refused)}))
             return
+        if "texts" in request:
+            print(json.dumps({"ids": [engine.tokenize(text) for text in request["texts"]]}))
+            continue
         if request["encoder"]:
             engine.encode(request["encoder"])
         rows = engine.decode(request["tokens"])
@@ -61,6 +74,27 @@ def child(path, requests):
 
 
 # ---- the parent ----
+
+def empty_model(folder, n_vocab):
+    """A LLaMA of zeros for a vocabulary: the peer opens no tokenizer alone."""
+    size, at, header = 32, 0, {}
+    shapes = {"embed_tokens": (n_vocab, size), "norm": (size,)}
+    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+                 "mlp.up_proj", "mlp.down_proj"):
+        shapes[f"layers.0.{name}"] = (size, size)
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        shapes[f"layers.0.{name}"] = (size,)
+    for name, shape in shapes.items():
+        end = at + 2 * math.prod(shape)
+        header[f"model.{name}.weight"] = {"dtype": "F16", "shape": shape, "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(at))
+    (folder / "config.json").write_text(json.dumps({
+        "model_type": "llama", "hidden_size": size, "num_attention_heads": 1, "num_hidden_layers": 1,
+        "intermediate_size": size, "vocab_size": n_vocab, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": True, "torch_dtype": "float16"}))
+
 
 class Check:
     def __init__(self, pumice, icd, temporary):
@@ -102,6 +136,45 @@ class Check:
                 break
             self.case(name, path, c, answer)
 
+    def quantized(self, folder):
+        import numpy as np
+        case, path = cases(folder)[0], self.temporary / "quantized.gguf"
+        out = self.temporary / "quantized.npy"
+        for kind in QUANTIZED:
+            self.program.ok("convert", folder, path, "--type", kind)
+            answer = child(path, [{"tokens": case["input_ids"], "encoder": None, "greedy": 0, "out": str(out)}])[0]
+            if "refused" in answer:
+                self.fault(f"{folder.name} in {kind}: the peer refuses it: {answer['refused']}")
+                continue
+            mine, theirs = self.program.logits(path, case), np.load(out)
+            relative = float(np.linalg.norm(mine - theirs) / np.linalg.norm(mine))
+            print(f"{folder.name} in {kind}: relative difference {relative:.1e}")
+            if not relative <= MAX_QUANTIZED:
+                self.fault(f"{folder.name} in {kind}: logits differ by {relative:.1e}, relative")
+
+    def tokenizer(self, name, files, kind, allowed):
+        source, folder = DATA / "tokenizers" / name, self.temporary / f"tokenizer-{name}"
+        path = self.temporary / f"{name}.gguf"
+        folder.mkdir()
+        for file, to in files.items():
+            (folder / to).symlink_to(source / file)
+        golden = source / "golden.json"
+        if not golden.exists():
+            golden = (source / next(iter(files))).with_suffix(".golden.json")
+        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+        empty_model(folder, json.loads(self.program.ok("info", folder, "--json"))["n_vocab"])
+        self.program.ok("convert", folder, path)
+        # not the names of tokens: the peer has rules of its own about them
+        texts = [c for c in json.loads(golden.read_text())["cases"] if "</s>" not in c["text"]]
+        answer = child(path, [{"texts": [c["text"] for c in texts]}])[0]
+        if "refused" in answer:
+            self.fault(f"tokenizer {name}: the peer refuses it: {answer['refused']}")
+            return
+        wrong = [c["text"] for c, ids in zip(texts, answer["ids"]) if ids != c["ids"]]
+        print(f"tokenizer {name}: {len(texts)} texts, {len(wrong)} otherwise there")
+        if len(wrong) > allowed:
+            self.fault(f"tokenizer {name}: the peer cuts {wrong[:3]} otherwise")
+
     def refused(self, folder, sentence):
         kind = json.loads((folder / "config.json").read_text())["model_type"]
         known = REFUSES.get(folder.name) or REFUSES.get(kind)
@@ -131,6 +204,10 @@ def main():
         check = Check(pumice, icd, pathlib.Path(temporary))
         for folder in chosen:
             check.directory(folder)
+        check.quantized(next((f for f in chosen if "k256" in f.name), chosen[0]))
+        for row in TOKENIZERS:
+            if not wanted and (DATA / "tokenizers" / row[0]).is_dir():
+                check.tokenizer(*row)
     print(f"{len(chosen)} directories, {check.done} cases: {check.bad} faults")
     return 1 if check.bad or not check.done else 0
 
