@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * From the facts of a config.json to GGUF keys. What a key means is llama.cpp's convention where it
- * has one; the others are listed in docs/formats.md. Rotary scaling is turned into keys, or into
+ * has one; the others are told in docs/models.md. Rotary scaling is turned into keys, or into
  * the divisors that GGUF keeps as a tensor. */
 #include <math.h>
 #include <stddef.h>

@@ -60,12 +60,13 @@ static bool holds(pum_str s, const char *part)
     return false;
 }
 
-/* Number of the layer in "blk.N." or 0. */
+/* Number of the layer in "blk.N.", "enc.blk.N." or "dec.blk.N."; or 0. */
 static uint32_t layer_of(pum_str s)
 {
     uint32_t layer = 0;
-    if (s.count < 5 || memcmp(s.data, "blk.", 4) != 0) return 0;
-    for (size_t i = 4; i < s.count && s.data[i] >= '0' && s.data[i] <= '9' && layer < 100000; i++) {
+    size_t at = s.count > 4 && s.data[3] == '.' && s.data[0] != 'b' ? 4 : 0;
+    if (s.count < at + 5 || memcmp(s.data + at, "blk.", 4) != 0) return 0;
+    for (size_t i = at + 4; i < s.count && s.data[i] >= '0' && s.data[i] <= '9' && layer < 100000; i++) {
         layer = layer * 10 + (uint32_t)(s.data[i] - '0');
     }
     return layer;

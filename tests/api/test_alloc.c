@@ -27,8 +27,8 @@ void *__wrap_realloc(void *p, size_t bytes)
     return must_fail() ? NULL : __real_realloc(p, bytes);
 }
 
-static pumice_status whole_use(pumice_device *device, const char *path, char *text,
-                               size_t text_bytes)
+static pumice_status whole_use(pumice_device *device, const char *path, const char *quant,
+                               char *text, size_t text_bytes)
 {
     pumice_error err = { 0 };
     pumice_model *model = NULL;
@@ -36,7 +36,9 @@ static pumice_status whole_use(pumice_device *device, const char *path, char *te
     pumice_session_params sp = { .struct_size = sizeof sp,
                                  .n_ctx_tokens = 64,
                                  .n_batch_tokens = 16 };
-    pumice_model_params mp = { .struct_size = sizeof mp, .path = path, .session = &sp };
+    pumice_model_params mp = {
+        .struct_size = sizeof mp, .path = path, .session = &sp, .quant = quant
+    };
     int32_t ids[32];
     size_t n = 0;
     pumice_status status = pumice_model_load(device, &mp, &model, &err);
@@ -57,17 +59,15 @@ static pumice_status whole_use(pumice_device *device, const char *path, char *te
     return status;
 }
 
-static void test_every_allocation_fails_once(void **state)
+static void fail_each(const char *path, const char *quant)
 {
-    (void)state;
-    char path[TEST_PATH_BYTES], text[512];
-    test_source("models/pumice-stories.gguf", path);
+    char text[512];
     pumice_device *device = test_device_proving(NULL, 0, 1);
     long runs = 0, n = 1;
     for (;; n += 1 + n / 24) { /* all of the first few, then ever fewer */
         allocations = 0;
         fail_at = n;
-        pumice_status status = whole_use(device, path, text, sizeof text);
+        pumice_status status = whole_use(device, path, quant, text, sizeof text);
         long reached = allocations;
         fail_at = -1;
         runs++;
@@ -80,14 +80,31 @@ static void test_every_allocation_fails_once(void **state)
             fail_msg("allocation %ld: %s: %s", n, pumice_status_name(status), text);
         }
     }
-    assert_int_equal(whole_use(device, path, text, sizeof text), PUMICE_OK);
+    assert_int_equal(whole_use(device, path, quant, text, sizeof text), PUMICE_OK);
     print_message("%ld runs, %ld allocations in one use\n", runs, n);
     pumice_device_destroy(&device);
 }
 
+static void test_every_allocation_fails_once(void **state)
+{
+    char path[TEST_PATH_BYTES];
+    (void)state;
+    test_source("models/pumice-stories.gguf", path);
+    fail_each(path, NULL);
+}
+
+static void test_quantizing_while_loading(void **state)
+{
+    char path[TEST_PATH_BYTES];
+    (void)state;
+    if (!test_data("stories260K/stories260K-F16.gguf", path)) skip();
+    fail_each(path, "q4_0");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_allocation_fails_once) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_allocation_fails_once),
+                                        cmocka_unit_test(test_quantizing_while_loading) };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

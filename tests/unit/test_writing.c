@@ -193,6 +193,8 @@ static void test_mixes(void **state)
         { "Q8_0", "enc.position_embd.weight", "F32" },  { "Q8_0", "blk.1.ffn_gate_inp.weight", "F32" },
         { "Q8_0", "enc.blk.0.attn_rel_b.weight", "F32" },
         { "Q4_K_M", "blk.1.ffn_up_exps.weight", "Q4_K" },
+        { "Q4_K_M", "enc.blk.5.ffn_down.weight", "Q4_K" },
+        { "Q4_K_M", "dec.blk.15.cross_attn_v.weight", "Q6_K" },
     };
     const pum_quant_model untied = { .n_layers = 16, .has_output = true };
     const pum_quant_model tied = { .n_layers = 16 };
