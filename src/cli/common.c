@@ -491,7 +491,7 @@ int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char
 
 /* SplitMix64: G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number
  * generators", 2014. */
-static uint64_t next_random(uint64_t *state)
+uint64_t cli_random(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -505,7 +505,7 @@ int cli_random_tokens(const cli_run *run, uint64_t seed, size_t count, cli_list 
     if (info->n_vocab < 4)
         return cli_fail("a vocabulary of %u is too small for random tokens", info->n_vocab);
     while (count-- > 0) {
-        int32_t token = (int32_t)(next_random(&seed) % info->n_vocab);
+        int32_t token = (int32_t)(cli_random(&seed) % info->n_vocab);
         while (token == info->token_bos || token == info->token_eos || token == info->token_unk) {
             token = (int32_t)(((uint32_t)token + 1) % info->n_vocab);
         }

@@ -151,10 +151,11 @@ const char *cli_bytes_text(uint64_t bytes, char *out, size_t capacity);
 const char *cli_count_text(uint64_t count, char *out, size_t capacity);
 
 uint64_t cli_now_ns(void);
+uint64_t cli_random(uint64_t *state); /* the next of the sequence that a seed begins */
 
 /* ---- the commands ---- */
 extern const cli_command cli_cmd_run, cli_cmd_chat, cli_cmd_devices, cli_cmd_info, cli_cmd_plan,
     cli_cmd_tokenize, cli_cmd_logits, cli_cmd_bench, cli_cmd_warmup, cli_cmd_profile,
-    cli_cmd_quantize, cli_cmd_convert;
+    cli_cmd_quantize, cli_cmd_convert, cli_cmd_score;
 
 #endif

@@ -7,7 +7,7 @@
 
 static const cli_command *const commands[] = {
     &cli_cmd_run, &cli_cmd_chat,      &cli_cmd_devices, &cli_cmd_info,  &cli_cmd_plan,
-    &cli_cmd_tokenize, &cli_cmd_logits,  &cli_cmd_bench, &cli_cmd_profile,
+    &cli_cmd_tokenize, &cli_cmd_logits, &cli_cmd_score,  &cli_cmd_bench, &cli_cmd_profile,
     &cli_cmd_warmup, &cli_cmd_quantize, &cli_cmd_convert,
 };
 

@@ -59,6 +59,8 @@ typedef struct cli_options {
     uint32_t repetitions;
     bool no_warmup, roof;
     bool special, bos, decode; /* tokenize */
+    const char *tasks;         /* score */
+    uint32_t stride, sentinel;
     uint32_t n_rows;           /* plan */
     bool check, profiles, sizes, encoder;
 } cli_options;

@@ -78,7 +78,7 @@ class Usage(Case):
         self.assertEqual(err, "")
         commands = re.findall(r"^  (\w+) ", out.decode(), flags=re.M)
         self.assertEqual(set(commands), {"run", "devices", "info", "plan", "tokenize", "logits", "bench", "profile",
-                                         "warmup", "chat", "quantize", "convert"})
+                                         "warmup", "chat", "quantize", "score", "convert"})
         for command in commands:
             text = self.ok(command, "--help")[0].decode()
             self.assertIn(f"usage: pumice {command}", text)
