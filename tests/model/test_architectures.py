@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every architecture against an implementation of its own in double precision (reference/), which was written from
 the original ones. A small model of random weights is written as a Hugging Face directory for each case; the logits of
-every token of a sequence, and greedy tokens (one at a time, from a prompt that was computed in pieces), must be the
-reference's. What proves the reference, and that this would notice mistakes, is test_reference.py.
+every token of a sequence, and greedy tokens (one at a time, from a prompt that was computed in pieces, by the GGUF file
+that the directory is converted to), must be the reference's. What proves the reference, and that this would notice mistakes, is test_reference.py.
 
 usage: test_architectures.py PUMICE ICD [--only NAME,...] [--keep FOLDER]   (exit code 77 = numpy is missing)
 """
@@ -86,8 +86,9 @@ class Case:
         return ["--tokens", words(self.ids)] + (["--encoder-tokens", words(self.encoder_ids)] if self.pair else [])
 
     def generate(self, pumice):
-        ids = self.encoder_ids if self.pair else self.ids
-        text = run(pumice, ["run", self.folder, "--tokens", words(ids), "-n", GENERATED, "--temp", "0",
+        ids, file = self.encoder_ids if self.pair else self.ids, self.folder / "model.gguf"
+        run(pumice, ["convert", self.folder, file, "-q"])
+        text = run(pumice, ["run", file, "--tokens", words(ids), "-n", GENERATED, "--temp", "0",
                             "--ignore-eos", "--json", *OPTIONS, *([] if self.pair else ["-b", "16"])])
         return json.loads(text)["tokens"]
 
