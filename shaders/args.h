@@ -36,7 +36,7 @@
 #define ROW_LO 4u      /* first visible cell */
 #define ROW_HI 5u      /* one past the last visible cell */
 #define ROW_POS2 6u    /* second position (2-D rotary), else 0 */
-#define ROW_FLAGS 7u
+#define ROW_ROPE 7u    /* which table of rotary frequencies: 0, or 1 for long contexts; left as the host wrote it */
 #define ROW_SEQ2 8u    /* what attention over a second set of cells (an encoder's) reads: their sequence, */
 #define ROW_LO2 9u     /* the first visible cell and */
 #define ROW_HI2 10u    /* one past the last; the device leaves these three as the host wrote them */
@@ -112,7 +112,8 @@ PUM_ARGS(pum_args_matmul) {
 
 /* Rotates `heads` heads of head_dim within x[r, x_first ...] into y[r, y_first ...]; dims beyond rot_dim are copied.
  * Pair i's angle is position * freq[i] turns, freq a 64-bit fraction of a turn (uvec2: low, high word). With the
- * pairing ROPE_2D two blocks of rot_dim dims are rotated by the same frequencies, the second by ROW_POS2. */
+ * pairing ROPE_2D two blocks of rot_dim dims are rotated by the same frequencies, the second by ROW_POS2. Tables of
+ * rot_dim / 2 frequencies lie behind one another, ROW_ROPE says which is the row's. */
 PUM_ARGS(pum_args_rope) {
     PUM_UINT heads, head_dim, rot_dim, rows;
     PUM_UINT x_stride, x_first, y_stride, y_first;

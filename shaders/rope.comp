@@ -25,8 +25,8 @@ void main()
     uvec2 d = base + (rotated ? rope_dims(PAIRING, p, a.rot_dim) : uvec2(2u * p, 2u * p + 1u));
     uint from = r * a.x_stride + a.x_first, to = r * a.y_stride + a.y_first;
     vec2 v = vec2(x[from + d.x], x[from + d.y]);
-    uvec2 positions = uvec2(step_row(r, ROW_POS), step_row(r, ROW_POS2));
-    if (rotated) v = rope_rotate_pair(v, p, positions, a.rot_dim, a.scale);
+    uvec3 at = uvec3(step_row(r, ROW_POS), step_row(r, ROW_POS2), step_row(r, ROW_ROPE));
+    if (rotated) v = rope_rotate_pair(v, p, at, a.rot_dim, a.scale);
     y[to + d.x] = v.x;
     y[to + d.y] = v.y;
 }

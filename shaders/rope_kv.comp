@@ -31,7 +31,7 @@ layout(set = 0, binding = 7) buffer vc_pairs { uvec2 vc2[]; };
 #include "lib/rope.glsl"
 
 uint from; /* where the head's vector begins in q, k or v */
-uvec2 positions;
+uvec3 positions;
 
 float k_value(uint d)
 {
@@ -67,7 +67,7 @@ void main()
     if (head >= a.heads + 2u * a.kv_heads || r >= a.rows) return;
     uint seq = step_row(r, ROW_SEQ), cell = step_row(r, ROW_CELL);
     if (seq == ROW_INACTIVE) return;
-    positions = uvec2(step_row(r, ROW_POS), step_row(r, ROW_POS2));
+    positions = uvec3(step_row(r, ROW_POS), step_row(r, ROW_POS2), step_row(r, ROW_ROPE));
     if (head < a.heads) {
         from = r * a.q_stride + a.q_first + head * a.head_dim;
         rotate_q(d / 2u, r * a.y_stride + head * a.head_dim);

@@ -47,12 +47,12 @@ uint rope_pair(uint pairing, uint d, uint rot_dim)
     return pairing == ROPE_INTERLEAVED ? d / 2u : d / rot_dim * half_dim + d % half_dim;
 }
 
-// Rotates the dims of pair i; positions: ROW_POS and ROW_POS2. Needs freq
-vec2 rope_rotate_pair(vec2 v, uint i, uvec2 positions, uint rot_dim, float scale)
+// Rotates the dims of pair i; at: ROW_POS, ROW_POS2 and ROW_ROPE. Needs freq
+vec2 rope_rotate_pair(vec2 v, uint i, uvec3 at, uint rot_dim, float scale)
 {
     uint half_dim = rot_dim / 2u;
     bool second = i >= half_dim;
-    uvec2 f = freq[second ? i - half_dim : i];
-    vec2 cs = rope_cos_sin(rope_turn(second ? positions.y : positions.x, f)) * scale;
+    uvec2 f = freq[at.z * half_dim + (second ? i - half_dim : i)];
+    vec2 cs = rope_cos_sin(rope_turn(second ? at.y : at.x, f)) * scale;
     return vec2(v.x * cs.x - v.y * cs.y, v.x * cs.y + v.y * cs.x);
 }

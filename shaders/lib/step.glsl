@@ -26,7 +26,6 @@ void step_advance(uint slot_at, uint i, uint token)
         step_w[r + ROW_LO] = step_w[at + SLOT_LO];
         step_w[r + ROW_HI] = step_w[at + SLOT_CELL] + 1u;
         step_w[r + ROW_POS2] = step_w[at + SLOT_POS2];
-        step_w[r + ROW_FLAGS] = 0u;
     }
     step_w[at + SLOT_POS] += step_w[at + SLOT_POS_STEP];
     step_w[at + SLOT_POS2] += step_w[at + SLOT_POS2_STEP];

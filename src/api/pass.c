@@ -17,7 +17,6 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
                         .n_slots = key->n_slots,
                         .one_sequence = key->one_sequence,
                         .encode = key->encode,
-                        .long_rope = size->n_ctx > def->hp.rope.original_ctx,
                         .head = key->head,
                         .sampler = key->sampler,
                         .kv_type_k = size->kv_k,

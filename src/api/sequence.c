@@ -57,6 +57,8 @@ pum_sequence_layout pum_sequence_layout_of(const pumice_session *s, uint32_t seq
         if (prefix == PUMICE_PREFIX_MODEL) prefix = (int32_t)sop;
     }
     layout.prefix = prefix > 1 ? (uint32_t)prefix : 0;
+    /* LongRoPE: all of a long sequence is rotated by the long divisors, as the original does */
+    layout.rope = hp->rope.kind == PUM_ROPE_LONG && count > hp->rope.original_ctx;
     return layout;
 }
 
@@ -110,7 +112,7 @@ void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index
     w[ROW_LO] = 0;
     w[ROW_HI] = PUM_MAX(index + 1, q->layout.prefix);
     w[ROW_POS2] = block_position(&q->layout, index);
-    w[ROW_FLAGS] = 0;
+    w[ROW_ROPE] = q->layout.rope;
     w[ROW_SEQ2] = q->input.count ? input_table(s, seq) : ROW_INACTIVE;
     w[ROW_LO2] = 0;
     w[ROW_HI2] = (uint32_t)q->input.count;

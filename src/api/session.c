@@ -223,6 +223,25 @@ static pumice_status evaluate(pumice_session *s, uint32_t seq)
     return status;
 }
 
+/* A sequence that has grown beyond the first context of a model with two sets of divisors (LongRoPE)
+ * is computed anew, but for its last token. */
+static pumice_status renew(pumice_session *s, uint32_t seq)
+{
+    pum_sequence *q = &s->sequences[seq];
+    pum_sequence_layout layout = pum_sequence_layout_of(s, seq, q->tokens.data, q->tokens.count);
+    if (layout.rope == q->layout.rope) return PUMICE_OK;
+    q->layout = layout;
+    q->n_cached = 0;
+    if (s->logits_seq == (int64_t)seq) s->logits_seq = -1;
+    uint32_t end = (uint32_t)q->tokens.count - 1;
+    while (q->n_cached < end) {
+        uint32_t n = PUM_MIN(end - q->n_cached, s->size.n_batch);
+        if (q->n_cached == 0) n = PUM_MAX(n, PUM_MIN(layout.prefix, end));
+        PUM_TRY(pum_session_evaluate(s, seq, q->n_cached, n, PUM_HEAD_NONE));
+    }
+    return PUMICE_OK;
+}
+
 /* Makes row 0 of the logits buffer hold the logits after the last token of `seq`. */
 static pumice_status need_logits(pumice_session *s, uint32_t seq)
 {
@@ -232,6 +251,7 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
         return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is empty: give it tokens first",
                         seq);
     }
+    PUM_TRY(renew(s, seq));
     if (s->logits_seq == (int64_t)seq && q->n_cached == q->tokens.count) return PUMICE_OK;
     /* the last token's K and V may be there already: computing them again gives the same */
     q->n_cached = (uint32_t)PUM_MIN((size_t)q->n_cached, q->tokens.count - 1);
@@ -383,6 +403,15 @@ fail:
     return status;
 }
 
+/* How many tokens may be chosen before that happens. */
+static uint32_t until_renewal(const pumice_session *s, uint32_t seq, uint32_t max)
+{
+    const pum_hparams *hp = &s->model->def.hp;
+    size_t count = s->sequences[seq].tokens.count;
+    if (hp->rope.kind != PUM_ROPE_LONG || count > hp->rope.original_ctx) return max;
+    return (uint32_t)PUM_MIN((size_t)max, hp->rope.original_ctx + 1 - count);
+}
+
 static pum_sampler sampler_for(const pumice_sampling *sampling)
 {
     return sampling->temperature > 0 ? PUM_SAMPLER_CHAIN : PUM_SAMPLER_ARGMAX;
@@ -469,6 +498,7 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
     PUM_TRY(check_sampling(s, &p));
     for (uint32_t i = 0; i < count; i++) {
         out_tokens[i] = -1;
+        PUM_TRY(renew(s, seqs[i]));
         PUM_TRY(pum_sequence_reserve(s, seqs[i], s->sequences[seqs[i]].tokens.count + 1));
     }
     uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
@@ -636,7 +666,7 @@ fail:
 }
 
 /* Makes the passes for up to `max` tokens and runs them. */
-static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
+static pumice_status choose_run(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
 {
     const pumice_sampling *p = &g->params->sampling;
     pum_sampler sampler = sampler_for(p);
@@ -652,6 +682,18 @@ static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, gener
     PUM_TRY(pum_pass_get(only, &key, &step));
     s->logits_seq = s->states_seq = -1;
     return generate(s, seq, max, first, step, g);
+}
+
+static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
+{
+    while (max > 0 && !g->ended) {
+        PUM_TRY(renew(s, seq));
+        uint32_t n = until_renewal(s, seq, max), before = g->given;
+        PUM_TRY(choose_run(s, seq, n, g));
+        max -= PUM_MIN(max, g->given - before);
+        if (g->given - before < n) break;
+    }
+    return PUMICE_OK;
 }
 
 /* Appends and hands over a token that nobody chose; what stands before it must be cached. */

@@ -13,6 +13,7 @@ typedef struct pum_sequence_layout {
     uint32_t turn;   /* ChatGLM-6B: index of <sop>, where positions stop at `stop` and block positions
                       * begin; UINT32_MAX: nowhere */
     uint32_t stop;
+    uint32_t rope;   /* ROW_ROPE of its rows: 1 if it is longer than the context that the model had first */
 } pum_sequence_layout;
 
 typedef struct pum_sequence {

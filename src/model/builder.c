@@ -142,10 +142,8 @@ pum_value_id pum_build_gather(pum_builder *b, pum_value_id x, const char *what)
 pum_value_id pum_build_rope(pum_builder *b, pum_value_id x, uint32_t heads, const char *what)
 {
     const pum_hparams *hp = b->hp;
-    bool local = pum_build_layer(b)->local_rope, is_long = b->build->long_rope;
-    int32_t table = local ? b->def->rope_freq_local
-                  : is_long && b->def->rope_freq_long >= 0 ? b->def->rope_freq_long
-                                                           : b->def->rope_freq;
+    bool local = pum_build_layer(b)->local_rope;
+    int32_t table = local ? b->def->rope_freq_local : b->def->rope_freq;
     if (!pum_build_layer(b)->rotates) return x;
     pum_params p = { .heads = heads, .head_dim = hp->head_dim, .rot_dim = hp->rot_dim,
                      .pairing = hp->rope_pairing, .scale = local ? 1.0f : b->def->rope_scale };

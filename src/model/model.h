@@ -131,7 +131,8 @@ typedef struct pum_model_def {
         PUM_ARRAY(pum_layer) layers;
         int32_t positions, embed_norm, embed_norm_b, output_norm, output_norm_b;
     } encoder;                     /* the same table of words */
-    int32_t rope_freq, rope_freq_long, rope_freq_local;
+    int32_t rope_freq;             /* PUM_ROPE_LONG: two rows, for short and for long contexts (ROW_ROPE) */
+    int32_t rope_freq_local;
     /* of a part (part.h): number of layers[0] in the model, more than 0: its passes begin with rows that another part
      * made; and whether they end with rows that another part goes on with. 0 and false: a whole model. */
     uint32_t first_layer;
@@ -170,7 +171,6 @@ typedef struct pum_build {
     uint32_t n_slots;              /* for PUM_HEAD_SLOTS and sampling */
     bool one_sequence;             /* all rows are consecutive tokens of one sequence */
     bool encode;                   /* the pass of the encoder: one_sequence, PUM_HEAD_NONE, no sampler */
-    bool long_rope;                /* the context is longer than hp.rope.original_ctx: matters to PUM_ROPE_LONG */
     pum_head head;
     pum_sampler sampler;           /* after the forward pass */
     pum_dtype kv_type_k, kv_type_v;

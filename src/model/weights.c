@@ -465,44 +465,53 @@ static pumice_status load_factors(loader *l, const char *name, float **out_facto
     return PUMICE_OK;
 }
 
-/* Takes the factors; they may be NULL. */
-static pumice_status add_table(loader *l, const pum_hparams *hp, float *factors, const char *name,
-                               float *out_scale, int32_t *out_index)
+/* `n` tables behind one another. Takes the factors; each may be NULL. */
+static pumice_status add_tables(loader *l, const pum_hparams *hp, float *const *factors, uint32_t n,
+                                const char *name, float *out_scale, int32_t *out_index)
 {
     uint32_t words = hp->rot_dim;
-    pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = 1, .cols = words, .row_bytes = 4ull * words,
+    pum_weight w = { .dtype = PUM_DTYPE_F32, .rows = n, .cols = words, .row_bytes = 4ull * words,
                      .is_constant = true };
     snprintf(w.name, sizeof w.name, "%s", name);
-    w.owned = pum_alloc_array(words, sizeof(uint32_t));
-    if (w.owned) pum_rope_frequencies(hp, factors, w.owned, out_scale);
-    w.data = w.owned;
-    pum_free(factors);
-    return w.owned ? push(l, w, out_index) : no_memory(l);
+    uint32_t *tables = pum_alloc_array((size_t)n * words, sizeof *tables);
+    for (uint32_t i = 0; i < n; i++) {
+        if (tables) pum_rope_frequencies(hp, factors[i], tables + (size_t)i * words, out_scale);
+        pum_free(factors[i]);
+    }
+    w.data = w.owned = tables;
+    return tables ? push(l, w, out_index) : no_memory(l);
 }
 
 static pumice_status add_long(loader *l)
 {
+    static const char *const names[] = { "rope_factors_short.weight", "rope_factors_long.weight" };
     pum_model_def *def = l->def;
-    float *factors, scale;
-    PUM_TRY(load_factors(l, "rope_factors_long.weight", &factors));
-    if (!factors) return PUM_DAMAGED(l, "tensor 'rope_factors_long.weight' is missing");
-    PUM_TRY(add_table(l, &def->hp, factors, "rope_freq_long", &scale, &def->rope_freq_long));
-    PUM_TRY(load_factors(l, "rope_factors_short.weight", &factors));
-    if (!factors) return PUM_DAMAGED(l, "tensor 'rope_factors_short.weight' is missing");
-    return add_table(l, &def->hp, factors, "rope_freq", &def->rope_scale, &def->rope_freq);
+    float *factors[2] = { NULL, NULL };
+    if (def->rope_freq_local >= 0) {
+        return PUM_UNSUPPORTED(l, "divisors for long contexts beside a base for layers with a "
+                                  "window are not supported");
+    }
+    for (int i = 1; i >= 0; i--) {
+        pumice_status status = load_factors(l, names[i], &factors[i]);
+        if (status == PUMICE_OK && factors[i]) continue;
+        pum_free(factors[1]);
+        return status != PUMICE_OK ? status : PUM_DAMAGED(l, "tensor '%s' is missing", names[i]);
+    }
+    return add_tables(l, &def->hp, factors, 2, "rope_freq", &def->rope_scale, &def->rope_freq);
 }
 
 static pumice_status add_frequencies(loader *l)
 {
     pum_model_def *def = l->def;
     pum_hparams *hp = &def->hp, local = *hp;
-    float *factors, scale;
+    float *factors = NULL, scale;
     if (hp->rot_dim == 0) return PUMICE_OK;
     if (hp->rope_base_local != 0.0f) {
         local.rope_base = hp->rope_base_local;
         local.rope.kind = PUM_ROPE_NONE;
         local.rope.attn_factor = 1.0f;
-        PUM_TRY(add_table(l, &local, NULL, "rope_freq_local", &scale, &def->rope_freq_local));
+        PUM_TRY(add_tables(l, &local, &factors, 1, "rope_freq_local", &scale,
+                           &def->rope_freq_local));
     }
     if (pum_gguf_tensor_find(l->gguf, "rope_factors_long.weight")) hp->rope.kind = PUM_ROPE_LONG;
     if (hp->rope.kind == PUM_ROPE_LONG) return add_long(l);
@@ -513,7 +522,7 @@ static pumice_status add_frequencies(loader *l)
             hp->rope.factor = PUM_MAX(hp->rope.factor, factors[i]);
         }
     }
-    return add_table(l, hp, factors, "rope_freq", &def->rope_scale, &def->rope_freq);
+    return add_tables(l, hp, &factors, 1, "rope_freq", &def->rope_scale, &def->rope_freq);
 }
 
 /* ---- the whole ---- */

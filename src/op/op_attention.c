@@ -44,9 +44,10 @@ static uint64_t cache_bytes(const pum_select *s, pum_value_id cache)
     return bytes;
 }
 
+/* A table, or two: rot_dim / 2 pairs of two words each. */
 static bool is_freq(const pum_graph *g, pum_value_id id, const pum_params *p)
 {
-    return pum_value_is(g, id, 1, p->rot_dim); /* rot_dim / 2 pairs of two words */
+    return pum_value_is(g, id, 1, p->rot_dim) || pum_value_is(g, id, 2, p->rot_dim);
 }
 
 static bool heads_ok(const pum_params *p)

@@ -30,17 +30,18 @@ static bool put(const cache_place *p, const uint32_t *row, uint32_t head, const 
 /* ---- rotation ---- */
 
 typedef struct rotation {
-    const uint32_t *freq; /* two words a pair: low, high */
+    const uint32_t *freq; /* tables of two words a pair: low, high */
     uint32_t pairing, rot_dim, head_dim;
     double scale;
 } rotation;
 
 /* The first rot_dim dims of `in` into `out`. */
-static void rotate_block(const rotation *rot, const float *in, uint32_t position, double *out,
-                         double *out_scale)
+static void rotate_block(const rotation *rot, const float *in, const uint32_t *row, uint32_t position,
+                         double *out, double *out_scale)
 {
+    const uint32_t *table = rot->freq + (size_t)row[ROW_ROPE] * rot->rot_dim;
     for (uint32_t i = 0; i < rot->rot_dim / 2; i++) {
-        uint64_t freq = (uint64_t)rot->freq[2 * i + 1] << 32 | rot->freq[2 * i];
+        uint64_t freq = (uint64_t)table[2 * i + 1] << 32 | table[2 * i];
         double angle =
             6.28318530717958647693 * ((double)(position * freq) / 18446744073709551616.0);
         uint32_t d0 = rot->pairing == ROPE_INTERLEAVED ? 2 * i : i;
@@ -58,19 +59,23 @@ static void rotate(const rotation *rot, const float *in, const uint32_t *row, do
                    double *out_scale)
 {
     uint32_t n = rot->rot_dim, width = rot->pairing == ROPE_2D ? 2 * n : n;
-    rotate_block(rot, in, row[ROW_POS], out, out_scale);
-    if (width > n) rotate_block(rot, in + n, row[ROW_POS2], out + n, out_scale + n);
+    rotate_block(rot, in, row, row[ROW_POS], out, out_scale);
+    if (width > n) rotate_block(rot, in + n, row, row[ROW_POS2], out + n, out_scale + n);
     for (uint32_t d = width; d < rot->head_dim; d++) {
         out[d] = in[d];
         out_scale[d] = fabs((double)in[d]);
     }
 }
 
-/* Do the rotated dims fit a head? */
-static bool rotation_fits(const rotation *rot)
+/* Do the rotated dims fit a head, and has each row its table? */
+static bool rotation_fits(const rotation *rot, const pum_ref_binding *freq, const pum_ref_binding *words,
+                          uint32_t rows)
 {
-    uint64_t blocks = rot->pairing == ROPE_2D ? 2 : 1;
-    return rot->head_dim > 0 && blocks * rot->rot_dim <= rot->head_dim;
+    uint64_t blocks = rot->pairing == ROPE_2D ? 2 : 1, tables = 0;
+    if (!ref_holds(words, rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)) return false;
+    for (uint64_t r = 0; r < rows; r++) tables = PUM_MAX(tables, row_of(words, r)[ROW_ROPE] + 1ull);
+    return rot->head_dim > 0 && blocks * rot->rot_dim <= rot->head_dim && tables <= UINT32_MAX &&
+           ref_holds(freq, (uint32_t)tables, rot->rot_dim, 0, rot->rot_dim);
 }
 
 bool pum_ref_rope(const pum_ref_step *step)
@@ -84,10 +89,8 @@ bool pum_ref_rope(const pum_ref_step *step)
                      .rot_dim = a->rot_dim,
                      .head_dim = a->head_dim,
                      .scale = a->scale };
-    if (!rotation_fits(&rot) ||
+    if (!rotation_fits(&rot, &step->bind[1], &step->bind[2], a->rows) ||
         !ref_holds(&step->bind[0], a->rows, a->x_stride, a->x_first, width) ||
-        !ref_holds(&step->bind[1], 1, 0, 0, a->rot_dim) ||
-        !ref_holds(&step->bind[2], a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS) ||
         !ref_holds(&step->bind[3], a->rows, a->y_stride, a->y_first, width))
         return false;
     double *out = pum_alloc_array(2 * (size_t)a->head_dim, sizeof *out), *scale = out + a->head_dim;
@@ -152,12 +155,10 @@ bool pum_ref_rope_kv(const pum_ref_step *step)
                      .scale = a->scale };
     uint64_t width = (uint64_t)a->heads * a->head_dim,
              kv_width = (uint64_t)a->kv_heads * a->head_dim;
-    if (!rotation_fits(&rot) ||
+    if (!rotation_fits(&rot, &step->bind[3], words, a->rows) ||
         !ref_holds(&step->bind[0], a->rows, a->q_stride, a->q_first, width) ||
         !ref_holds(&step->bind[1], a->rows, a->k_stride, a->k_first, kv_width) ||
         !ref_holds(&step->bind[2], a->rows, a->v_stride, a->v_first, kv_width) ||
-        !ref_holds(&step->bind[3], 1, 0, 0, a->rot_dim) ||
-        !ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS) ||
         !ref_holds(&step->bind[5], a->rows, a->y_stride, 0, width))
         return false;
     double *out = pum_alloc_array(3 * (size_t)a->head_dim, sizeof *out);

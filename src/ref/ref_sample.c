@@ -123,7 +123,6 @@ static bool advance(const pum_ref_binding *words, uint32_t *slot, uint32_t token
         to[ROW_LO] = slot[SLOT_LO];
         to[ROW_HI] = slot[SLOT_CELL] + 1;
         to[ROW_POS2] = slot[SLOT_POS2];
-        to[ROW_FLAGS] = 0;
     }
     slot[SLOT_POS] += slot[SLOT_POS_STEP];
     slot[SLOT_POS2] += slot[SLOT_POS2_STEP];

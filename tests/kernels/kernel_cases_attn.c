@@ -230,12 +230,16 @@ static bool make_rope_kv(case_rng *rng, const pum_caps *caps, int kernel, uint32
                          words(w.rows, args.q_stride, args.q_first, width));
     float *k = case_bind(out, 1, CASE_INPUT, words(w.rows, args.k_stride, args.k_first, kv_width));
     float *v = case_bind(out, 2, CASE_INPUT, words(w.rows, args.v_stride, args.v_first, kv_width));
-    uint32_t *freq = case_bind(out, 3, CASE_INPUT, 4 * (size_t)rot);
+    uint32_t tables = variant % 5 == 2 ? 2 : 1, *step = out->bind[4].data;
+    uint32_t *freq = case_bind(out, 3, CASE_INPUT, 4 * (size_t)rot * tables);
     if (!q || !k || !v || !freq || !bind_caches(&w, out, 6, 6.0)) return false;
     for (size_t i = 0; i < out->bind[0].bytes / 4; i++) q[i] = case_uniform(rng, -3.0f, 3.0f);
     for (size_t i = 0; i < out->bind[1].bytes / 4; i++) k[i] = case_uniform(rng, -3.0f, 3.0f);
     case_fill_f32(rng, v, out->bind[2].bytes / 4, 3.0f);
-    fill_words(rng, freq, 4 * (size_t)rot);
+    fill_words(rng, freq, 4 * (size_t)rot * tables);
+    for (uint32_t r = 0; r < w.rows; r++) {
+        step[STEP_ROWS_AT + r * STEP_ROW_WORDS + ROW_ROPE] = case_range(rng, 0, tables - 1);
+    }
     if (in_place) {
         out->bind[0].keep = true;
         case_share(out, 5, 0);

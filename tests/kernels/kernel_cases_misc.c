@@ -157,17 +157,19 @@ static bool make_rope(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     (void)kernel;
     float *x = case_bind(out, 0, in_place ? CASE_F32 : CASE_INPUT,
                          words(rows, args.x_stride, args.x_first, heads * dim));
-    uint32_t *freq = case_bind(out, 1, CASE_INPUT, 4 * (size_t)rot);
+    uint32_t tables = variant % 4 == 3 ? 2 : 1;
+    uint32_t *freq = case_bind(out, 1, CASE_INPUT, 4 * (size_t)rot * tables);
     uint32_t *step = case_bind(out, 2, CASE_INPUT, 4 * (STEP_ROWS_AT + rows * STEP_ROW_WORDS));
     if (!x || !freq || !step) return false;
     case_fill_f32(rng, x, out->bind[0].bytes / 4, 2.0f);
-    fill_words(rng, freq, 4 * (size_t)rot);
+    fill_words(rng, freq, 4 * (size_t)rot * tables);
     if (rot > 2) freq[2] = 0, freq[3] = 0x40000000u; /* exactly a quarter turn */
     fill_words(rng, step, out->bind[2].bytes);
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t *row = step + STEP_ROWS_AT + r * STEP_ROW_WORDS;
         row[ROW_POS] = case_range(rng, 0, 9) ? case_range(rng, 0, 131072) : 0xffffffffu;
         row[ROW_POS2] = case_range(rng, 0, 4096);
+        row[ROW_ROPE] = case_range(rng, 0, tables - 1);
         if (coin(rng)) row[ROW_SEQ] = ROW_INACTIVE; /* of no concern to rope */
     }
     if (in_place) {

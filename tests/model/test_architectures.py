@@ -3,7 +3,8 @@
 """Every architecture against an implementation of its own in double precision (reference/), which was written from
 the original ones. A small model of random weights is written as a Hugging Face directory for each case; the logits of
 every token of a sequence, and greedy tokens (one at a time, from a prompt that was computed in pieces, by the GGUF file
-that the directory is converted to), must be the reference's. What proves the reference, and that this would notice mistakes, is test_reference.py.
+that the directory is converted to), must be the reference's. What proves the reference, and that this would notice
+mistakes, is test_reference.py.
 
 usage: test_architectures.py PUMICE ICD [--only NAME,...] [--keep FOLDER]   (exit code 77 = numpy is missing)
 """
