@@ -2,9 +2,11 @@
  * From the facts of a config.json to GGUF keys. What a key means is llama.cpp's convention where it
  * has one; the others are told in docs/models.md. Rotary scaling is turned into keys, or into
  * the divisors that GGUF keeps as a tensor. */
+#include <limits.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "hf_model.h"
@@ -292,16 +294,28 @@ static pumice_status write_rope(hf *h)
 
 /* ---- the whole ---- */
 
+/* The last part of a path. */
+static pum_str last_part(const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t first = end;
+    while (first > 0 && path[first - 1] != '/') first--;
+    return (pum_str){ path + first, end - first };
+}
+
+/* As config.json has it, else as the directory is called. */
 static void write_name(hf *h)
 {
-    const char *name = json_string_value(json_object_get(pum_hf_dir_config(h->dir),
-                                                         "_name_or_path"));
-    if (!name || !name[0]) name = pum_hf_dir_path(h->dir);
-    size_t end = strlen(name);
-    while (end > 1 && name[end - 1] == '/') end--;
-    size_t first = end;
-    while (first > 0 && name[first - 1] != '/') first--;
-    pum_gguf_set_str(h->out, "general.name", (pum_str){ name + first, end - first });
+    const char *given = json_string_value(json_object_get(pum_hf_dir_config(h->dir),
+                                                          "_name_or_path"));
+    pum_str name = last_part(given && given[0] ? given : pum_hf_dir_path(h->dir));
+    char whole[PATH_MAX];
+    if ((pum_str_equal(name, ".") || pum_str_equal(name, "..")) &&
+        realpath(pum_hf_dir_path(h->dir), whole)) {
+        name = last_part(whole);
+    }
+    pum_gguf_set_str(h->out, "general.name", name);
 }
 
 /* All ids that end a reply, if there are several. */
