@@ -4,7 +4,7 @@
 what was asked for; a split file becomes whole again. Converting to plain types needs no driver. Weights that are
 quantized while they are loaded are those of the quantized file; in Q8_0 the top token stays where its margin allows.
 
-usage: test_convert.py PUMICE ICD [DIRECTORY...]   (exit code 77 = numpy or the data is missing)
+usage: test_convert.py PUMICE ICD [DIRECTORY...]   (named ones in brief; exit code 77 = no numpy or no data)
 """
 import json
 import pathlib
@@ -15,9 +15,9 @@ import tempfile
 from golden_cases import Program, cases, folders
 
 MAX_WIDENED = 1e-5  # small tensors are F32 in the file, and may take another kernel
-# Of Q8_0 in models whose random weights make logits of deviation 3: measured 0.14 and 1.51 (a router that chose
-# otherwise); wrong weights make 1.4.
-MAX_RELATIVE, SAFE_MARGIN = 0.2, 2.0
+# Of Q8_0 in models whose random weights make logits of deviation 3: measured 0.21 and 1.51 (routers that chose
+# otherwise; others 0.14, 1.2); wrong weights make 1.4.
+MAX_RELATIVE, SAFE_MARGIN = 0.35, 2.0
 PLAIN = ("f16", "bf16")
 
 
@@ -93,9 +93,9 @@ def split(path, folder, count):
 
 
 class Check:
-    def __init__(self, pumice, icd, temporary):
+    def __init__(self, pumice, icd, temporary, brief):
         self.program, self.driverless = Program(pumice, icd), Program(pumice, None)
-        self.temporary = temporary
+        self.temporary, self.brief = temporary, brief
         self.bad = 0
 
     def fault(self, text):
@@ -115,12 +115,12 @@ class Check:
         shown = json.loads(self.driverless.ok("convert", folder, path, "--json"))
         if shown["type"] is not None or any(t["max_error"] for t in shown["tensors"]):
             self.fault(f"{name}: converting as it is must change nothing")
-        for case in cases(folder):
+        for case in cases(folder)[:1 if self.brief else None]:
             self.same_logits(name, folder, path, case, MAX_WIDENED)
 
     def top_tokens(self, folder):
         import numpy as np
-        case = cases(folder)[-1]
+        case = cases(folder)[0 if self.brief else -1]
         plain, rounded = self.program.logits(folder, case), self.program.logits(folder, case, "--quant", "q8_0")
         relative = float(np.linalg.norm(plain - rounded) / np.linalg.norm(plain))
         best = np.sort(plain, axis=1)
@@ -133,9 +133,9 @@ class Check:
         text = self.program.ok("plan", *args)
         return text[text.rindex("weights: "):].split(" in ")[0]
 
-    def on_load(self, folder, kinds):
+    def on_load(self, folder):
         path, case = self.temporary / "rounded.gguf", cases(folder)[0]
-        for kind in kinds:
+        for kind in ["q4_k_m"] if self.brief else ["bf16", "q5_1", "q4_k_m", "q6_k"]:
             self.program.ok("convert", folder, path, "--type", kind)
             name = f"{folder.name}, {kind} on load"
             self.same_logits(name, folder, path, case, MAX_WIDENED, "--quant", kind)
@@ -186,14 +186,14 @@ def main():
         print("skipped: no golden directories (PUMICE_TEST_DATA)")
         return 77
     with tempfile.TemporaryDirectory() as temporary:
-        check = Check(pumice, icd, pathlib.Path(temporary))
+        check = Check(pumice, icd, pathlib.Path(temporary), bool(wanted))
         for folder in chosen:
             check.directory(folder)
             check.top_tokens(folder)
         whole_blocks = next((f for f in chosen if "k256" in f.name), chosen[0])
-        if not wanted:  # else another driver has done it
+        if not check.brief:
             check.types(whole_blocks)
-        check.on_load(whole_blocks, ["q4_k_m"] if wanted else ["bf16", "q5_1", "q4_k_m", "q6_k"])
+        check.on_load(whole_blocks)
         check.shards(chosen[-1])
     print(f"{len(chosen)} directories: {check.bad} faults")
     return 1 if check.bad else 0
