@@ -468,8 +468,19 @@ pumice_status hf_read_nemotron(hf *h)
 
 /* ---- prefix decoders ---- */
 
-/* ChatGLM2, ChatGLM3 and GLM-4-9B. rope_ratio multiplies the base in GLM-4, which has the larger
- * vocabulary, and divides positions in the long variants of the others (a linear scaling). */
+/* rope_ratio multiplies the base in GLM-4 and in the long variants of ChatGLM3, but divides positions
+ * in that of ChatGLM2. Their files have the same keys: the name tells, else GLM-4's vocabulary and
+ * epsilon. */
+static bool ratio_is_of_base(const hf *h)
+{
+    const char *name = json_string_value(hf_get(h, "_name_or_path"));
+    if (!name) name = pum_hf_dir_path(h->dir);
+    if (strstr(name, "chatglm2")) return false;
+    if (strstr(name, "chatglm3") || strstr(name, "LongAlign")) return true;
+    return h->f.vocab > 100000 || h->f.eps < 1e-6f;
+}
+
+/* ChatGLM2, ChatGLM3 and GLM-4-9B. */
 pumice_status hf_read_chatglm2(hf *h)
 {
     hf_facts *f = &h->f;
@@ -490,7 +501,7 @@ pumice_status hf_read_chatglm2(hf *h)
     if (qkv_bias) f->flags |= HF_QKV_BIAS;
     PUM_TRY(hf_f32(h, "rope_ratio", 1e-3f, 1e6f, &ratio));
     f->rot_part = 0.5f;
-    if (f->vocab > 100000) f->rope_base *= ratio;
+    if (ratio_is_of_base(h)) f->rope_base *= ratio;
     else f->rope_linear = ratio;
     return PUMICE_OK;
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Plans for device profiles, compared with stored texts: what a change does to the plan shows up as a diff in review.
-Whole texts of the bundled model for four profiles; for all profiles a line per plan of it and of a model of 7B's shape
-(profiles.txt). Every plan is proven by the second algorithm.
+Whole texts of the bundled model for four profiles, and of two layers with experts (moe/config.json, without weights)
+for one; for all profiles a line per plan of these and of a model of 7B's shape (profiles.txt). Every plan is proven by
+the second algorithm.
 
 usage: test_golden.py PUMICE MODEL [--update]      (without numpy the 7B shape is left out)
 """
@@ -15,7 +16,9 @@ import tempfile
 
 HERE = pathlib.Path(__file__).parent
 MAKE_MODEL = HERE.parents[1] / "tools" / "make_model.py"
-CASES = [(device, rows) for device in ("lavapipe", "swiftshader", "navi31", "minimal") for rows in (1, 32)]
+EXPERTS = HERE / "moe" / "config.json"
+CASES = ([(device, rows, "") for device in ("lavapipe", "swiftshader", "navi31", "minimal") for rows in (1, 32)]
+         + [("navi31", rows, "moe-") for rows in (1, 32)])
 
 
 def plan(pumice, model, device, rows, *more):
@@ -43,7 +46,8 @@ def summary(pumice, name, model, device, rows):
 
 def summaries(pumice, model, big):
     profiles = subprocess.run([pumice, "plan", "--profiles"], capture_output=True, text=True, check=True).stdout.split()
-    return "".join(summary(pumice, name, path, device, rows) for name, path in (("stories", model), ("7b", big)) if path
+    models = (("stories", model), ("moe", EXPERTS), ("7b", big))
+    return "".join(summary(pumice, name, path, device, rows) for name, path in models if path
                    for device in profiles for rows in (1, 32))
 
 
@@ -62,10 +66,11 @@ def main():
     pumice, model, *flags = sys.argv[1:]
     update = "--update" in flags
     bad = 0
-    for device, rows in CASES:
-        path = HERE / f"{device}-{rows}.txt"
-        text = plan(pumice, model, device, rows)
-        if text != plan(pumice, model, device, rows):
+    for device, rows, experts in CASES:
+        path = HERE / f"{experts}{device}-{rows}.txt"
+        of = EXPERTS if experts else model
+        text = plan(pumice, of, device, rows)
+        if text != plan(pumice, of, device, rows):
             print(f"{path.name}: two runs differ")
             bad += 1
         bad += compare(path, text, update)
@@ -77,7 +82,7 @@ def main():
         elif update:
             sys.exit("python3-numpy is needed to make profiles.txt")
         else:
-            stored = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("stories")]
+            stored = [line for line in path.read_text(encoding="utf-8").splitlines(True) if not line.startswith("7b")]
             now = summaries(pumice, model, None)
             print("python3-numpy is missing: plans of the 7B shape were left out")
             bad += now != "".join(stored)

@@ -130,7 +130,9 @@ CASES = {
             "rms_norm_eps": 1e-05},
     "glm4": {**GROUPED, "model_type": "glm4", "head_dim": 16, "partial_rotary_factor": 0.5, "attention_bias": True,
              "rms_norm_eps": 1e-05},
-    "chatglm3": CHATGLM,
+    "chatglm3": {**CHATGLM, "_name_or_path": "THUDM/chatglm3-6b-32k", "rope_ratio": 50},
+    "chatglm2": {**CHATGLM, "_name_or_path": "THUDM/chatglm2-6b-32k", "rope_ratio": 4},
+    "chatglm.glm4": {**CHATGLM, "layernorm_epsilon": 1.5625e-07, "rope_ratio": 500},
     # older ones
     "gpt2": {**GPT, "model_type": "gpt2", "scale_attn_by_inverse_layer_idx": True},
     "gpt_bigcode": {**GPT, "model_type": "gpt_bigcode", "multi_query": True,

@@ -656,6 +656,8 @@ class ChatGlm2(Decoder):
         return self.by_heads(y[:, :q]), self.by_heads(y[:, q:q + k]), self.by_heads(y[:, q + k:])
 
     def frequencies(self, i):
+        if "chatglm2" in (self.of("_name_or_path") or ""):
+            return parts.frequencies(self.rotary_dim, self.base) / self.ratio, 1.0
         return parts.frequencies(self.rotary_dim, self.base * self.ratio), 1.0
 
     def mlp(self, h, i):
