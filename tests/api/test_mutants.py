@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged model files through the whole program, on a device: bit flips, truncations, huge counts, swapped ranges.
-Each run must end by itself, with 0 or with 1 and one sentence; a crash or a hang is a failure. (fuzz_gguf takes
-thousands of files as far as the plan; this takes fewer all the way.)
+"""Damaged model files through the whole program, on a device: bit flips, truncations, huge counts, swapped ranges. They
+are run and converted; each time it must end by itself, with 0 or with 1 and one sentence; a crash or a hang is a
+failure. (fuzz_gguf takes thousands of files as far as the plan; this takes fewer all the way.)
 
 usage: test_mutants.py PUMICE MODEL.gguf [COUNT [SEED]]   (exit code 77 = no device)
 """
@@ -58,20 +58,20 @@ def main():
         for i in range(count):
             kind, data = mutate(base, rng)
             path.write_bytes(data)
-            try:
-                run = subprocess.run([pumice, command[0], str(path), *command[1:]], env=env, capture_output=True,
-                                     timeout=120)
-                code, lines = run.returncode, run.stderr.decode("utf-8", "replace").strip().splitlines()
-            except subprocess.TimeoutExpired:
-                code, lines = "hang", []
-            clear = code == 1 and len(lines) == 1 and lines[0].startswith("pumice: ") and len(lines[0]) > 20
-            if code != 0 and not clear:
-                bad += 1
-                print(f"seed {seed}, mutant {i} ({kind}): exit {code}: {' / '.join(lines)[:400]}")
-            seen[(kind, code)] += 1
-    for (kind, code), n in sorted(seen.items(), key=str):
-        print(f"{kind:8} exit {code}: {n}")
-    print(f"{count - bad} of {count} mutants ended as they should")
+            for name, *more in (command, ["convert", f"{folder}/out.gguf", "-q"]):
+                try:
+                    run = subprocess.run([pumice, name, str(path), *more], env=env, capture_output=True, timeout=120)
+                    code, lines = run.returncode, run.stderr.decode("utf-8", "replace").strip().splitlines()
+                except subprocess.TimeoutExpired:
+                    code, lines = "hang", []
+                clear = code == 1 and len(lines) == 1 and lines[0].startswith("pumice: ") and len(lines[0]) > 20
+                if code != 0 and not clear:
+                    bad += 1
+                    print(f"seed {seed}, mutant {i} ({kind}), {name}: exit {code}: {' / '.join(lines)[:400]}")
+                seen[(name, kind, code)] += 1
+    for (name, kind, code), n in sorted(seen.items(), key=str):
+        print(f"{name:8} {kind:8} exit {code}: {n}")
+    print(f"{count} mutants, {bad} faults")
     return 1 if bad else 0
 
 
