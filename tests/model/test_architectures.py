@@ -38,7 +38,8 @@ class Case:
         import numpy as np
         self.np, self.folder = np, folder and folder / name
         seed = zlib.crc32(name.encode())
-        weights = reference.weights.Random(seed)
+        bf16 = seed % 2 == 1  # as most published files are
+        weights = reference.weights.Random(seed, bf16)
         self.model = reference.model_of(config, weights)
         inner = config.get("text_config", config)
         vocab = inner.get("vocab_size") or inner["padded_vocab_size"]
@@ -54,7 +55,7 @@ class Case:
                 break
         self.want = self.logits(self.ids)
         if folder:
-            reference.weights.write_directory(self.folder, config, weights.tensors)
+            reference.weights.write_directory(self.folder, config, weights.tensors, bf16)
 
     def logits(self, ids):
         return self.model.logits(self.encoder_ids, ids) if self.pair else self.model.logits(ids)

@@ -18,7 +18,9 @@ def model_of(config, weights):
     """The model that a config.json (as a dict) describes; for text and images in one: of the text."""
     text = config.get("text_config")
     if isinstance(text, dict):
-        config = text
+        model = model_of(text, weights)
+        model.prefix = "language_model." + model.prefix
+        return model
     kind = config["model_type"]
     if kind == "chatglm" and "padded_vocab_size" not in config:
         kind = "chatglm1"

@@ -12,9 +12,22 @@ KINDS = {"matrix": (0, 1.0), "bias": (0, 0.3), "norm": (1, 0.3), "norm less one"
          "table": (0, 0.1), "relative bias": (0, 1.5), "vector": (0, 1.0)}
 
 
+def to_bf16(values):
+    """The nearest, as its upper 16 bits."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7fff + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def from_bf16(bits):
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 class Random:
-    def __init__(self, seed):
+    """bf16: numbers are such that they can be written in that type."""
+
+    def __init__(self, seed, bf16=False):
         self.random = np.random.default_rng(seed)
+        self.bf16 = bf16
         self.tensors = {}
 
     def __call__(self, name, shape, kind="matrix", transposed=False):
@@ -23,7 +36,7 @@ class Random:
             if kind == "matrix":
                 spread /= math.sqrt(shape[-2 if transposed else -1])
             values = mean + spread * self.random.standard_normal(shape)
-            self.tensors[name] = values.astype(np.float32)
+            self.tensors[name] = from_bf16(to_bf16(values)) if self.bf16 else values.astype(np.float32)
         return self.tensors[name].astype(np.float64)
 
     def has(self, name):
@@ -52,7 +65,7 @@ class Directory:
             raise KeyError(name)
         dtype, has, data = found
         if dtype == "BF16":
-            values = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+            values = from_bf16(np.frombuffer(data, np.uint16))
         else:
             values = np.frombuffer(data, {"F32": np.float32, "F16": np.float16}[dtype])
         if math.prod(has) != math.prod(shape):
@@ -63,14 +76,16 @@ class Directory:
         return any(prefix + name in self.tensors for prefix in ("", "transformer.", "model."))
 
 
-def write_directory(folder, config, tensors):
-    """config.json and model.safetensors, all F32."""
+def write_directory(folder, config, tensors, bf16=False):
+    """config.json and model.safetensors, all F32 or BF16."""
+    tensors = {name: to_bf16(values) if bf16 else values for name, values in tensors.items()}
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     head, at = {}, 0
     for name, values in tensors.items():
-        head[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
+        head[name] = {"dtype": "BF16" if bf16 else "F32", "shape": list(values.shape),
+                      "data_offsets": [at, at + values.nbytes]}
         at += values.nbytes
     text = json.dumps(head).encode()
     text += b" " * (-len(text) % 8)
