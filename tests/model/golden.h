@@ -4,12 +4,12 @@
 #ifndef GOLDEN_H
 #define GOLDEN_H
 
+#include "testing.h" /* first: it asks for all of the system's functions */
+
 #include <dirent.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
-
-#include "testing.h"
 
 enum { MAX_IDS = 1024, MAX_DIRS = 256 };
 

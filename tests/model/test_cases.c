@@ -2,7 +2,7 @@
  * What the golden directories say beyond logits and one greedy continuation: the log-likelihood of
  * every token and the losses of each objective (causal, prefix, encoder-decoder and restored spans),
  * several sequences in one session, tokens that a model's files force; and the trained models, whose
- * answers must survive quantized caches. test_golden.c has the rest. A kind of case that nobody
+ * answers must survive caches and weights of fewer bits. test_golden.c has the rest. A kind of case that nobody
  * reads fails. */
 #include "golden.h"
 
@@ -320,6 +320,31 @@ static double answer_loss(pumice_session *s, const json_t *one, bool encoder, in
     return mean_loss(scores, first, all.count);
 }
 
+/* Weights of 8 bits keep every answer that has some margin. */
+static int check_quantized(pumice_device *device, const char *folder, const char *name)
+{
+    pumice_model *model = NULL;
+    pumice_model_info info = { .struct_size = sizeof info };
+    pumice_model_params p = { .struct_size = sizeof p, .path = folder, .quant = "Q8_0" };
+    pumice_error err = { 0 };
+    if (pumice_model_load(device, &p, &model, &err) != PUMICE_OK) fail_msg("%s", err.text);
+    assert_int_equal(pumice_model_get_info(model, &info), PUMICE_OK);
+    pumice_session *s = open_session(model, PUMICE_KV_DEFAULT);
+    json_t *golden = read_golden(folder), *one;
+    size_t i;
+    int n = 0, wrong = 0;
+    json_array_foreach(json_object_get(golden, "cases"), i, one) {
+        if (number(json_object_get(one, "min_margin")) < 1.0) continue;
+        wrong += answer_differs(s, one, info.token_start >= 0);
+        n++;
+    }
+    print_message("%s in Q8_0: %d of %d answers differ\n", name, wrong, n);
+    json_decref(golden);
+    pumice_session_destroy(&s);
+    pumice_model_destroy(&model);
+    return wrong + (n < 15);
+}
+
 static int check_trained(void *device, const char *folder, const char *name)
 {
     static const pumice_kv_type types[] = { PUMICE_KV_F32, PUMICE_KV_F16, PUMICE_KV_Q8_0 };
@@ -346,7 +371,7 @@ static int check_trained(void *device, const char *folder, const char *name)
     }
     json_decref(golden);
     pumice_model_destroy(&model);
-    return bad;
+    return bad + check_quantized(device, folder, name);
 }
 
 static void test_trained(void **state)

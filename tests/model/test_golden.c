@@ -183,6 +183,60 @@ static void test_golden(void **state)
     assert_int_equal(bad, 0);
 }
 
+/* ---- variants of ChatGLM-6B that differ in one key, which only a GGUF file can say ---- */
+
+/* Overwrites the value of a key in a GGUF file: it stands behind the name and its type. */
+static void patch_key(const char *path, const char *key, const void *value, size_t bytes)
+{
+    static char data[4 << 20];
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    size_t n = fread(data, 1, sizeof data, f);
+    const char *at = memmem(data, n, key, strlen(key));
+    assert_non_null(at);
+    assert_int_equal(fseek(f, (long)(at - data) + (long)strlen(key) + 4, SEEK_SET), 0);
+    assert_int_equal(fwrite(value, 1, bytes, f), bytes);
+    fclose(f);
+}
+
+static int check_variant(pumice_device *device, const char *folder, const char *name,
+                         const char *key, const void *value, size_t bytes)
+{
+    char file[] = "/tmp/pumice-variant-XXXXXX", path[TEST_PATH_BYTES + 64];
+    json_error_t e;
+    pumice_error err = { 0 };
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    pumice_quantize_params p = { .struct_size = sizeof p, .in_path = folder, .out_path = file };
+    assert_int_equal(pumice_convert(device, &p, &err), PUMICE_OK);
+    patch_key(file, key, value, bytes);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    json_t *golden = json_load_file(path, 0, &e);
+    assert_non_null(golden);
+    pumice_model *model = test_model(device, file);
+    int bad = check_cases(model, folder, name, json_object_get(golden, "cases"));
+    pumice_model_destroy(&model);
+    json_decref(golden);
+    unlink(file);
+    return bad;
+}
+
+static void test_variants(void **state)
+{
+    char folder[TEST_PATH_BYTES];
+    const float alpha = 2.44948974f; /* sqrt(2 * 3 layers), and not of 28 */
+    const uint8_t exact = 0;
+    (void)state;
+    if (!test_data("golden/chatglm_6b", folder)) skip();
+    pumice_device *device = test_device(NULL, 1);
+    int bad = check_variant(device, folder, "golden_alpha_num_layers.json", "deepnorm_alpha",
+                            &alpha, sizeof alpha);
+    bad += check_variant(device, folder, "golden_exact_inv_freq.json", "rope.freq_f16", &exact, 1);
+    pumice_device_destroy(&device);
+    assert_int_equal(bad, 0);
+}
+
 static void test_stories(void **state)
 {
     char folder[TEST_PATH_BYTES];
@@ -198,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_variants),
         cmocka_unit_test(test_stories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
