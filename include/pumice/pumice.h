@@ -502,6 +502,33 @@ PUMICE_API pumice_status pumice_session_generate(pumice_session *session, uint32
                                                  const pumice_generate_params *params,
                                                  uint32_t *out_count);
 
+/* Makes sequence `to` a copy of `from`: its tokens, its prefix, its encoder's input, all that is cached.
+ * They share memory until one of them goes on. Sessions on one device; else UNSUPPORTED. */
+PUMICE_API pumice_status pumice_session_copy(pumice_session *session, uint32_t from, uint32_t to);
+
+/* Beam search (usual with encoder-decoders): keeps the `count` likeliest continuations of seqs[0] at
+ * each step, one in each of the given sequences, and gives the best that was found by the sum of its
+ * log-probabilities over length ^ length_penalty. Ends when `count` texts have ended and no open one
+ * can become better (as far as its present score tells), or after max_tokens. Afterwards seqs[0] is
+ * what it was, the others are empty. Writes at most `capacity` tokens, with the token that ended it,
+ * and their number to *out_count (it may be larger); out_score may be NULL. Forced tokens as in
+ * pumice_generate_params. The candidates are ranked on the host: a row of logits for each beam and
+ * step is read back. Sessions on one device; else UNSUPPORTED. */
+typedef struct pumice_beam_params {
+    uint32_t struct_size;
+    uint32_t max_tokens;      /* 0 = up to the context's end */
+    float length_penalty;     /* exponent of the length; 0 = 1 */
+    uint32_t no_repeat_ngram; /* no run of so many tokens comes twice, the prompt's included; 0 = off */
+    uint32_t stop_early;      /* 1 = end as soon as `count` texts have ended */
+    uint32_t ignore_eos;
+    uint32_t no_forced;
+} pumice_beam_params;
+PUMICE_API pumice_status pumice_session_beam_search(pumice_session *session, const uint32_t *seqs,
+                                                    uint32_t count,
+                                                    const pumice_beam_params *params,
+                                                    int32_t *out_tokens, size_t capacity,
+                                                    size_t *out_count, float *out_score);
+
 /* Times of the session so far, in nanoseconds of the host's monotonic clock. */
 typedef struct pumice_timings {
     uint32_t struct_size;

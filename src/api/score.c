@@ -20,6 +20,7 @@ static pumice_status score_rows(pumice_session *s, uint32_t seq, uint32_t at, ui
     pum_sequence *q = &s->sequences[seq];
     pum_pass_key key = { .rows = n, .one_sequence = true, .head = PUM_HEAD_ALL,
                          .sampler = PUM_SAMPLER_SCORE };
+    PUM_TRY(pum_sequence_own(s, seq, at));
     PUM_TRY(pum_run_prepare(s, &key, "a batch"));
     for (uint32_t r = 0; r < n; r++) {
         pum_row_write(s, r, seq, at + r);

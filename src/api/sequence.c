@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static uint32_t *table(const pumice_session *s, uint32_t seq)
-{
-    return pum_session_words(s) + pum_session_step(s)->table_at + (size_t)seq * pum_session_step(s)->table_stride;
-}
-
 pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count)
 {
     pum_sequence *q = &s->sequences[seq];
@@ -27,10 +22,11 @@ pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count
     while (q->pages.count < need) {
         /* there are as many pages as all sequences together may hold, so one is always free */
         uint32_t page = s->free_pages.data[--s->free_pages.count];
-        table(s, seq)[q->pages.count] = page;
+        s->page_users[page] = 1;
+        pum_session_table(s, seq)[q->pages.count] = page;
         q->pages.data[q->pages.count++] = page;
     }
-    return PUMICE_OK;
+    return pum_sequence_own(s, seq, (uint32_t)PUM_MIN((size_t)q->n_cached, count));
 }
 
 /* Index of a token, count if it is not there. */
@@ -72,8 +68,7 @@ void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count)
     }
     q->n_cached = (uint32_t)PUM_MIN((size_t)q->n_cached, count);
     size_t need = (size_t)pum_ceil_div(count, KV_PAGE);
-    while (q->pages.count > need)
-        s->free_pages.data[s->free_pages.count++] = q->pages.data[--q->pages.count];
+    while (q->pages.count > need) pum_page_release(s, q->pages.data[--q->pages.count]);
 }
 
 pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token)
@@ -136,7 +131,7 @@ void pum_input_tables_write(pumice_session *s)
     uint32_t pages = s->size.pages_per_sequence;
     if (!pum_session_has_encoder(s)) return;
     for (uint32_t i = 0; i < s->size.n_sequences; i++) {
-        for (uint32_t k = 0; k < pages; k++) table(s, input_table(s, i))[k] = i * pages + k;
+        for (uint32_t k = 0; k < pages; k++) pum_session_table(s, input_table(s, i))[k] = i * pages + k;
     }
 }
 

@@ -22,6 +22,7 @@ static void destroy(pumice_session *s)
     }
     pum_free(s->sequences);
     pum_array_free(&s->free_pages);
+    pum_free(s->page_users);
     pumice_model_destroy(&s->model);
     pum_free(s);
 }
@@ -53,7 +54,9 @@ static pumice_status create_stages(pumice_session *s, const pumice_session_param
 static pumice_status create_sequences(pumice_session *s)
 {
     s->sequences = pum_alloc_array(s->size.n_sequences, sizeof *s->sequences);
-    if (!s->sequences || !pum_array_reserve(&s->free_pages, (size_t)s->size.pages)) {
+    s->page_users = pum_alloc_array((size_t)s->size.pages, sizeof *s->page_users);
+    if (!s->sequences || !s->page_users ||
+        !pum_array_reserve(&s->free_pages, (size_t)s->size.pages)) {
         return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
     }
     for (uint64_t i = s->size.pages; i-- > 0;)
@@ -165,6 +168,7 @@ static pumice_status start_rows(pumice_session *s, uint32_t seq, uint32_t at, ui
 {
     pum_pass_key key = { .rows = n, .one_sequence = true, .head = head,
                          .n_slots = head == PUM_HEAD_SLOTS };
+    PUM_TRY(pum_sequence_own(s, seq, at));
     PUM_TRY(pum_run_prepare(s, &key, "a prefix"));
     for (uint32_t r = 0; r < n; r++) pum_row_write(s, r, seq, at + r);
     if (key.n_slots) pum_slot_write(s, 0, seq, n - 1, ROW_INACTIVE, &greedy);
@@ -223,9 +227,7 @@ static pumice_status evaluate(pumice_session *s, uint32_t seq)
     return status;
 }
 
-/* A sequence that has grown beyond the first context of a model with two sets of divisors (LongRoPE)
- * is computed anew, but for its last token. */
-static pumice_status renew(pumice_session *s, uint32_t seq)
+pumice_status pum_session_renew(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
     pum_sequence_layout layout = pum_sequence_layout_of(s, seq, q->tokens.data, q->tokens.count);
@@ -242,8 +244,7 @@ static pumice_status renew(pumice_session *s, uint32_t seq)
     return PUMICE_OK;
 }
 
-/* Makes row 0 of the logits buffer hold the logits after the last token of `seq`. */
-static pumice_status need_logits(pumice_session *s, uint32_t seq)
+pumice_status pum_session_need_logits(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
     PUM_TRY(pum_session_check_input(s, seq));
@@ -251,7 +252,7 @@ static pumice_status need_logits(pumice_session *s, uint32_t seq)
         return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is empty: give it tokens first",
                         seq);
     }
-    PUM_TRY(renew(s, seq));
+    PUM_TRY(pum_session_renew(s, seq));
     if (s->logits_seq == (int64_t)seq && q->n_cached == q->tokens.count) return PUMICE_OK;
     /* the last token's K and V may be there already: computing them again gives the same */
     q->n_cached = (uint32_t)PUM_MIN((size_t)q->n_cached, q->tokens.count - 1);
@@ -319,7 +320,7 @@ pumice_status pumice_session_sync(pumice_session *session, uint32_t seq, const i
     PUM_TRY(pum_session_replace(s, seq, tokens, count));
     uint64_t t0 = pum_now_ns();
     uint32_t before = q->n_cached;
-    pumice_status status = need_logits(s, seq);
+    pumice_status status = pum_session_need_logits(s, seq);
     /* after a cancel or a failure the sequence holds what was evaluated */
     if (status != PUMICE_OK) pum_sequence_truncate(s, seq, q->n_cached);
     s->timings.prompt_ns += pum_now_ns() - t0;
@@ -351,7 +352,7 @@ pumice_status pumice_session_logits(pumice_session *session, uint32_t seq, float
     if (!s || !out_logits) return PUMICE_ERROR_INVALID;
     PUM_TRY(pum_session_begin(s));
     PUM_TRY(pum_session_check_seq(s, seq));
-    PUM_TRY(need_logits(s, seq));
+    PUM_TRY(pum_session_need_logits(s, seq));
     return pum_run_read_logits(s, 0, out_logits);
 }
 
@@ -452,7 +453,7 @@ static pum_pass_key step_key(const pumice_session *s, const uint32_t *seqs, uint
     };
 }
 
-static pumice_status check_next(pumice_session *s, const uint32_t *seqs, uint32_t count)
+pumice_status pum_session_check_seqs(pumice_session *s, const uint32_t *seqs, uint32_t count)
 {
     if (count == 0 || !seqs)
         return pum_fail(&s->err, PUMICE_ERROR_INVALID, "at least one sequence must be given");
@@ -463,6 +464,20 @@ static pumice_status check_next(pumice_session *s, const uint32_t *seqs, uint32_
     }
     for (uint32_t i = 0; i < count; i++) {
         PUM_TRY(pum_session_check_seq(s, seqs[i]));
+        for (uint32_t j = 0; j < i; j++) {
+            if (seqs[j] == seqs[i]) {
+                return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is given twice",
+                                seqs[i]);
+            }
+        }
+    }
+    return PUMICE_OK;
+}
+
+static pumice_status check_next(pumice_session *s, const uint32_t *seqs, uint32_t count)
+{
+    PUM_TRY(pum_session_check_seqs(s, seqs, count));
+    for (uint32_t i = 0; i < count; i++) {
         const pum_sequence *q = &s->sequences[seqs[i]];
         PUM_TRY(pum_session_check_input(s, seqs[i]));
         if (q->tokens.count == 0) {
@@ -472,12 +487,6 @@ static pumice_status check_next(pumice_session *s, const uint32_t *seqs, uint32_
         if (q->n_cached + 1 < q->tokens.count) {
             return pum_fail(&s->err, PUMICE_ERROR_INTERNAL,
                             "sequence %u has tokens that were never evaluated", seqs[i]);
-        }
-        for (uint32_t j = 0; j < i; j++) {
-            if (seqs[j] == seqs[i]) {
-                return pum_fail(&s->err, PUMICE_ERROR_INVALID, "sequence %u is given twice",
-                                seqs[i]);
-            }
         }
     }
     return PUMICE_OK;
@@ -498,7 +507,7 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
     PUM_TRY(check_sampling(s, &p));
     for (uint32_t i = 0; i < count; i++) {
         out_tokens[i] = -1;
-        PUM_TRY(renew(s, seqs[i]));
+        PUM_TRY(pum_session_renew(s, seqs[i]));
         PUM_TRY(pum_sequence_reserve(s, seqs[i], s->sequences[seqs[i]].tokens.count + 1));
     }
     uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
@@ -687,7 +696,7 @@ static pumice_status choose_run(pumice_session *s, uint32_t seq, uint32_t max, g
 static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
 {
     while (max > 0 && !g->ended) {
-        PUM_TRY(renew(s, seq));
+        PUM_TRY(pum_session_renew(s, seq));
         uint32_t n = until_renewal(s, seq, max), before = g->given;
         PUM_TRY(choose_run(s, seq, n, g));
         max -= PUM_MIN(max, g->given - before);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Inside a session: sequences and their pages (sequence.c), running passes over its stages (run.c),
- * and the public calls (session.c, encode.c). One thread at a time, except `cancel`. */
+ * and the public calls (session.c, encode.c, score.c, share.c, beam.c). One thread at a time, except `cancel`. */
 #ifndef PUM_SESSION_H
 #define PUM_SESSION_H
 
@@ -62,6 +62,7 @@ struct pumice_session {
 
     pum_sequence *sequences;
     PUM_ARRAY(uint32_t) free_pages;
+    uint16_t *page_users; /* sequences that hold a page: copies share what none of them writes */
     int64_t logits_seq; /* sequence whose last logits are in row 0; -1 = none */
     int64_t states_seq; /* sequence whose encoder's output is in the same buffer; -1 = none */
 
@@ -72,13 +73,19 @@ struct pumice_session {
 
 /* The step buffer that rows, slots and block tables are written to: the first stage's. */
 static inline uint32_t *pum_session_words(const pumice_session *s) { return s->stages[0].words; }
+static inline uint32_t *pum_session_table(const pumice_session *s, uint32_t seq)
+{
+    const pum_step_layout *step = &s->stages[0].size.step;
+    return s->stages[0].words + step->table_at + (size_t)seq * step->table_stride;
+}
 static inline const pum_step_layout *pum_session_step(const pumice_session *s)
 {
     return &s->stages[0].size.step;
 }
 
 /* ---- sequence.c ---- */
-/* Makes the sequence able to hold `count` tokens; writes new pages to its block table. */
+/* Makes the sequence able to hold `count` tokens: writes new pages to its block table, and makes
+ * those its own that it will write. */
 pumice_status pum_sequence_reserve(pumice_session *s, uint32_t seq, size_t count);
 /* Drops all tokens beyond `count`, or all if that cuts the prefix, and gives unneeded pages back. */
 void pum_sequence_truncate(pumice_session *s, uint32_t seq, size_t count);
@@ -110,6 +117,29 @@ pumice_status pum_session_replace(pumice_session *s, uint32_t seq, const int32_t
 /* Evaluates `n` tokens of a sequence from `at` in one pass. */
 pumice_status pum_session_evaluate(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
                                    pum_head head);
+
+/* Makes row 0 of the logits buffer hold the logits after the last token of `seq`. */
+pumice_status pum_session_need_logits(pumice_session *s, uint32_t seq);
+/* Fails unless `seqs` are sequences of the session, none twice. */
+pumice_status pum_session_check_seqs(pumice_session *s, const uint32_t *seqs, uint32_t count);
+/* A sequence that has grown beyond the first context of a model with two sets of divisors (LongRoPE)
+ * is computed anew, but for its last token. */
+pumice_status pum_session_renew(pumice_session *s, uint32_t seq);
+
+/* ---- share.c ---- */
+/* Gives a page back. */
+void pum_page_release(pumice_session *s, uint32_t page);
+/* Makes all pages from that of cell `from` on the sequence's own, so that they may be written; what
+ * stands in cells before it is kept. */
+pumice_status pum_sequence_own(pumice_session *s, uint32_t seq, uint32_t from);
+/* Sequence seqs[i] becomes what sequence parents[i] was, all at once, but for the encoder's input;
+ * none is changed on failure. */
+pumice_status pum_sequences_reorder(pumice_session *s, const uint32_t *seqs,
+                                    const uint32_t *parents, uint32_t count);
+/* The encoder's input and what it made of it. */
+pumice_status pum_input_copy(pumice_session *s, uint32_t from, uint32_t to);
+/* UNSUPPORTED where pages cannot be copied: on several devices. */
+pumice_status pum_session_check_copies(pumice_session *s);
 
 /* ---- encode.c ---- */
 bool pum_session_has_encoder(const pumice_session *s);

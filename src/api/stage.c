@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The buffers of a stage: made, and freed. */
+ * The buffers of a stage: made, and freed; pages of its cache copied. */
 #include "stage.h"
 
 #include <string.h>
@@ -84,4 +84,42 @@ pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key)
 {
     pum_pass_key rows_only = { .rows = key->rows, .one_sequence = key->one_sequence };
     return def->goes_on ? rows_only : *key;
+}
+
+/* The moves of the caches that lie in one buffer; returns their number. */
+static size_t list_moves(const pum_stage *s, bool cross, uint32_t buffer,
+                         const pum_page_copy *copies, size_t count, pum_vk_move *out)
+{
+    const pum_hparams *hp = &s->part->def->hp;
+    int32_t first = cross ? 2 * (int32_t)hp->n_layers : 0;
+    size_t n = 0;
+    for (int32_t i = 0; i < 2 * (int32_t)hp->n_layers; i++) {
+        const pum_piece *p = pum_placement_only_piece(&s->kv_place, first + i);
+        uint64_t bytes = 0;
+        if (!p || p->buffer != buffer) continue;
+        pum_dtype_row_bytes(i % 2 ? s->size.kv_v : s->size.kv_k, pum_kv_cols(hp->head_dim), &bytes);
+        bytes *= (uint64_t)KV_PAGE * hp->n_kv_heads;
+        for (size_t k = 0; k < count; k++) {
+            out[n++] = (pum_vk_move){ p->offset_bytes + copies[k].from * bytes,
+                                      p->offset_bytes + copies[k].to * bytes, bytes };
+        }
+    }
+    return n;
+}
+
+pumice_status pum_stage_copy_pages(pum_stage *stage, bool cross, const pum_page_copy *copies,
+                                   size_t count)
+{
+    pum_stage *s = stage;
+    if (count == 0) return PUMICE_OK;
+    size_t most = 2 * (size_t)s->part->def->hp.n_layers * count;
+    pum_vk_move *moves = pum_alloc_array(most, sizeof *moves);
+    if (!moves) return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to copy a sequence");
+    pumice_status status = PUMICE_OK;
+    for (uint32_t b = 0; b < s->kv_place.buffer_bytes.count && status == PUMICE_OK; b++) {
+        size_t n = list_moves(s, cross, b, copies, count, moves);
+        status = pum_vk_buffer_move(s->vk, &s->kv[b], moves, n, s->err);
+    }
+    pum_free(moves);
+    return status;
 }

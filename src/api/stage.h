@@ -54,6 +54,13 @@ typedef struct pum_stage {
 pumice_status pum_stage_create(pum_stage *stage);
 void pum_stage_destroy(pum_stage *stage);
 uint64_t pum_stage_activation_bytes(const pum_stage *stage);
+/* Copies pages of every layer's K and V: of the decoder's cache, or with `cross` of what the encoder
+ * made. No pass may be running. */
+typedef struct pum_page_copy {
+    uint32_t from, to;
+} pum_page_copy;
+pumice_status pum_stage_copy_pages(pum_stage *stage, bool cross, const pum_page_copy *copies,
+                                   size_t count);
 /* What the pass `key` is on this part of a model: without head and sampler unless it is the last. */
 pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key);
 

@@ -22,6 +22,7 @@ typedef struct generation {
     bool ids_only; /* the model has no tokenizer: ids are shown instead of text */
     int32_t eos;
     uint64_t seed;
+    float beam_score; /* with --beams */
     uint64_t begin_ns, first_token_ns; /* of the command; from there to the first token */
 } generation;
 
@@ -97,6 +98,8 @@ static int print_json(const cli_run *run, const generation *g)
     pumice_memory m = { .struct_size = sizeof m };
     pumice_session_get_timings(run->session, &t);
     pumice_session_get_memory(run->session, &m);
+    json_t *beam_score =
+        run->options->beams ? json_real((double)g->beam_score) : json_null();
     /* clang-format off */
     json_t *timings = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
@@ -123,7 +126,7 @@ static int print_json(const cli_run *run, const generation *g)
         "activation_bytes", (json_int_t)m.activation_bytes,
         "step_bytes", (json_int_t)m.step_bytes);
     return cli_print_json(json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:o, s:o}",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:I, s:o, s:o}",
         "model", cli_json_text(run->options->models[0]),
         "device", cli_json_text(run->device_info.name),
         "prompt", cli_json_text_n(g->prompt.text ? g->prompt.text : "", g->prompt.bytes),
@@ -131,6 +134,7 @@ static int print_json(const cli_run *run, const generation *g)
         "tokens", cli_json_tokens(g->tokens.data, g->tokens.count),
         "text", cli_json_text_n(g->text ? g->text : "", g->bytes),
         "stop", stop_reason(run, g),
+        "beam_score", beam_score,
         "seed", (json_int_t)g->seed,
         "timings", timings,
         "memory", memory));
@@ -168,6 +172,62 @@ static pumice_status evaluate_prompt(cli_run *run, const generation *g)
     return pumice_session_sync(run->session, 0, tokens->data, tokens->count);
 }
 
+/* The text of all tokens, less that of the first n: a token's blank may depend on what is before. */
+static int text_after(const cli_run *run, const cli_list *all, size_t n, char **out_text,
+                      size_t *out_bytes)
+{
+    char *before;
+    size_t bytes;
+    int code = cli_detokenize(run, all->data, n, &before, &bytes);
+    if (code == CLI_OK) code = cli_detokenize(run, all->data, all->count, out_text, out_bytes);
+    if (code == CLI_OK && bytes <= *out_bytes) {
+        *out_bytes -= bytes;
+        memmove(*out_text, *out_text + bytes, *out_bytes);
+    }
+    free(before);
+    return code;
+}
+
+/* What the search found is shown as if it had been streamed. */
+static int show_found(cli_run *run, generation *g, const int32_t *tokens, size_t count)
+{
+    cli_list all = { 0 };
+    char *text = NULL;
+    size_t bytes = 0, before = has_encoder(run) ? 0 : g->prompt.tokens.count;
+    bool fine = true;
+    for (size_t i = 0; i < before; i++) fine = fine && cli_list_add(&all, g->prompt.tokens.data[i]);
+    for (size_t i = 0; i < count; i++) fine = fine && cli_list_add(&all, tokens[i]);
+    int code = fine ? text_after(run, &all, before, &text, &bytes) : cli_no_memory();
+    for (size_t i = 0; i < count && code == CLI_OK; i++) on_token(g, tokens[i], "", 0);
+    if (code == CLI_OK && bytes) on_token(g, -1, text, bytes);
+    free(all.data);
+    free(text);
+    return code;
+}
+
+static int search_beams(cli_run *run, generation *g, pumice_status *out_status)
+{
+    const cli_options *o = run->options;
+    size_t capacity = o->n_predict ? o->n_predict : (size_t)DEFAULT_PREDICT, count = 0;
+    int32_t *tokens = malloc(capacity * sizeof *tokens);
+    uint32_t *seqs = malloc(o->beams * sizeof *seqs);
+    int code = tokens && seqs ? CLI_OK : cli_no_memory();
+    for (uint32_t i = 0; code == CLI_OK && i < o->beams; i++) seqs[i] = i;
+    pumice_beam_params p = { .struct_size = sizeof p,
+                             .max_tokens = (uint32_t)capacity,
+                             .length_penalty = o->length_penalty,
+                             .no_repeat_ngram = o->no_repeat_ngram,
+                             .ignore_eos = o->ignore_eos };
+    if (code == CLI_OK) {
+        *out_status = pumice_session_beam_search(run->session, seqs, o->beams, &p, tokens, capacity,
+                                                 &count, &g->beam_score);
+        if (*out_status == PUMICE_OK) code = show_found(run, g, tokens, count);
+    }
+    free(tokens);
+    free(seqs);
+    return code;
+}
+
 /* Evaluates the prompt and generates. Ctrl-C is no failure here: what was said stays said. */
 static int generate(cli_run *run, generation *g)
 {
@@ -188,7 +248,9 @@ static int generate(cli_run *run, generation *g)
     if (status == PUMICE_OK && !cli_interrupted()) {
         if (!o->json && !o->no_echo && !has_encoder(run)) show(g, g->prompt.text, g->prompt.bytes);
         uint32_t count;
-        status = pumice_session_generate(run->session, 0, &params, &count);
+        int code = o->beams ? search_beams(run, g, &status) : CLI_OK;
+        if (code != CLI_OK) return code;
+        if (!o->beams) status = pumice_session_generate(run->session, 0, &params, &count);
     }
     if (!o->json && isatty(STDOUT_FILENO) && !g->ended_on_newline) putchar('\n');
     if (g->no_memory) return cli_no_memory();
@@ -201,6 +263,9 @@ static int generate(cli_run *run, generation *g)
 static int work(cli_run *run, generation *g)
 {
     const cli_options *o = run->options;
+    if (!o->beams && (o->length_penalty != 0 || o->no_repeat_ngram)) {
+        return cli_usage("--length-penalty and --no-repeat-ngram need --beams N");
+    }
     int code = cli_prompt_read(o, &g->prompt);
     if (code == CLI_OK) code = cli_open_device(run);
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
@@ -239,6 +304,12 @@ static const cli_option run_options[] = {
                  "choose among the likeliest that hold P together; 1 = all (0.95)"),
     CLI_ROW_REAL(NULL, "min-p", min_p, "P", 1,
                  "choose among those with P times the best's probability (0.05)"),
+    CLI_ROW_U32(NULL, "beams", beams, "N", 1,
+                "keep the N likeliest continuations, show the best at the end; no sampling"),
+    CLI_ROW_REAL(NULL, "length-penalty", length_penalty, "X", 100,
+                 "of beams: their score is divided by length ^ X (1)"),
+    CLI_ROW_U32(NULL, "no-repeat-ngram", no_repeat_ngram, "N", 0,
+                "of beams: no run of N tokens comes twice (off)"),
     CLI_ROW_PREFIX,
     CLI_ROW_SEED("seed of the choice (random; --timings tells it)"),
     CLI_ROW_FLAG(NULL, "ignore-eos", ignore_eos, "go on after the end-of-text token"),

@@ -315,6 +315,7 @@ static pumice_session_params session_params(const cli_run *run)
     return (pumice_session_params){ .struct_size = sizeof(pumice_session_params),
                                     .n_ctx_tokens = o->n_ctx,
                                     .n_batch_tokens = o->n_batch,
+                                    .n_sequences = o->beams,
                                     .kv_type_k = (pumice_kv_type)o->kv_type_k,
                                     .kv_type_v = (pumice_kv_type)o->kv_type_v,
                                     .no_fusion = o->no_fusion };

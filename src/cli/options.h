@@ -47,6 +47,8 @@ typedef struct cli_options {
     uint32_t top_k;
     uint64_t seed;
     bool seed_given, ignore_eos, no_echo, timings;
+    uint32_t beams, no_repeat_ngram;
+    float length_penalty;
     /* chat */
     const char *system, *template_file, *variables;
     bool once;

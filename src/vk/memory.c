@@ -327,19 +327,24 @@ static pumice_status staging_begin(pum_vk_device *device, pumice_error *err)
 
 typedef enum copy_kind { COPY_TO_DEVICE, COPY_TO_HOST, COPY_FILL } copy_kind;
 
-/* Copies between a chunk and the buffer, or fills the buffer with a word. Barriers keep it apart
- * from work submitted before and after: those ranges are others by contract, but caches are shared.
- */
-static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_kind kind,
-                        const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
-                        uint64_t chunk_offset, uint32_t word)
+static const VkPipelineStageFlags work_stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
+                                                | VK_PIPELINE_STAGE_TRANSFER_BIT;
+
+/* Barriers keep copies apart from work submitted before and after: those ranges are others by
+ * contract, but caches are shared. */
+static void record_before(pum_vk_device *device, VkCommandBuffer commands)
 {
-    const struct VolkDeviceTable *t = &device->table;
     VkMemoryBarrier before = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
         .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
         .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT
     };
+    device->table.vkCmdPipelineBarrier(commands, work_stages, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1,
+                                       &before, 0, NULL, 0, NULL);
+}
+
+static void record_after(pum_vk_device *device, VkCommandBuffer commands)
+{
     VkMemoryBarrier after = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                               .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
                               .dstAccessMask = VK_ACCESS_SHADER_READ_BIT
@@ -347,10 +352,18 @@ static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_ki
                                                | VK_ACCESS_TRANSFER_READ_BIT
                                                | VK_ACCESS_TRANSFER_WRITE_BIT
                                                | VK_ACCESS_HOST_READ_BIT };
-    VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
-                                  | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    t->vkCmdPipelineBarrier(commands, stages, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &before, 0,
-                            NULL, 0, NULL);
+    device->table.vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                                       work_stages | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &after, 0,
+                                       NULL, 0, NULL);
+}
+
+/* Copies between a chunk and the buffer, or fills the buffer with a word. */
+static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_kind kind,
+                        const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
+                        uint64_t chunk_offset, uint32_t word)
+{
+    const struct VolkDeviceTable *t = &device->table;
+    record_before(device, commands);
     VkBuffer ring = device->staging.buffer.buffer;
     if (kind == COPY_FILL) {
         t->vkCmdFillBuffer(commands, b->buffer, offset, bytes, word);
@@ -361,25 +374,35 @@ static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_ki
         VkBufferCopy copy = { .srcOffset = offset, .dstOffset = chunk_offset, .size = bytes };
         t->vkCmdCopyBuffer(commands, b->buffer, ring, 1, &copy);
     }
-    t->vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT,
-                            stages | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &after, 0, NULL, 0, NULL);
+    record_after(device, commands);
+}
+
+static pumice_status begin_commands(pum_vk_device *device, VkCommandBuffer commands,
+                                    pumice_error *err)
+{
+    VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
+    VkResult r = device->table.vkBeginCommandBuffer(commands, &begin);
+    return r == VK_SUCCESS ? PUMICE_OK : pum_vk_fail(device, r, "beginning a command buffer", err);
+}
+
+static pumice_status submit_commands(pum_vk_device *device, uint32_t chunk, pumice_error *err)
+{
+    pum_vk_staging *s = &device->staging;
+    VkResult r = device->table.vkEndCommandBuffer(s->commands[chunk]);
+    if (r != VK_SUCCESS) return pum_vk_fail(device, r, "ending a command buffer", err);
+    return pum_vk_submit(device, &s->commands[chunk], 1, &s->ticket[chunk], err);
 }
 
 static pumice_status submit_copy(pum_vk_device *device, copy_kind kind, uint32_t chunk,
                                  const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
                                  uint32_t word, pumice_error *err)
 {
-    pum_vk_staging *s = &device->staging;
-    VkCommandBuffer commands = s->commands[chunk];
-    VkCommandBufferBeginInfo begin = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT };
-    VkResult r = device->table.vkBeginCommandBuffer(commands, &begin);
-    if (r != VK_SUCCESS) return pum_vk_fail(device, r, "beginning a command buffer", err);
+    VkCommandBuffer commands = device->staging.commands[chunk];
+    PUM_TRY(begin_commands(device, commands, err));
     record_copy(device, commands, kind, b, offset, bytes, (uint64_t)chunk * PUM_VK_CHUNK_BYTES,
                 word);
-    r = device->table.vkEndCommandBuffer(commands);
-    if (r != VK_SUCCESS) return pum_vk_fail(device, r, "ending a command buffer", err);
-    return pum_vk_submit(device, &commands, 1, &s->ticket[chunk], err);
+    return submit_commands(device, chunk, err);
 }
 
 /* ---- transfers ---- */
@@ -534,4 +557,37 @@ pumice_status pum_vk_buffer_fill(pum_vk_device *device, pum_vk_buffer *buffer, u
     else
         for (uint64_t i = 0; i < bytes / 4; i++) words[i] = word;
     return sync_mapped(device, buffer, offset, bytes, true, err);
+}
+
+static pumice_status submit_moves(pum_vk_device *device, const pum_vk_buffer *buffer,
+                                  const VkBufferCopy *copies, uint32_t count, pumice_error *err)
+{
+    VkCommandBuffer commands = device->staging.commands[0];
+    PUM_TRY(begin_commands(device, commands, err));
+    record_before(device, commands);
+    device->table.vkCmdCopyBuffer(commands, buffer->buffer, buffer->buffer, count, copies);
+    record_after(device, commands);
+    return submit_commands(device, 0, err);
+}
+
+pumice_status pum_vk_buffer_move(pum_vk_device *device, pum_vk_buffer *buffer,
+                                 const pum_vk_move *moves, size_t count, pumice_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        PUM_TRY(check_range(buffer, moves[i].from, moves[i].bytes, err));
+        PUM_TRY(check_range(buffer, moves[i].to, moves[i].bytes, err));
+    }
+    if (count == 0) return PUMICE_OK;
+    VkBufferCopy *copies = pum_alloc_array(count, sizeof *copies);
+    if (!copies) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to copy device memory");
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = (VkBufferCopy){ moves[i].from, moves[i].to, moves[i].bytes };
+    }
+    pumice_status status = staging_begin(device, err);
+    if (status == PUMICE_OK) {
+        status = submit_moves(device, buffer, copies, (uint32_t)count, err);
+        status = staging_end(device, status, err);
+    }
+    pum_free(copies);
+    return status;
 }

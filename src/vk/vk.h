@@ -87,6 +87,14 @@ pumice_status pum_vk_buffer_read(pum_vk_device *device, pum_vk_buffer *buffer, u
 pumice_status pum_vk_buffer_fill(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,
                                  uint64_t bytes, uint32_t word, pumice_error *err);
 
+/* Copies ranges of a buffer to others of it, all in one submit. Sources and targets must not overlap.
+ * Blocking, as above. */
+typedef struct pum_vk_move {
+    uint64_t from, to, bytes;
+} pum_vk_move;
+pumice_status pum_vk_buffer_move(pum_vk_device *device, pum_vk_buffer *buffer,
+                                 const pum_vk_move *moves, size_t count, pumice_error *err);
+
 /* Host -> device without waiting: `count` items of item_bytes, one behind the other, which `produce`
  * writes straight into the device's memory or into the staging ring, some at a time, while what it
  * wrote before is on its way. Work submitted later sees them. The buffer must live until

@@ -431,6 +431,22 @@ class Run(Case):
         self.fails(2, "run", MODEL, "--device", "0,", words=("comma",))
         self.fails(1, "run", MODEL, "--device", "0,0", "--split", f"{n},{n}", words=("but the model has",))
 
+    def test_beams(self):
+        base = ["-n", 16, "-ctk", "f32", "-ctv", "f32", "-p", "Once upon a time there was", "--ignore-eos"]
+        greedy = self.run_json(*base, "--temp", 0)
+        self.assertIsNone(greedy["beam_score"])
+        one, four = self.run_json(*base, "--beams", 1), self.run_json(*base, "--beams", 4)
+        self.assertEqual((one["tokens"], one["text"], one["stop"]), (greedy["tokens"], greedy["text"], "length"))
+        self.assertGreaterEqual(four["beam_score"], one["beam_score"])
+        self.assertEqual(len(four["tokens"]), 16)
+        out = self.ok("run", MODEL, *base, "--beams", 4, "-q")[0].decode()
+        self.assertEqual(out, four["prompt"] + four["text"])
+        runs = self.run_json(*base, "--beams", 3, "--no-repeat-ngram", 1)
+        self.assertEqual(len(set(runs["tokens"])), 16)
+        self.fails(2, "run", MODEL, "--length-penalty", 2, words=["--beams"])
+        self.fails(2, "run", MODEL, "--beams", 0)
+        self.fails(1, "run", MODEL, "--beams", 300, words=["256"])
+
     def test_context_ends_the_text(self):
         value = self.run_json("-c", 32, "-n", 1000, "--temp", 0, "--ignore-eos")
         self.assertEqual(len(value["prompt_tokens"]) + len(value["tokens"]), 32)

@@ -6,6 +6,8 @@
  * reads fails. */
 #include "golden.h"
 
+enum { N_SEQUENCES = 4 };
+
 static const double MAX_LOGPROB = 2e-3, MAX_LOSS = 1e-4, MAX_DIFFERENCE = 2e-3;
 
 static double number(const json_t *value) { return json_number_value(value); }
@@ -203,6 +205,45 @@ static int check_forced(bench *b, const json_t *one)
     return 0;
 }
 
+/* ---- beam search ---- */
+
+static uint32_t option(const json_t *one, const char *name)
+{
+    const json_t *value = json_object_get(one, name);
+    return json_is_true(value) ? 1 : (uint32_t)json_integer_value(value);
+}
+
+static int check_beams(bench *b, const json_t *one)
+{
+    ids input = read_ids(json_object_get(one, "input_ids"));
+    ids want = read_ids(json_object_get(one, "output")), got;
+    uint32_t n = option(one, "num_beams");
+    static const uint32_t seqs[] = { 1, 0, 3, 2 };
+    pumice_beam_params p = { .struct_size = sizeof p,
+                             .max_tokens = option(one, "max_new_tokens"),
+                             .length_penalty = (float)number(json_object_get(one, "length_penalty")),
+                             .no_repeat_ngram = option(one, "no_repeat_ngram_size"),
+                             .stop_early = option(one, "early_stopping"),
+                             .no_forced = 1 };
+    float score;
+    assert_int_equal(n, N_SEQUENCES);
+    assert_pumice_ok(b->session, pumice_session_encode(b->session, 1, input.data, input.count));
+    assert_pumice_ok(b->session, pumice_session_beam_search(b->session, seqs, n, &p, got.data,
+                                                            MAX_IDS, &got.count, &score));
+    assert_int_equal(pumice_session_length(b->session, 1), 1);
+    assert_int_equal(pumice_session_length(b->session, 3), 0);
+    double best = number(json_object_get(one, "sequence_score"));
+    int bad = fabs((double)score - best) > MAX_LOSS ? complain(b, one, "the score", score, best) : 0;
+    if (got.count + 1 != want.count) {
+        return bad + complain(b, one, "number of tokens", (double)got.count, (double)want.count - 1);
+    }
+    for (size_t i = 0; i < got.count; i++) {
+        if (got.data[i] == want.data[i + 1]) continue;
+        return bad + complain(b, one, "a token of the best beam", got.data[i], want.data[i + 1]);
+    }
+    return bad;
+}
+
 /* ---- all cases of a directory ---- */
 
 static int check_case(bench *b, const json_t *one)
@@ -210,11 +251,11 @@ static int check_case(bench *b, const json_t *one)
     const char *name = text(json_object_get(one, "name"));
     if (strcmp(name, "batch2") == 0) return check_batch(b, one);
     if (strcmp(name, "forced") == 0) return check_forced(b, one);
+    if (strcmp(name, "beam4") == 0) return check_beams(b, one);
     if (json_object_get(one, "labels")) return check_encdec(b, one);
     if (json_object_get(one, "lm")) return check_prefix(b, one);
     if (json_object_get(one, "token_logprob")) return check_causal(b, one);
     if (json_object_get(one, "logits")) return 0; /* test_golden.c */
-    if (strcmp(name, "beam4") == 0) return 0;     /* beam search: not yet */
     print_message("%s: nobody reads case '%s'\n", b->label, name);
     return 1;
 }
@@ -222,7 +263,7 @@ static int check_case(bench *b, const json_t *one)
 static pumice_session *open_session(pumice_model *model, pumice_kv_type kv)
 {
     pumice_session_params params = { .struct_size = sizeof params, .n_ctx_tokens = 512,
-                                     .n_sequences = 2, .kv_type_k = kv, .kv_type_v = kv };
+                                     .n_sequences = N_SEQUENCES, .kv_type_k = kv, .kv_type_v = kv };
     pumice_model_info info = { .struct_size = sizeof info };
     assert_int_equal(pumice_model_get_info(model, &info), PUMICE_OK);
     if (info.n_ctx_train < params.n_ctx_tokens) params.n_ctx_tokens = info.n_ctx_train;

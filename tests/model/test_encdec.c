@@ -176,6 +176,36 @@ static void test_two_sequences(void **state)
     pumice_session_destroy(&s);
 }
 
+/* A copy has an input of its own: another one for the original changes nothing. */
+static void test_copy(void **state)
+{
+    (void)state;
+    if (!bart.model) skip();
+    ids input = read_ids(json_object_get(find_case("long"), "input_ids"));
+    ids other = read_ids(json_object_get(find_case("short"), "input_ids"));
+    ids greedy = read_ids(json_object_get(find_case("long"), "greedy"));
+    pumice_session *s = session(2, 0);
+    int32_t got[2], token;
+    assert_pumice_ok(s, pumice_session_encode(s, 1, input.data, input.count));
+    assert_pumice_ok(s, pumice_session_next(s, &(uint32_t){ 1 }, 1, NULL, &token));
+    assert_pumice_ok(s, pumice_session_copy(s, 1, 0));
+    assert_int_equal(pumice_session_length(s, 0), 2);
+    for (size_t step = 1; step < GREEDY; step++) {
+        assert_pumice_ok(s, pumice_session_next(s, (uint32_t[]){ 0, 1 }, 2, NULL, got));
+        assert_int_equal(got[0], greedy.data[step]);
+        assert_int_equal(got[1], greedy.data[step]);
+        if (step == 20) break;
+    }
+    uint32_t before = evaluated(s);
+    assert_pumice_ok(s, pumice_session_encode(s, 1, other.data, other.count));
+    for (size_t step = 21; step < GREEDY; step++) {
+        assert_pumice_ok(s, pumice_session_next(s, &(uint32_t){ 0 }, 1, NULL, &token));
+        assert_int_equal(token, greedy.data[step]);
+    }
+    assert_int_equal(evaluated(s), before + other.count); /* the copy's encoder never ran */
+    pumice_session_destroy(&s);
+}
+
 static int on_token(void *user, int32_t token, const char *text, size_t bytes)
 {
     ids *out = user;
@@ -276,7 +306,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encoder_output), cmocka_unit_test(test_what_is_kept),
-        cmocka_unit_test(test_two_sequences),  cmocka_unit_test(test_forced_tokens),
+        cmocka_unit_test(test_two_sequences),  cmocka_unit_test(test_copy),
+         cmocka_unit_test(test_forced_tokens),
         cmocka_unit_test(test_cancel),         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, open_bart, close_bart);
