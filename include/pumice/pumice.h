@@ -186,6 +186,20 @@ PUMICE_API uint64_t pumice_device_validation_count(pumice_device *device);
 
 typedef struct pumice_model pumice_model;
 
+/* Processes that share a model, on one machine or several, each with a device: ranks from 0. Two
+ * functions of the caller's carry bytes between them (MPI's, or sockets). All ranks run the same
+ * version of this library on machines of one byte order. Both return non-zero when the other rank
+ * cannot be reached any more; then what works on the model fails with INTERNAL. */
+typedef struct pumice_transport {
+    uint32_t struct_size;
+    uint32_t rank, n_ranks; /* of this process, 0 <= rank < n_ranks */
+    void *user;
+    /* Sends bytes to another rank. Copies them, and does not wait until they are taken. */
+    int (*send)(void *user, uint32_t rank, const void *data, size_t bytes);
+    /* Waits for the next bytes of another rank: just as many as it gave to one send. */
+    int (*receive)(void *user, uint32_t rank, void *data, size_t bytes);
+} pumice_transport;
+
 typedef struct pumice_model_params {
     uint32_t struct_size;
     const char *path;            /* a GGUF file, or a Hugging Face directory */
@@ -209,6 +223,12 @@ typedef struct pumice_model_params {
      * that all fits in the devices' memory (with the KV caches of `session`, or of a session with
      * default params) and the slowest device, by its measured read bandwidth, takes the least time. */
     const uint32_t *split;
+    /* Several processes: each calls pumice_model_load with the same model and the same params but for
+     * its own device (one) and transport, and gets its part of the layers; `split` has a number for
+     * each rank. All fail together, with the sentence of the first that failed. Rank 0 then works as
+     * with any model, one session at a time; the others call pumice_model_serve. Copied, but `user`
+     * must outlive the model. NULL = this process alone. */
+    const pumice_transport *transport;
 } pumice_model_params;
 
 /* What a model was trained to predict, which is what pumice_session_score counts. */
@@ -248,6 +268,11 @@ PUMICE_API pumice_status pumice_model_load(pumice_device *device, const pumice_m
                                            pumice_model **out_model, pumice_error *err);
 PUMICE_API void pumice_model_destroy(pumice_model **model);
 PUMICE_API pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info *info);
+
+/* Of a rank other than 0: makes and runs this rank's part of every session that rank 0 creates, until
+ * rank 0 destroys the model. What fails in between is told to rank 0, and is no failure here; fails
+ * with INTERNAL when another rank cannot be reached: end the whole group then. INVALID on rank 0. */
+PUMICE_API pumice_status pumice_model_serve(pumice_model *model, pumice_error *err);
 
 /* ---- convert, quantize: a model to one GGUF file, as it is or with fewer bits ---- */
 
@@ -295,7 +320,7 @@ typedef struct pumice_model_part {
     uint64_t row_bytes; /* of one token's hidden state, which goes on to the next part; 0 = the last */
 } pumice_model_part;
 
-/* The share of the index-th device (struct_size set by the caller). False past the end. */
+/* The share of the index-th device of this process (struct_size set by the caller). False past the end. */
 PUMICE_API int pumice_model_get_part(const pumice_model *model, uint32_t index,
                                      pumice_model_part *out_part);
 
@@ -544,7 +569,7 @@ typedef struct pumice_timings {
 PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
                                                     pumice_timings *out_timings);
 
-/* Bytes of device memory: weights belong to the model, the rest to the session. */
+/* Bytes of device memory in this process: weights belong to the model, the rest to the session. */
 typedef struct pumice_memory {
     uint32_t struct_size;
     uint64_t weights_bytes, kv_bytes, activation_bytes, step_bytes;

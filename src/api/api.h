@@ -39,6 +39,10 @@ struct pumice_model {
     pum_model_def def; /* empty for vocab_only */
     pum_model_part *parts; /* in the order of the layers; none for vocab_only */
     uint32_t n_parts;
+    pumice_transport transport; /* n_ranks 0: this process is alone */
+    bool joined;                /* rank 0: the other ranks serve, until they are told to quit, */
+    struct pum_message *quit;   /* with this, made early so that it cannot fail */
+    atomic_bool in_session;     /* rank 0: of the one session that ranks serve */
     bool vocab_only;
     uint64_t open_ns, upload_ns; /* what loading took */
 };
@@ -64,7 +68,22 @@ pumice_status pum_parts_make(pumice_model *model, pumice_device *const *devices,
 pumice_status pum_parts_upload(pumice_model *model, const pumice_model_params *params,
                                pumice_error *err);
 void pum_parts_free(pumice_model *model);
+/* One part for one device, of a group of ranks. */
+pumice_status pum_parts_make_one(pumice_model *model, pumice_device *device, uint32_t first,
+                                 uint32_t count, pumice_error *err);
 uint64_t pum_parts_weight_bytes(const pumice_model *model);
+
+/* ---- group.c: ranks that load a model together. All ranks call these in the same order ---- */
+/* How many layers each rank takes, into out_counts; `status` and *err are how this rank fared so far.
+ * Returns the same on all. */
+pumice_status pum_group_cut(const pumice_model *model, pumice_device *device,
+                            const pumice_model_params *params, pumice_status status,
+                            uint32_t *out_counts, pumice_error *err);
+/* The first rank's failure, on all of them. */
+pumice_status pum_group_agree(const pumice_transport *transport, pumice_status status,
+                              pumice_error *err);
+/* serve.c: tells the other ranks that the model is no more. */
+void pum_group_quit(pumice_model *model);
 
 /* ---- cut.c ---- */
 typedef struct pum_cut_device {

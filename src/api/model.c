@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Public model functions: opens the file, has the weights laid out and uploads them; tokenizer
  * calls. */
+#include "part.h"
 #include "quant_mix.h"
+#include "ring.h"
 #include "sizes.h"
 #include "warm.h"
 
@@ -10,6 +12,8 @@
 
 static void destroy(pumice_model *m)
 {
+    if (m->joined) pum_group_quit(m);
+    pum_free(m->quit);
     pum_parts_free(m);
     pum_model_def_free(&m->def);
     pum_tokenizer_destroy(&m->tokenizer);
@@ -29,12 +33,105 @@ static pumice_status open_tokenizer(pumice_model *m, const char *path, pumice_er
                                        : PUMICE_OK;
 }
 
-static pumice_status check_devices(pumice_device *const *devices, uint32_t n, pumice_error *err)
+/* ---- loading ---- */
+
+typedef struct load {
+    pumice_model *model;
+    pumice_model_params params;
+    pumice_device *const *devices;
+    uint32_t n_devices;
+    pum_warm warm;
+    uint64_t began_ns;
+    pumice_error err;
+} load;
+
+static pumice_status check_params(load *l)
 {
-    for (uint32_t i = 0; !devices || i < n; i++) {
-        if (devices && devices[i]) continue;
-        return pum_fail(err, PUMICE_ERROR_INVALID, "a device must be given");
+    const pumice_model_params *p = &l->params;
+    const pumice_transport *t = p->transport;
+    if (!p->path) {
+        return pum_fail(&l->err, PUMICE_ERROR_INVALID, "params.path must name a model file");
     }
+    for (uint32_t i = 0; !p->vocab_only && (!l->devices || i < l->n_devices); i++) {
+        if (l->devices && l->devices[i]) continue;
+        return pum_fail(&l->err, PUMICE_ERROR_INVALID, "a device must be given");
+    }
+    if (!t) return PUMICE_OK;
+    PUM_TRY(pum_params_check(t->struct_size, sizeof *t, "pumice_transport", &l->err));
+    if (t->rank < t->n_ranks && t->n_ranks <= PUM_MAX_PARTS && t->send && t->receive &&
+        l->n_devices == 1) {
+        return PUMICE_OK;
+    }
+    return pum_fail(&l->err, PUMICE_ERROR_INVALID,
+                    "rank %u of %u with %u devices: up to %d ranks are possible, with one device each "
+                    "and both functions of a transport",
+                    t->rank, t->n_ranks, l->n_devices, PUM_MAX_PARTS);
+}
+
+/* The file and what it says of the model. Before the tokenizer: names the architecture if it is
+ * unknown. Without weights, what is there is shown. */
+static pumice_status open_file(load *l)
+{
+    const pumice_model_params *p = &l->params;
+    pumice_model *m = l->model;
+    pumice_error ignored = { 0 };
+    PUM_TRY(pum_model_open(p->path, &m->gguf, &l->err));
+    pumice_status status = pum_model_def_load(m->gguf, &m->def, p->vocab_only ? &ignored : &l->err);
+    if (p->vocab_only) return PUMICE_OK;
+    if (status != PUMICE_OK) return status;
+    if (p->quant) PUM_TRY(pum_quant_mix_apply(p->quant, m->gguf, &m->def, &l->err));
+    pum_gguf_prefetch(m->gguf);
+    return PUMICE_OK;
+}
+
+static pumice_status fill(load *l)
+{
+    pumice_model *m = l->model;
+    pum_warm_begin(&l->warm, m, l->params.session);
+    PUM_TRY(open_tokenizer(m, l->params.path, &l->err));
+    m->open_ns = pum_now_ns() - l->began_ns;
+    PUM_TRY(pum_parts_upload(m, &l->params, &l->err));
+    pum_warm_end(&l->warm, false);
+    m->upload_ns = pum_now_ns() - l->began_ns - m->open_ns;
+    if (m->transport.n_ranks < 2 || m->transport.rank != 0) return PUMICE_OK;
+    m->quit = pum_message_make(PUM_MESSAGE_QUIT, 0, 0);
+    return m->quit ? PUMICE_OK
+                   : pum_fail(&l->err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
+}
+
+static pumice_status load_vocabulary(load *l)
+{
+    pumice_model *m = l->model;
+    const char *path = l->params.path;
+    if (pum_tokenizer_path_alone(path)) {
+        return pum_tokenizer_create_path(path, &m->tokenizer, &l->err);
+    }
+    PUM_TRY(open_file(l));
+    PUM_TRY(open_tokenizer(m, path, &l->err));
+    m->open_ns = pum_now_ns() - l->began_ns;
+    return PUMICE_OK;
+}
+
+static pumice_status load_weights(load *l)
+{
+    const pumice_model_params *p = &l->params;
+    PUM_TRY(open_file(l));
+    PUM_TRY(pum_parts_make(l->model, l->devices, l->n_devices, p->split, p->session, &l->err));
+    return fill(l);
+}
+
+/* Ranks take part in what they do together, whatever befell them before. */
+static pumice_status load_with_others(load *l)
+{
+    pumice_model *m = l->model;
+    uint32_t counts[PUM_MAX_PARTS], first = 0, rank = m->transport.rank;
+    pumice_status status = open_file(l);
+    PUM_TRY(pum_group_cut(m, l->devices[0], &l->params, status, counts, &l->err));
+    for (uint32_t i = 0; i < rank; i++) first += counts[i];
+    status = pum_parts_make_one(m, l->devices[0], first, counts[rank], &l->err);
+    if (status == PUMICE_OK) status = fill(l);
+    PUM_TRY(pum_group_agree(&m->transport, status, &l->err));
+    m->joined = rank == 0;
     return PUMICE_OK;
 }
 
@@ -46,48 +143,27 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
     *out_model = NULL;
     if (!params) return pum_fail(err, PUMICE_ERROR_INVALID, "params must be given");
     PUM_TRY(pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_model_params", err));
-    pumice_model_params p;
-    pum_params_copy(&p, sizeof p, params);
-    if (!p.path) return pum_fail(err, PUMICE_ERROR_INVALID, "params.path must name a model file");
-    pumice_device *const *devices = p.n_devices ? p.devices : &device;
-    uint32_t n_devices = p.n_devices ? p.n_devices : 1;
-    if (!p.vocab_only) PUM_TRY(check_devices(devices, n_devices, err));
-    pumice_model *m = pum_alloc(sizeof *m);
-    if (!m) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-    pumice_status status;
-    pum_warm warm = { 0 };
-    atomic_init(&m->references, 1);
-    m->vocab_only = p.vocab_only;
-    uint64_t begin = pum_now_ns();
-    if (p.vocab_only && pum_tokenizer_path_alone(p.path)) {
-        PUM_GOTO(pum_tokenizer_create_path(p.path, &m->tokenizer, err));
-        *out_model = m;
-        return PUMICE_OK;
+    load l = { .began_ns = pum_now_ns() };
+    pum_params_copy(&l.params, sizeof l.params, params);
+    l.devices = l.params.n_devices ? l.params.devices : &device;
+    l.n_devices = l.params.n_devices ? l.params.n_devices : 1;
+    pumice_status status = check_params(&l);
+    if (status == PUMICE_OK && !(l.model = pum_alloc(sizeof *l.model))) {
+        status = pum_fail(&l.err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
     }
-    PUM_GOTO(pum_model_open(p.path, &m->gguf, err));
-    /* Before the tokenizer: names the architecture if it is unknown. Without weights, what is there
-     * is shown. */
-    pumice_error ignored = { 0 };
-    status = pum_model_def_load(m->gguf, &m->def, p.vocab_only ? &ignored : err);
-    if (status != PUMICE_OK && !p.vocab_only) goto fail;
-    if (p.quant && !p.vocab_only) PUM_GOTO(pum_quant_mix_apply(p.quant, m->gguf, &m->def, err));
-    if (!p.vocab_only) {
-        pum_gguf_prefetch(m->gguf);
-        PUM_GOTO(pum_parts_make(m, devices, n_devices, p.split, p.session, err));
-        pum_warm_begin(&warm, m, p.session);
+    if (status == PUMICE_OK) {
+        atomic_init(&l.model->references, 1);
+        atomic_init(&l.model->in_session, false);
+        l.model->vocab_only = l.params.vocab_only;
+        if (l.params.transport && !l.params.vocab_only) l.model->transport = *l.params.transport;
+        status = l.params.vocab_only                ? load_vocabulary(&l)
+                 : l.model->transport.n_ranks > 1 ? load_with_others(&l)
+                                                  : load_weights(&l);
+        pum_warm_end(&l.warm, status != PUMICE_OK);
+        if (status != PUMICE_OK) destroy(l.model);
     }
-    PUM_GOTO(open_tokenizer(m, p.path, err));
-    m->open_ns = pum_now_ns() - begin;
-    if (!p.vocab_only) {
-        PUM_GOTO(pum_parts_upload(m, &p, err));
-        pum_warm_end(&warm, false);
-        m->upload_ns = pum_now_ns() - begin - m->open_ns;
-    }
-    *out_model = m;
-    return PUMICE_OK;
-fail:
-    pum_warm_end(&warm, true);
-    destroy(m);
+    if (status == PUMICE_OK) *out_model = l.model;
+    else if (err) *err = l.err;
     return status;
 }
 

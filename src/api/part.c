@@ -122,6 +122,14 @@ static pumice_status make_part(pumice_model *m, pumice_device *device, uint32_t 
     return pum_weights_place(part->def, pum_vk_device_caps(device->vk), &part->placement, err);
 }
 
+pumice_status pum_parts_make_one(pumice_model *model, pumice_device *device, uint32_t first,
+                                 uint32_t count, pumice_error *err)
+{
+    model->parts = pum_alloc_array(1, sizeof *model->parts);
+    if (!model->parts) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
+    return make_part(model, device, first, count, err);
+}
+
 pumice_status pum_parts_make(pumice_model *model, pumice_device *const *devices, uint32_t n,
                              const uint32_t *counts, const pumice_session_params *session,
                              pumice_error *err)

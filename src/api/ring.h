@@ -12,7 +12,9 @@
 typedef enum pum_message_kind {
     PUM_MESSAGE_RUN,  /* one pass: control is what it reads of the step buffer, data its rows */
     PUM_MESSAGE_READ, /* the last stage puts row `row` of the logits into data */
-    PUM_MESSAGE_END   /* goes round once, and everyone it passes is done */
+    PUM_MESSAGE_END,  /* goes round once, and every stage it passes is done */
+    PUM_MESSAGE_BEGIN, /* between ranks: make a stage for the session whose params are the control */
+    PUM_MESSAGE_QUIT   /* between ranks: the model is no more */
 } pum_message_kind;
 
 /* Without pointers but for the link, so that it may be sent as it is, head and words. */
@@ -45,6 +47,9 @@ typedef struct pum_thread_port {
     pum_channel *in, *out;
 } pum_thread_port;
 pum_port pum_thread_port_of(pum_thread_port *channels);
+
+/* Between processes: to the next rank, from the one before. */
+pum_port pum_rank_port_of(const pumice_transport *transport);
 
 /* Does what a message asks of a stage that is not the driver's; *message may become another one. */
 void pum_stage_answer(pum_stage *stage, pum_message **message);

@@ -20,16 +20,13 @@ static pumice_status no_memory(pumice_session *s)
     return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
 }
 
-pumice_status pum_driver_begin(pumice_session *s)
+static pumice_status begin_threads(pumice_session *s)
 {
     pum_driver *d = &s->driver;
-    uint32_t n = s->n_stages;
-    if (n == 1) return PUMICE_OK;
-    d->several = true;
+    uint32_t n = d->n_all = s->n_stages;
     d->channels = pum_alloc_array(n, sizeof(pum_channel *));
     d->workers = pum_alloc_array(n - 1, sizeof *d->workers);
-    d->end = pum_message_make(PUM_MESSAGE_END, 0, 0);
-    if (!d->channels || !d->workers || !d->end) return no_memory(s);
+    if (!d->channels || !d->workers) return no_memory(s);
     for (; d->n_channels < n; d->n_channels++) {
         d->channels[d->n_channels] = pum_channel_create();
         if (!d->channels[d->n_channels]) return no_memory(s);
@@ -48,19 +45,6 @@ pumice_status pum_driver_begin(pumice_session *s)
         d->n_workers++;
     }
     return PUMICE_OK;
-}
-
-void pum_driver_end(pumice_session *s)
-{
-    pum_driver *d = &s->driver;
-    /* in any order of failures: those that run get the message in turn, the last one's is taken */
-    if (d->n_workers) pum_channel_put(d->channels[1], &d->end->link);
-    for (uint32_t i = 0; i < d->n_workers; i++) pum_task_join(&d->workers[i].task);
-    for (uint32_t i = 0; i < d->n_channels; i++) pum_channel_destroy(&d->channels[i]);
-    pum_free(d->end);
-    pum_free(d->channels);
-    pum_free(d->workers);
-    *d = (pum_driver){ 0 };
 }
 
 /* ---- messages of the driver ---- */
@@ -127,6 +111,67 @@ static pumice_status receive(pumice_session *s, pum_message **out_message)
     }
     status = (*out_message)->status;
     return status == PUMICE_OK ? status : pum_fail(&s->err, status, "%s", (*out_message)->text);
+}
+
+/* ---- the others begin and end ---- */
+
+pumice_status pum_driver_claim(pumice_model *model, pumice_error *err)
+{
+    const pumice_transport *t = &model->transport;
+    if (t->n_ranks < 2) return PUMICE_OK;
+    if (t->rank != 0) {
+        return pum_fail(err, PUMICE_ERROR_INVALID,
+                        "rank 0 alone creates sessions: rank %u calls pumice_model_serve", t->rank);
+    }
+    if (!atomic_exchange(&model->in_session, true)) return PUMICE_OK;
+    return pum_fail(err, PUMICE_ERROR_INVALID,
+                    "the ranks serve one session at a time: destroy the other first");
+}
+
+void pum_driver_release(pumice_model *model) { atomic_store(&model->in_session, false); }
+
+static pumice_status begin_ranks(pumice_session *s, const pumice_session_params *params)
+{
+    pum_driver *d = &s->driver;
+    uint32_t words = (uint32_t)pum_ceil_div(sizeof *params, sizeof(uint32_t));
+    d->n_all = s->model->transport.n_ranks;
+    d->port = pum_rank_port_of(&s->model->transport);
+    pum_message *m = pum_message_make(PUM_MESSAGE_BEGIN, words, 0);
+    if (!m) return no_memory(s);
+    memcpy(m->words, params, sizeof *params);
+    d->ranks = true;
+    PUM_TRY(send(s, m));
+    pumice_status status = receive(s, &m);
+    pum_free(m);
+    return status;
+}
+
+pumice_status pum_driver_begin(pumice_session *s, const pumice_session_params *params)
+{
+    pum_driver *d = &s->driver;
+    bool ranks = s->model->transport.n_ranks > 1;
+    if (s->n_stages == 1 && !ranks) return PUMICE_OK;
+    d->several = true;
+    d->end = pum_message_make(PUM_MESSAGE_END, 0, 0);
+    if (!d->end) return no_memory(s);
+    return ranks ? begin_ranks(s, params) : begin_threads(s);
+}
+
+void pum_driver_end(pumice_session *s)
+{
+    pum_driver *d = &s->driver;
+    pum_message *end = d->end;
+    if (d->ranks && !d->lost) { /* sending takes it, and gives it back when it was all round */
+        if (send(s, d->end) != PUMICE_OK || receive(s, &end) != PUMICE_OK) end = NULL;
+    }
+    /* in any order of failures: threads that run get it in turn, and the last one's stays */
+    if (d->n_workers) pum_channel_put(d->channels[1], &end->link);
+    for (uint32_t i = 0; i < d->n_workers; i++) pum_task_join(&d->workers[i].task);
+    for (uint32_t i = 0; i < d->n_channels; i++) pum_channel_destroy(&d->channels[i]);
+    pum_free(end);
+    pum_free(d->channels);
+    pum_free(d->workers);
+    *d = (pum_driver){ 0 };
 }
 
 /* What the last stage found goes where a device that is alone writes it. */
@@ -204,7 +249,7 @@ pumice_status pum_run_finish(pumice_session *s)
 uint32_t pum_run_depth(const pumice_session *s)
 {
     /* the device's times are read between passes */
-    return s->driver.several && !s->profile ? s->n_stages : 0;
+    return s->driver.several && !s->profile ? s->driver.n_all : 0;
 }
 
 pumice_status pum_run(pumice_session *s, const pum_pass_key *key)

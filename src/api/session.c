@@ -23,6 +23,7 @@ static void destroy(pumice_session *s)
     pum_free(s->sequences);
     pum_array_free(&s->free_pages);
     pum_free(s->page_users);
+    pum_driver_release(s->model);
     pumice_model_destroy(&s->model);
     pum_free(s);
 }
@@ -34,14 +35,7 @@ static pumice_status create_stages(pumice_session *s, const pumice_session_param
     if (!s->stages) return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
     for (; s->n_stages < n; s->n_stages++) {
         pum_stage *stage = &s->stages[s->n_stages];
-        *stage = (pum_stage){ .part = &s->model->parts[s->n_stages],
-                              .vk = s->model->parts[s->n_stages].device->vk,
-                              .size = s->size,
-                              .plan_options = { .no_fusion = p->no_fusion,
-                                                .max_submit_ns = (uint64_t)p->max_submit_us * 1000 },
-                              .profile = p->profile,
-                              .err = &s->err,
-                              .cancel = &s->cancel };
+        *stage = pum_stage_for(&s->model->parts[s->n_stages], &s->size, p, &s->cancel, &s->err);
         pumice_status status = pum_stage_create(stage);
         if (status == PUMICE_OK) continue;
         pum_stage_destroy(stage);
@@ -80,7 +74,9 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
         PUM_TRY(
             pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_session_params", err));
     pum_params_copy(&p, sizeof p, params);
+    PUM_TRY(pum_driver_claim(model, err));
     pumice_session *s = pum_alloc(sizeof *s);
+    if (!s) pum_driver_release(model);
     if (!s) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for a session");
     pumice_status status;
     pum_model_keep(model);
@@ -91,7 +87,7 @@ pumice_status pumice_session_create(pumice_model *model, const pumice_session_pa
     PUM_GOTO(pum_session_size_make(&model->def, &p, &s->size, &s->err));
     PUM_GOTO(create_sequences(s));
     PUM_GOTO(create_stages(s, &p));
-    PUM_GOTO(pum_driver_begin(s));
+    PUM_GOTO(pum_driver_begin(s, &p));
     *out_session = s;
     return PUMICE_OK;
 fail:

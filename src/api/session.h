@@ -27,7 +27,7 @@ typedef struct pum_sequence {
     pum_sequence_layout layout;
 } pum_sequence;
 
-/* The ring of a session with several stages: a thread for each but the first, which runs where the
+/* The ring of a session with several stages. In one process: a thread for each but the first, which runs where the
  * session is called. `worker` of stage i is number i - 1. */
 typedef struct pum_worker {
     pum_stage *stage;
@@ -38,6 +38,8 @@ typedef struct pum_worker {
 
 typedef struct pum_driver {
     bool several; /* stages; if not, all below is empty */
+    bool ranks;   /* the others are processes, and have been told to begin */
+    uint32_t n_all; /* stages, everywhere */
     pum_port port;
     pum_thread_port thread_port;
     pum_channel **channels; /* number i leads to stage i, and 0 back to the driver */
@@ -147,8 +149,12 @@ bool pum_session_has_encoder(const pumice_session *s);
 pumice_status pum_session_check_input(pumice_session *s, uint32_t seq);
 
 /* ---- run.c ---- */
-/* Makes the stages' threads and channels, where there are several stages; and ends them, in any case. */
-pumice_status pum_driver_begin(pumice_session *s);
+/* Where ranks share a model it has one session at a time, rank 0's: claimed first, released last. */
+pumice_status pum_driver_claim(pumice_model *model, pumice_error *err);
+void pum_driver_release(pumice_model *model);
+/* Makes the stages' threads and channels, or tells other ranks to make theirs, where there are several
+ * stages; and ends them, in any case. */
+pumice_status pum_driver_begin(pumice_session *s, const pumice_session_params *params);
 void pum_driver_end(pumice_session *s);
 /* Makes room for the pass `key`, more than a batch of rows only where `what` ("a prefix") needs it.
  * Then its rows and slots are written, then it is run. */

@@ -4,6 +4,19 @@
 
 #include <string.h>
 
+pum_stage pum_stage_for(const pum_model_part *part, const pum_session_size *size,
+                        const pumice_session_params *params, atomic_int *cancel, pumice_error *err)
+{
+    return (pum_stage){ .part = part,
+                        .vk = part->device->vk,
+                        .size = *size,
+                        .plan_options = { .no_fusion = params->no_fusion,
+                                          .max_submit_ns = (uint64_t)params->max_submit_us * 1000 },
+                        .profile = params->profile,
+                        .err = err,
+                        .cancel = cancel };
+}
+
 static uint64_t row_bytes(const pum_stage *s)
 {
     return (uint64_t)s->size.step.rows * s->part->def->hp.n_embd * 4;

@@ -49,8 +49,10 @@ typedef struct pum_stage {
 } pum_stage;
 
 /* ---- stage.c ---- */
-/* Makes the buffers of a zeroed stage of which part, device, size, options, `err` and `cancel` are
- * set. Destroy in any case. */
+/* A stage to be created. `err` and `cancel` must outlive it. */
+pum_stage pum_stage_for(const pum_model_part *part, const pum_session_size *size,
+                        const pumice_session_params *params, atomic_int *cancel, pumice_error *err);
+/* Makes its buffers. Destroy in any case. */
 pumice_status pum_stage_create(pum_stage *stage);
 void pum_stage_destroy(pum_stage *stage);
 uint64_t pum_stage_activation_bytes(const pum_stage *stage);

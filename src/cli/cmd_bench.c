@@ -376,6 +376,7 @@ static int run_model(bench *b)
         if (n > 0) code = run_test(b, 0, (uint32_t)n);
     }
     cli_close_model(&b->run);
+    if (code == CLI_SERVED) code = CLI_OK; /* another model may follow */
     return code;
 }
 
@@ -434,7 +435,7 @@ static int run_bench(const cli_options *options)
     if (code == CLI_OK && options->roof) code = run_roof(&b);
     for (size_t i = 0; i < options->n_models && code == CLI_OK; i++)
         code = run_argument(&b, options->models[i]);
-    if (b.results && (code == CLI_OK ||
+    if (b.results && cli_mpi_rank() == 0 && (code == CLI_OK ||
                       code == CLI_INTERRUPTED)) { /* after Ctrl-C what was measured still counts */
         int printed = cli_print_json(b.results);
         if (code == CLI_OK) code = printed;

@@ -162,6 +162,7 @@ void cli_device_params(const cli_options *options, pumice_device_params *out_par
 static void announce_part(const pumice_device_info *info, const pumice_model_part *part)
 {
     char size[32];
+    if (cli_mpi_ranks() > 1) fprintf(stderr, "rank %u: ", cli_mpi_rank());
     fputs("device: ", stderr);
     cli_print_plain(stderr, info->name);
     fputs(" (", stderr);
@@ -179,10 +180,11 @@ static void announce_device(cli_run *run)
     if (run->announced || run->options->quiet) return;
     run->announced = true;
     pumice_model_part part = { .struct_size = sizeof part };
-    for (uint32_t i = 0; run->n_devices > 1 && pumice_model_get_part(run->model, i, &part); i++) {
+    bool several = run->n_devices > 1 || cli_mpi_ranks() > 1;
+    for (uint32_t i = 0; several && pumice_model_get_part(run->model, i, &part); i++) {
         announce_part(&run->device_infos[i], &part);
     }
-    if (run->n_devices > 1) return;
+    if (several) return;
     const char *select = run->options->device;
     bool chosen = select && strcmp(select, "auto") != 0;
     fputs("device: ", stderr);
@@ -231,33 +233,43 @@ static void sum_up_devices(cli_run *run)
     }
 }
 
-int cli_open_device(cli_run *run)
+/* Opens what --device lists, or this rank's of it, counted round. */
+static int open_listed(cli_run *run, const char *list)
 {
-    const char *all = run->options->device;
-    int code = CLI_OK;
-    interrupt.working = 1;
-    uint64_t begin = cli_now_ns();
-    if (!all) code = open_next(run, NULL);
-    for (const char *p = all; p && code == CLI_OK;) {
+    uint32_t pieces = 1, number = 0;
+    for (const char *p = list; *p; p++) pieces += *p == ',';
+    for (const char *p = list; p; number++) {
         size_t length = strcspn(p, ",");
         char *select = malloc(length + 1);
+        int code = CLI_OK;
         if (!select) return cli_no_memory();
         memcpy(select, p, length);
         select[length] = '\0';
-        code = length ? open_next(run, select)
-                      : cli_usage("--device needs a device on both sides of a comma, not '%s'", all);
+        bool mine = cli_mpi_ranks() < 2 || cli_mpi_rank() % pieces == number;
+        if (!length) code = cli_usage("--device needs a device on both sides of a comma, not '%s'", list);
+        else if (mine) code = open_next(run, select);
         free(select);
+        if (code != CLI_OK) return code;
         p = p[length] ? p + length + 1 : NULL;
     }
+    return CLI_OK;
+}
+
+int cli_open_device(cli_run *run)
+{
+    const char *list = run->options->device;
+    interrupt.working = 1;
+    uint64_t begin = cli_now_ns();
+    int code = list ? open_listed(run, list) : open_next(run, NULL);
     run->device_ns = cli_now_ns() - begin;
-    if (code != CLI_OK) return code;
-    sum_up_devices(run);
-    return cli_interrupted() ? CLI_INTERRUPTED : CLI_OK;
+    if (code == CLI_OK) sum_up_devices(run);
+    if (code == CLI_OK && cli_interrupted()) code = CLI_INTERRUPTED;
+    return cli_mpi_agree(code);
 }
 
 int cli_one_device(const cli_run *run, const char *what)
 {
-    if (run->n_devices <= 1) return CLI_OK;
+    if (run->n_devices <= 1 && cli_mpi_ranks() < 2) return CLI_OK;
     return cli_usage("%s works on one device: give one to --device", what);
 }
 
@@ -280,7 +292,7 @@ void cli_progress_begin(cli_progress *p, const cli_run *run, const char *what, c
     *p = (cli_progress){ .what = what,
                          .path = path,
                          .start_ns = cli_now_ns(),
-                         .quiet = run->options->quiet,
+                         .quiet = run->options->quiet || cli_mpi_rank() > 0,
                          .terminal = isatty(STDERR_FILENO) };
 }
 
@@ -321,6 +333,15 @@ static pumice_session_params session_params(const cli_run *run)
                                     .no_fusion = o->no_fusion };
 }
 
+/* What a rank other than 0 does with the model. */
+static int serve(cli_run *run)
+{
+    pumice_error err = { 0 };
+    announce_device(run);
+    pumice_status status = pumice_model_serve(run->model, &err);
+    return status == PUMICE_OK ? CLI_SERVED : cli_fail_error(status, &err);
+}
+
 static int load(cli_run *run, const char *path, bool vocab_only)
 {
     pumice_error err = { 0 };
@@ -336,17 +357,22 @@ static int load(cli_run *run, const char *path, bool vocab_only)
                                    .quant = run->options->quant,
                                    .vocab_only = vocab_only };
     if (!vocab_only && (run->n_devices > 1 || split->count)) {
+        uint32_t n = run->n_devices * cli_mpi_ranks();
         params.devices = run->devices;
         params.n_devices = run->n_devices;
         params.split = split->count ? (const uint32_t *)split->data : NULL; /* all are above 0 */
-        if (split->count && split->count != run->n_devices) {
-            return cli_usage("--split needs a number for each of the %u devices, not %zu",
-                             run->n_devices, split->count);
+        if (split->count && split->count != n) {
+            if (cli_mpi_rank() > 0) return CLI_USAGE; /* rank 0 says so */
+            return cli_usage("--split needs a number for each of the %u devices, not %zu", n,
+                             split->count);
         }
     }
+    params.transport = cli_mpi_transport();
     pumice_status status = pumice_model_load(run->device, &params, &run->model, &err);
     cli_progress_end(&p);
+    if (status != PUMICE_OK && cli_mpi_rank() > 0) return CLI_FAILURE; /* rank 0 has the same sentence */
     if (status != PUMICE_OK) return cli_fail_error(status, &err);
+    if (params.transport && cli_mpi_rank() > 0) return serve(run);
     run->load_ns = cli_now_ns() - p.start_ns;
     run->model_info = (pumice_model_info){ .struct_size = sizeof run->model_info };
     status = pumice_model_get_info(run->model, &run->model_info);
@@ -401,6 +427,7 @@ int cli_close(cli_run *run, int code)
     run->device_infos = NULL;
     run->device = NULL;
     run->n_devices = 0;
+    if (code == CLI_SERVED) code = CLI_OK;
     if (code == CLI_OK && cli_interrupted()) return CLI_INTERRUPTED;
     if (code == CLI_OK && messages) {
         return cli_fail("Vulkan's validation layers gave %llu message%s",

@@ -75,6 +75,17 @@ int cli_close(cli_run *run, int code);
 void cli_device_params(const cli_options *options, pumice_device_params *out_params);
 const char *cli_device_kind(pumice_device_kind kind);
 
+/* ---- MPI (mpi.c): ranks of one model; without MPI at build time cli_mpi_begin fails ---- */
+
+int cli_mpi_begin(void);
+/* Ends it, in any case; aborts the group where a rank could not be reached. */
+void cli_mpi_end(int code);
+/* `code` if this rank has failed, else the code of another that has: quietly. Once a run. */
+int cli_mpi_agree(int code);
+uint32_t cli_mpi_rank(void);
+uint32_t cli_mpi_ranks(void); /* 1 without MPI */
+const pumice_transport *cli_mpi_transport(void); /* NULL without others */
+
 /* ---- progress: a bar on a terminal after 0.2 s, elsewhere one line after a second ---- */
 
 typedef struct cli_progress {

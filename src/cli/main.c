@@ -54,7 +54,9 @@ static int run_command(const cli_command *command, int argc, char **argv)
         code = cli_flush();
     } else if (code == CLI_OK) {
         cli_interrupt_install();
-        code = command->run(&options);
+        if (options.mpi) code = cli_mpi_begin();
+        if (code == CLI_OK) code = command->run(&options);
+        cli_mpi_end(code);
     }
     cli_options_free(&options);
     return code;

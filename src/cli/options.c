@@ -56,6 +56,7 @@ const cli_option cli_session_options[] = {
                    "type of the V cache: f32, f16, q8_0 or q4_0 (f16)"),
     CLI_ROW_FLAG(NULL, "no-fusion", no_fusion, "plan without merging operations"),
     CLI_ROW_QUANT,
+    CLI_ROW_FLAG(NULL, "mpi", mpi, "under mpirun: each process runs a part of the layers"),
     CLI_ROW_END
 };
 

@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 }; /* exit codes */
+/* exit codes, and CLI_SERVED: an MPI rank has done what there was to do, which is no failure */
+enum { CLI_SERVED = -1, CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 }; /* exit codes */
 
 /* Whole numbers in a growing array: token ids, or the values of an option such as "1,2,3" (then
  * never empty). */
@@ -36,7 +37,7 @@ typedef struct cli_options {
     /* session */
     uint32_t kv_type_k, kv_type_v; /* values of pumice_kv_type */
     uint32_t n_ctx, n_batch;
-    bool no_fusion;
+    bool no_fusion, mpi;
     /* prompt */
     const char *prompt, *prompt_file;
     cli_list tokens, encoder_tokens;

@@ -2,16 +2,13 @@
  * A model over several devices gives what it gives on one: logits, greedy tokens, sequences,
  * prefixes, roll-back. Cancelling, a device that is lost and one that is full end with a sentence
  * and hang nothing. Devices: those of the drivers that VK_DRIVER_FILES names, each also twice. */
-#include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
 
 #include "fault_vk.h"
-#include "testing.h"
+#include "same_results.h"
 
-enum { N = 60, VOCAB = 1024, BATCH = 16, MAX_DEVICES = 3 };
-
-static int32_t prompt[N];
+enum { MAX_DEVICES = 3 };
 
 /* Index of the driver number `which` in the loader's list: lavapipe is the first, since the other
  * compiles slowly. */
@@ -117,103 +114,6 @@ static void close_devices(setup *s)
 
 static void bundled(char path[TEST_PATH_BYTES]) { test_source("models/pumice-stories.gguf", path); }
 
-static pumice_session *open_session(const setup *s, uint32_t n_sequences)
-{
-    pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = BATCH,
-                                .n_ctx_tokens = 128, .n_sequences = n_sequences,
-                                .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 };
-    return test_session(s->model, &p);
-}
-
-/* ---- the same results ---- */
-
-typedef struct results {
-    float *logits; /* [N][n_vocab], of an evaluation from the beginning */
-    float last[VOCAB]; /* after sync */
-    int32_t tokens[32], next[3][8];
-    pumice_token_score scores[N];
-    uint32_t n_vocab;
-} results;
-
-static int on_row(void *user, size_t position, const float *logits, uint32_t n_vocab)
-{
-    results *r = user;
-    assert_true(n_vocab <= VOCAB && position < N);
-    r->n_vocab = n_vocab;
-    memcpy(r->logits + position * VOCAB, logits, n_vocab * sizeof *logits);
-    return 0;
-}
-
-typedef struct generated {
-    int32_t *tokens;
-    size_t count;
-} generated;
-
-static int on_token(void *user, int32_t token, const char *text, size_t bytes)
-{
-    generated *g = user;
-    (void)text;
-    (void)bytes;
-    if (token >= 0) g->tokens[g->count++] = token;
-    return 0;
-}
-
-static void generate(pumice_session *s, uint32_t seq, uint32_t n, int32_t *out_tokens)
-{
-    generated g = { .tokens = out_tokens };
-    pumice_generate_params p = { .struct_size = sizeof p, .max_tokens = n, .ignore_eos = 1,
-                                 .token = on_token, .user = &g };
-    uint32_t count;
-    assert_pumice_ok(s, pumice_session_generate(s, seq, &p, &count));
-    assert_int_equal(count, n);
-    assert_int_equal(g.count, n);
-}
-
-/* All that a session can do, `prefix` tokens of the sequences being one. */
-static void use(const setup *on, int32_t prefix, results *r)
-{
-    pumice_session *s = open_session(on, 3);
-    r->logits = calloc(N * VOCAB, sizeof *r->logits);
-    assert_non_null(r->logits);
-    assert_pumice_ok(s, pumice_session_set_prefix(s, 1, prefix));
-    assert_pumice_ok(s, pumice_session_eval_logits(s, 1, prompt, N, on_row, r));
-    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, N)); /* four batches, one behind the other */
-    assert_pumice_ok(s, pumice_session_logits(s, 0, r->last));
-    generate(s, 0, 32, r->tokens);
-    assert_pumice_ok(s, pumice_session_score(s, 2, prompt, N, 0, r->scores));
-    /* back to an earlier token, and three sequences in one pass */
-    uint32_t seqs[] = { 2, 0, 1 };
-    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, N - 7));
-    assert_pumice_ok(s, pumice_session_sync(s, 2, prompt + 3, 20));
-    assert_int_equal(pumice_session_length(s, 0), N - 7);
-    for (int i = 0; i < 8; i++) {
-        int32_t chosen[3];
-        assert_pumice_ok(s, pumice_session_next(s, seqs, 3, NULL, chosen));
-        for (int k = 0; k < 3; k++) r->next[k][i] = chosen[k];
-    }
-    pumice_session_destroy(&s);
-}
-
-static void expect_same(const results *want, const results *got, const char *what)
-{
-    double worst = 0, worst_last = 0;
-    for (size_t i = 0; i < (size_t)N * VOCAB; i++) {
-        worst = fmax(worst, fabs((double)want->logits[i] - (double)got->logits[i]));
-    }
-    for (uint32_t i = 0; i < want->n_vocab; i++) {
-        worst_last = fmax(worst_last, fabs((double)want->last[i] - (double)got->last[i]));
-    }
-    if (!(worst <= 1e-4) || !(worst_last <= 1e-4)) {
-        fail_msg("%s: logits differ by %.2e, %.2e", what, worst, worst_last);
-    }
-    for (int i = 0; i < N; i++) {
-        assert_int_equal(got->scores[i].top, want->scores[i].top);
-        assert_true(fabsf(got->scores[i].logprob - want->scores[i].logprob) <= 1e-4f);
-    }
-    assert_memory_equal(got->tokens, want->tokens, sizeof want->tokens);
-    assert_memory_equal(got->next, want->next, sizeof want->next);
-}
-
 /* One model on one device, and on the first `n_rows` of these. */
 static void compare(const char *path, uint32_t n_layers, int32_t prefix, size_t n_rows)
 {
@@ -229,7 +129,7 @@ static void compare(const char *path, uint32_t n_layers, int32_t prefix, size_t 
     setup s;
     uint32_t drivers = n_drivers();
     open_setup(&s, path, one, 1, NULL);
-    use(&s, prefix, &want);
+    use(s.model, prefix, &want);
     pumice_model_destroy(&s.model);
     for (size_t i = 0; i < n_rows; i++) {
         results got = { 0 };
@@ -238,7 +138,7 @@ static void compare(const char *path, uint32_t n_layers, int32_t prefix, size_t 
         snprintf(what, sizeof what, "combination %zu", i);
         uint32_t split[3] = { 1, rows[i].n == 2 ? n_layers - 1 : 1, n_layers - 2 };
         open_setup(&s, path, rows[i].which, rows[i].n, i % 2 ? split : NULL);
-        use(&s, prefix, &got);
+        use(s.model, prefix, &got);
         expect_same(&want, &got, what);
         free(got.logits);
         pumice_model_destroy(&s.model);
@@ -435,7 +335,7 @@ static void test_stage_fails(void **state)
             uint32_t seq = 0;
             open_devices(&s, 3, faulty, 0);
             if (load(&s, path, NULL, &err)) fail_msg("%s", err.text);
-            pumice_session *session = open_session(&s, 1);
+            pumice_session *session = open_session(s.model, 1);
             assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
             assert_pumice_ok(session, pumice_session_clear(session, 0));
             fault_vk_arm_name(rows[i].call, rows[i].error);
@@ -501,8 +401,8 @@ int main(void)
         cmocka_unit_test(test_cancel),      cmocka_unit_test(test_stage_fails),
         cmocka_unit_test(test_every_call_fails_once),
     };
-    for (int i = 0; i < N; i++) prompt[i] = i ? 3 + i * 37 % 900 : 1;
-    n_drivers();
+    make_prompt();
     test_keep_modules();
+    n_drivers();
     return cmocka_run_group_tests(tests, NULL, close_pool);
 }

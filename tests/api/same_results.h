@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a session can do, on a model of at most VOCAB words, and whether two models did the same: for
+ * tests of models that are spread over devices or processes. */
+#ifndef SAME_RESULTS_H
+#define SAME_RESULTS_H
+
+#include <math.h>
+
+#include "testing.h"
+
+enum { N = 60, VOCAB = 1024, BATCH = 16 };
+
+static int32_t prompt[N];
+
+static inline void make_prompt(void)
+{
+    for (int i = 0; i < N; i++) prompt[i] = i ? 3 + i * 37 % 900 : 1;
+}
+
+static inline pumice_session *open_session(pumice_model *model, uint32_t n_sequences)
+{
+    pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = BATCH,
+                                .n_ctx_tokens = 128, .n_sequences = n_sequences,
+                                .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 };
+    return test_session(model, &p);
+}
+
+typedef struct results {
+    float *logits; /* [N][n_vocab], of an evaluation from the beginning */
+    float last[VOCAB]; /* after sync */
+    int32_t tokens[32], next[3][8];
+    pumice_token_score scores[N];
+    uint32_t n_vocab;
+} results;
+
+static inline int on_row(void *user, size_t position, const float *logits, uint32_t n_vocab)
+{
+    results *r = user;
+    assert_true(n_vocab <= VOCAB && position < N);
+    r->n_vocab = n_vocab;
+    memcpy(r->logits + position * VOCAB, logits, n_vocab * sizeof *logits);
+    return 0;
+}
+
+typedef struct generated {
+    int32_t *tokens;
+    size_t count;
+} generated;
+
+static inline int on_token(void *user, int32_t token, const char *text, size_t bytes)
+{
+    generated *g = user;
+    (void)text;
+    (void)bytes;
+    if (token >= 0) g->tokens[g->count++] = token;
+    return 0;
+}
+
+static inline void generate(pumice_session *s, uint32_t seq, uint32_t n, int32_t *out_tokens)
+{
+    generated g = { .tokens = out_tokens };
+    pumice_generate_params p = { .struct_size = sizeof p, .max_tokens = n, .ignore_eos = 1,
+                                 .token = on_token, .user = &g };
+    uint32_t count;
+    assert_pumice_ok(s, pumice_session_generate(s, seq, &p, &count));
+    assert_int_equal(count, n);
+    assert_int_equal(g.count, n);
+}
+
+/* All that a session can do, `prefix` tokens of the sequences being one. */
+static inline void use(pumice_model *on, int32_t prefix, results *r)
+{
+    pumice_session *s = open_session(on, 3);
+    r->logits = calloc(N * VOCAB, sizeof *r->logits);
+    assert_non_null(r->logits);
+    assert_pumice_ok(s, pumice_session_set_prefix(s, 1, prefix));
+    assert_pumice_ok(s, pumice_session_eval_logits(s, 1, prompt, N, on_row, r));
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, N)); /* four batches, one behind the other */
+    assert_pumice_ok(s, pumice_session_logits(s, 0, r->last));
+    generate(s, 0, 32, r->tokens);
+    assert_pumice_ok(s, pumice_session_score(s, 2, prompt, N, 0, r->scores));
+    /* back to an earlier token, and three sequences in one pass */
+    uint32_t seqs[] = { 2, 0, 1 };
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, N - 7));
+    assert_pumice_ok(s, pumice_session_sync(s, 2, prompt + 3, 20));
+    assert_int_equal(pumice_session_length(s, 0), N - 7);
+    for (int i = 0; i < 8; i++) {
+        int32_t chosen[3];
+        assert_pumice_ok(s, pumice_session_next(s, seqs, 3, NULL, chosen));
+        for (int k = 0; k < 3; k++) r->next[k][i] = chosen[k];
+    }
+    pumice_session_destroy(&s);
+}
+
+static inline void expect_same(const results *want, const results *got, const char *what)
+{
+    double worst = 0, worst_last = 0;
+    for (size_t i = 0; i < (size_t)N * VOCAB; i++) {
+        worst = fmax(worst, fabs((double)want->logits[i] - (double)got->logits[i]));
+    }
+    for (uint32_t i = 0; i < want->n_vocab; i++) {
+        worst_last = fmax(worst_last, fabs((double)want->last[i] - (double)got->last[i]));
+    }
+    if (!(worst <= 1e-4) || !(worst_last <= 1e-4)) {
+        fail_msg("%s: logits differ by %.2e, %.2e", what, worst, worst_last);
+    }
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(got->scores[i].top, want->scores[i].top);
+        assert_true(fabsf(got->scores[i].logprob - want->scores[i].logprob) <= 1e-4f);
+    }
+    assert_memory_equal(got->tokens, want->tokens, sizeof want->tokens);
+    assert_memory_equal(got->next, want->next, sizeof want->next);
+}
+
+#endif
