@@ -3,10 +3,11 @@
 """Every architecture against an implementation of its own in double precision (reference/), which was written from
 the original ones. A small model of random weights is written as a Hugging Face directory for each case; the logits of
 every token of a sequence, and greedy tokens (one at a time, from a prompt that was computed in pieces, by the GGUF file
-that the directory is converted to), must be the reference's. What proves the reference, and that this would notice
-mistakes, is test_reference.py.
+that the directory is converted to; for some models also two sequences at once), must be the reference's. What proves
+the reference, and that this would notice mistakes, is test_reference.py.
 
-usage: test_architectures.py PUMICE ICD [--only NAME,...] [--keep FOLDER]   (exit code 77 = numpy is missing)
+usage: test_architectures.py PUMICE NEXT_TOKENS ICD [--only NAME,...] [--keep FOLDER]
+(exit code 77 = numpy is missing)
 """
 import argparse
 import json
@@ -19,7 +20,8 @@ import zlib
 
 MAX_DIFFERENCE, MAX_RELATIVE = 2e-4, 5e-5  # of logits, whose spread is about 1
 CLEAR = 0.02  # greedy tokens are compared as long as they are ahead of the next by this
-LENGTH, GENERATED = 45, 8
+LENGTH, GENERATED, SHORT = 45, 8, 19  # SHORT: of the second sequence
+TOGETHER = ["phi3.across", "falcon.rw", "cohere2", "olmoe", "smollm3", "mpt"]  # models asked for two at once
 
 
 def difference(got, want, np):
@@ -50,7 +52,7 @@ class Case:
             self.ids, self.encoder_ids = ids[:LENGTH], ids[LENGTH:]
             if self.pair:
                 self.ids[0] = inner["decoder_start_token_id"]
-            self.tokens_wanted = self.greedy()
+            self.tokens_wanted = self.greedy(self.ids)
             if len(self.tokens_wanted) >= GENERATED // 2:
                 break
         self.want = self.logits(self.ids)
@@ -60,9 +62,9 @@ class Case:
     def logits(self, ids):
         return self.model.logits(self.encoder_ids, ids) if self.pair else self.model.logits(ids)
 
-    def greedy(self):
+    def greedy(self, prompt):
         """Tokens as far as each is clearly ahead."""
-        ids = [self.ids[0]] if self.pair else list(self.ids)
+        ids = [prompt[0]] if self.pair else list(prompt)
         count = len(ids)
         while len(ids) < count + GENERATED:
             last = self.logits(ids)[-1]
@@ -72,11 +74,18 @@ class Case:
             ids.append(int(last.argmax()))
         return ids[count:]
 
-    def check(self, pumice):
+    def check(self, pumice, next_tokens):
         problems = [difference(self.ask(pumice), self.want, self.np)]
         want, got = self.tokens_wanted, self.generate(pumice)
         if got[:len(want)] != want or len(want) < GENERATED // 2:
             problems.append(f"greedy tokens {got}, not {want}")
+        if self.folder.name in TOGETHER:
+            short = self.ids[:SHORT]
+            lines = run(next_tokens, [self.folder / "model.gguf", GENERATED, words(short), words(self.ids)]).split("\n")
+            for line, want in zip(lines, (self.greedy(short), self.tokens_wanted)):
+                got = [int(token) for token in line.split()]
+                if len(got) != GENERATED or got[:len(want)] != want:
+                    problems.append(f"tokens of two sequences {got}, not {want}")
         return [p for p in problems if p]
 
     def ask(self, pumice):
@@ -116,6 +125,7 @@ def run(pumice, arguments):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("pumice")
+    parser.add_argument("next_tokens")
     parser.add_argument("icd")
     parser.add_argument("--only", help="names of cases")
     parser.add_argument("--keep", help="leave the directories here")
@@ -133,7 +143,7 @@ def main():
         for name in names:
             try:
                 case = Case(name, reference.cases.CASES[name], pathlib.Path(args.keep or folder), reference)
-                found = case.check(args.pumice)
+                found = case.check(args.pumice, args.next_tokens)
             except Failed as failure:
                 found = [str(failure)]
             bad += [f"{name}: {text}" for text in found]
