@@ -87,7 +87,8 @@ static int make_cut(const text_work *w, cli_cut *out)
     if (w->prefix > 0 && (size_t)w->prefix > before + least) least = (size_t)w->prefix - before;
     out->stride = o->stride ? o->stride : (out->room + 1) / 2;
     if (out->room < least + 1) {
-        return cli_fail("%zu tokens leave none to score: give a longer text%s", total,
+        return cli_fail("of %zu token%s none is left to score: give a longer text%s", total,
+                        total == 1 ? "" : "s",
                         w->prefix > 0 ? ", a larger context or a shorter prefix" : "");
     }
     if (!o->stride && out->stride > out->room - least) out->stride = out->room - least;

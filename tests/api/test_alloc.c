@@ -27,6 +27,25 @@ void *__wrap_realloc(void *p, size_t bytes)
     return must_fail() ? NULL : __real_realloc(p, bytes);
 }
 
+/* Likelihoods and beams. After a failure the sequences still work. */
+static pumice_status search(pumice_session *session, const int32_t *ids, size_t n)
+{
+    static const uint32_t seqs[] = { 0, 1 };
+    pumice_token_score scores[32];
+    int32_t found[4];
+    size_t count;
+    pumice_beam_params p = { .struct_size = sizeof p, .max_tokens = 4 };
+    pumice_status status = pumice_session_score(session, 1, ids, n, 0, scores);
+    if (status == PUMICE_OK) {
+        status = pumice_session_beam_search(session, seqs, 2, &p, found, 4, &count, NULL);
+    }
+    if (status == PUMICE_OK) status = pumice_session_copy(session, 0, 1);
+    if (status == PUMICE_ERROR_HOST_MEMORY && pumice_session_sync(session, 1, ids, n) != PUMICE_OK) {
+        return PUMICE_ERROR_INTERNAL;
+    }
+    return status;
+}
+
 static pumice_status whole_use(pumice_device *device, const char *path, const char *quant,
                                char *text, size_t text_bytes)
 {
@@ -35,6 +54,7 @@ static pumice_status whole_use(pumice_device *device, const char *path, const ch
     pumice_session *session = NULL;
     pumice_session_params sp = { .struct_size = sizeof sp,
                                  .n_ctx_tokens = 64,
+                                 .n_sequences = 2,
                                  .n_batch_tokens = 16 };
     pumice_model_params mp = {
         .struct_size = sizeof mp, .path = path, .session = &sp, .quant = quant
@@ -51,6 +71,7 @@ static pumice_status whole_use(pumice_device *device, const char *path, const ch
         pumice_generate_params g = { .struct_size = sizeof g, .max_tokens = 3 };
         status = pumice_session_generate(session, 0, &g, NULL);
     }
+    if (status == PUMICE_OK) status = search(session, ids, n);
     if (session && status != PUMICE_OK)
         snprintf(text, text_bytes, "%s", pumice_session_error(session));
     else snprintf(text, text_bytes, "%s", err.text);
