@@ -188,6 +188,12 @@ static int text_after(const cli_run *run, const cli_list *all, size_t n, char **
     return code;
 }
 
+static void show_prompt(const cli_run *run, generation *g)
+{
+    const cli_options *o = run->options;
+    if (!o->json && !o->no_echo && !has_encoder(run)) show(g, g->prompt.text, g->prompt.bytes);
+}
+
 /* What the search found is shown as if it had been streamed. */
 static int show_found(cli_run *run, generation *g, const int32_t *tokens, size_t count)
 {
@@ -198,6 +204,7 @@ static int show_found(cli_run *run, generation *g, const int32_t *tokens, size_t
     for (size_t i = 0; i < before; i++) fine = fine && cli_list_add(&all, g->prompt.tokens.data[i]);
     for (size_t i = 0; i < count; i++) fine = fine && cli_list_add(&all, tokens[i]);
     int code = fine ? text_after(run, &all, before, &text, &bytes) : cli_no_memory();
+    if (code == CLI_OK) show_prompt(run, g);
     for (size_t i = 0; i < count && code == CLI_OK; i++) on_token(g, tokens[i], "", 0);
     if (code == CLI_OK && bytes) on_token(g, -1, text, bytes);
     free(all.data);
@@ -246,8 +253,8 @@ static int generate(cli_run *run, generation *g)
                                          .seed = g->seed };
     pumice_status status = evaluate_prompt(run, g);
     if (status == PUMICE_OK && !cli_interrupted()) {
-        if (!o->json && !o->no_echo && !has_encoder(run)) show(g, g->prompt.text, g->prompt.bytes);
         uint32_t count;
+        if (!o->beams) show_prompt(run, g);
         int code = o->beams ? search_beams(run, g, &status) : CLI_OK;
         if (code != CLI_OK) return code;
         if (!o->beams) status = pumice_session_generate(run->session, 0, &params, &count);
