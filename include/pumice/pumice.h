@@ -528,7 +528,7 @@ PUMICE_API pumice_status pumice_session_generate(pumice_session *session, uint32
                                                  uint32_t *out_count);
 
 /* Makes sequence `to` a copy of `from`: its tokens, its prefix, its encoder's input, all that is cached.
- * They share memory until one of them goes on. Sessions on one device; else UNSUPPORTED. */
+ * They share memory until one of them goes on. */
 PUMICE_API pumice_status pumice_session_copy(pumice_session *session, uint32_t from, uint32_t to);
 
 /* Beam search (usual with encoder-decoders): keeps the `count` likeliest continuations of seqs[0] at
@@ -538,7 +538,7 @@ PUMICE_API pumice_status pumice_session_copy(pumice_session *session, uint32_t f
  * what it was, the others are empty. Writes at most `capacity` tokens, with the token that ended it,
  * and their number to *out_count (it may be larger); out_score may be NULL. Forced tokens as in
  * pumice_generate_params. The candidates are ranked on the host: a row of logits for each beam and
- * step is read back. Sessions on one device; else UNSUPPORTED. */
+ * step is read back. */
 typedef struct pumice_beam_params {
     uint32_t struct_size;
     uint32_t max_tokens;      /* 0 = up to the context's end */

@@ -275,7 +275,6 @@ static pumice_status begin(pumice_session *s, const uint32_t *seqs, uint32_t cou
 {
     PUM_TRY(pum_session_begin(s));
     PUM_TRY(pum_session_check_seqs(s, seqs, count));
-    PUM_TRY(pum_session_check_copies(s));
     if (params)
         PUM_TRY(
             pum_params_check(params->struct_size, sizeof(uint32_t), "pumice_beam_params", &s->err));

@@ -151,12 +151,28 @@ static pumice_status read_logits(pum_stage *s, pum_message **message)
     return pum_vk_buffer_read(s->vk, &s->logits, at, made->words, bytes, s->err);
 }
 
+static pumice_status copy_pages(pum_stage *s, const pum_message *m)
+{
+    uint32_t n = m->n_control / 2;
+    pum_page_copy *copies = pum_alloc_array(n, sizeof *copies);
+    if (!copies) return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to copy a sequence");
+    pumice_status status = PUMICE_OK;
+    for (uint32_t i = 0; i < n; i++) {
+        copies[i] = (pum_page_copy){ m->words[2 * i], m->words[2 * i + 1] };
+        if (copies[i].from >= s->size.pages || copies[i].to >= s->size.pages) status = damaged(s);
+    }
+    if (status == PUMICE_OK) status = pum_stage_copy_pages(s, false, copies, n);
+    pum_free(copies);
+    return status;
+}
+
 void pum_stage_answer(pum_stage *stage, pum_message **message)
 {
     pumice_status status = PUMICE_OK;
     if ((*message)->status != PUMICE_OK) return;
     pum_error_clear(stage->err);
     if ((*message)->kind == PUM_MESSAGE_RUN) status = run(stage, message);
+    if ((*message)->kind == PUM_MESSAGE_COPY) status = copy_pages(stage, *message);
     if ((*message)->kind == PUM_MESSAGE_READ) status = read_logits(stage, message);
     if (status != PUMICE_OK) pum_message_fail(*message, status, stage->err->text);
 }

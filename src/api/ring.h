@@ -12,6 +12,7 @@
 typedef enum pum_message_kind {
     PUM_MESSAGE_RUN,  /* one pass: control is what it reads of the step buffer, data its rows */
     PUM_MESSAGE_READ, /* the last stage puts row `row` of the logits into data */
+    PUM_MESSAGE_COPY, /* copy pages of the KV cache: control is pairs of them, from and to */
     PUM_MESSAGE_END,  /* goes round once, and every stage it passes is done */
     PUM_MESSAGE_BEGIN, /* between ranks: make a stage for the session whose params are the control */
     PUM_MESSAGE_QUIT   /* between ranks: the model is no more */

@@ -275,6 +275,26 @@ pumice_status pum_run_read_logits(pumice_session *s, uint32_t row, float *out_lo
     return status;
 }
 
+pumice_status pum_run_copy_pages(pumice_session *s, bool cross, const pum_page_copy *copies,
+                                 uint32_t count)
+{
+    PUM_TRY(pum_stage_copy_pages(&s->stages[0], cross, copies, count));
+    if (!s->driver.several || count == 0) return PUMICE_OK;
+    if (cross || s->driver.in_flight) {
+        return pum_fail(&s->err, PUMICE_ERROR_INTERNAL, "pages are copied at the wrong time");
+    }
+    pum_message *m = pum_message_make(PUM_MESSAGE_COPY, 2 * count, 0);
+    if (!m) return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to copy a sequence");
+    for (uint32_t i = 0; i < count; i++) {
+        m->words[2 * i] = copies[i].from;
+        m->words[2 * i + 1] = copies[i].to;
+    }
+    PUM_TRY(send(s, m));
+    pumice_status status = receive(s, &m);
+    pum_free(m);
+    return status;
+}
+
 static void report(pumice_session *s, const pum_stage *stage)
 {
     const pum_pass *pass = stage->last;

@@ -140,8 +140,6 @@ pumice_status pum_sequences_reorder(pumice_session *s, const uint32_t *seqs,
                                     const uint32_t *parents, uint32_t count);
 /* The encoder's input and what it made of it. */
 pumice_status pum_input_copy(pumice_session *s, uint32_t from, uint32_t to);
-/* UNSUPPORTED where pages cannot be copied: on several devices. */
-pumice_status pum_session_check_copies(pumice_session *s);
 
 /* ---- encode.c ---- */
 bool pum_session_has_encoder(const pumice_session *s);
@@ -168,6 +166,9 @@ uint32_t pum_run_depth(const pumice_session *s);
 pumice_status pum_run(pumice_session *s, const pum_pass_key *key);
 /* Copies a row of the logits. */
 pumice_status pum_run_read_logits(pumice_session *s, uint32_t row, float *out_logits);
+/* Copies pages of the KV cache (`cross`: of the second one), on all stages. No pass may be running. */
+pumice_status pum_run_copy_pages(pumice_session *s, bool cross, const pum_page_copy *copies,
+                                 uint32_t count);
 /* Tells of the dispatches of the passes that ran last, if the session profiles. */
 void pum_run_report(pumice_session *s);
 

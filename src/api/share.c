@@ -11,13 +11,6 @@ void pum_page_release(pumice_session *s, uint32_t page)
     if (--s->page_users[page] == 0) s->free_pages.data[s->free_pages.count++] = page;
 }
 
-pumice_status pum_session_check_copies(pumice_session *s)
-{
-    if (!s->driver.several) return PUMICE_OK;
-    return pum_fail(&s->err, PUMICE_ERROR_UNSUPPORTED,
-                    "sequences cannot be copied on several devices: use one");
-}
-
 /* Puts a fresh page in the place of a shared one. */
 static pumice_status replace_page(pumice_session *s, uint32_t seq, uint32_t index, bool copy)
 {
@@ -25,7 +18,7 @@ static pumice_status replace_page(pumice_session *s, uint32_t seq, uint32_t inde
     uint32_t old = q->pages.data[index];
     uint32_t page = s->free_pages.data[s->free_pages.count - 1];
     const pum_page_copy both = { old, page };
-    if (copy) PUM_TRY(pum_stage_copy_pages(&s->stages[0], false, &both, 1));
+    if (copy) PUM_TRY(pum_run_copy_pages(s, false, &both, 1));
     s->free_pages.count--;
     s->page_users[page] = 1;
     pum_page_release(s, old);
@@ -129,7 +122,7 @@ pumice_status pum_input_copy(pumice_session *s, uint32_t from, uint32_t to)
     for (uint32_t i = 0; i < n; i++) {
         pages[i] = (pum_page_copy){ from * per_sequence + i, to * per_sequence + i };
     }
-    pumice_status status = pum_stage_copy_pages(&s->stages[0], true, pages, n);
+    pumice_status status = pum_run_copy_pages(s, true, pages, n);
     pum_free(pages);
     if (status != PUMICE_OK) return status;
     memcpy(out->data, input->data, input->count * sizeof *input->data);
@@ -144,7 +137,6 @@ pumice_status pumice_session_copy(pumice_session *session, uint32_t from, uint32
     PUM_TRY(pum_session_begin(s));
     PUM_TRY(pum_session_check_seq(s, from));
     PUM_TRY(pum_session_check_seq(s, to));
-    PUM_TRY(pum_session_check_copies(s));
     if (from == to) return PUMICE_OK;
     pum_sequence_truncate(s, to, 0);
     PUM_TRY(pum_input_copy(s, from, to));

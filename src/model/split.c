@@ -51,18 +51,19 @@ static pumice_status fail_size(const split *s, pumice_error *err)
 {
     const pum_split_sizes *z = s->sizes;
     uint64_t need = z->first_bytes + z->last_bytes + s->n * z->every_bytes;
+    const double mib = 1024 * 1024;
     char list[200];
     size_t used = 0;
     for (uint32_t i = 0; i < z->n_layers; i++) need += z->layer_bytes[i];
     for (uint32_t i = 0; i < s->n && used < sizeof list; i++) {
-        int w = snprintf(list + used, sizeof list - used, "%s%llu", i ? ", " : "",
-                         (unsigned long long)(s->devices[i].budget_bytes >> 20));
+        int w = snprintf(list + used, sizeof list - used, "%s%.1f", i ? ", " : "",
+                         (double)s->devices[i].budget_bytes / mib);
         used += (size_t)PUM_MAX(w, 0);
     }
     return pum_fail(err, PUMICE_ERROR_DEVICE_MEMORY,
-                    "the %u layers need %llu MiB in all, and no cut of them fits the devices, which "
+                    "the %u layers need %.1f MiB in all, and no cut of them fits the devices, which "
                     "have %s MiB: add a device, or take a smaller context or fewer bits",
-                    z->n_layers, (unsigned long long)(need >> 20), list);
+                    z->n_layers, (double)need / mib, list);
 }
 
 pumice_status pum_split_layers(const pum_split_sizes *sizes, const pum_split_device *devices,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static PFN_vkGetInstanceProcAddr real_get;
 static PFN_vkGetDeviceProcAddr real_get_device;
@@ -22,10 +23,31 @@ static uint32_t pretend_version = UINT32_MAX;
 static void (*edit_properties)(VkPhysicalDeviceProperties2 *);
 static void (*edit_memory)(VkPhysicalDeviceMemoryProperties *);
 
+static atomic_uint delay_us;
+static atomic_int delayed, together;
+
+static void take_longer(unsigned us)
+{
+    int now = atomic_fetch_add(&delayed, 1) + 1, most = atomic_load(&together);
+    while (now > most && !atomic_compare_exchange_weak(&together, &most, now)) {}
+    usleep(us);
+    atomic_fetch_sub(&delayed, 1);
+}
+
+void fault_vk_delay(unsigned us)
+{
+    atomic_store(&delay_us, us);
+    atomic_store(&together, 0);
+}
+
+int fault_vk_together(void) { return atomic_load(&together); }
+
 /* Counts a call; VK_SUCCESS = make it. */
 static VkResult before(const char *name, bool queue)
 {
     long n = atomic_fetch_add(&calls, 1) + 1;
+    unsigned us = atomic_load(&delay_us);
+    if (us && strcmp(name, "vkQueueSubmit") == 0) take_longer(us);
     if (queue && atomic_load(&lost)) return VK_ERROR_DEVICE_LOST;
     const char *wanted = atomic_load(&fail_name);
     if (n != atomic_load(&fail_at) && !(wanted && strcmp(wanted, name) == 0)) return VK_SUCCESS;

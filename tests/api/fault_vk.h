@@ -28,6 +28,11 @@ const char *fault_vk_failed(void);
 /* Vulkan objects and memory blocks that were created and not destroyed. */
 long fault_vk_live(void);
 
+/* Every submit from now on takes `us` microseconds longer; 0 = as long as it takes. How many were so
+ * delayed at the same time since then, at most: on how many devices work was under way. */
+void fault_vk_delay(unsigned us);
+int fault_vk_together(void);
+
 /* Pretends. All of it ends with fault_vk_honest. */
 void fault_vk_honest(void);
 void fault_vk_pretend_version(

@@ -30,6 +30,7 @@ typedef struct results {
     float last[VOCAB]; /* after sync */
     int32_t tokens[32], next[3][8];
     pumice_token_score scores[N];
+    int32_t copied[2][8], beam[8];
     uint32_t n_vocab;
 } results;
 
@@ -89,6 +90,19 @@ static inline void use(pumice_model *on, int32_t prefix, results *r)
         assert_pumice_ok(s, pumice_session_next(s, seqs, 3, NULL, chosen));
         for (int k = 0; k < 3; k++) r->next[k][i] = chosen[k];
     }
+    /* copies that share pages until they part, and beams, which are such copies */
+    size_t n_beam;
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, 40));
+    assert_pumice_ok(s, pumice_session_copy(s, 0, 2));
+    generate(s, 2, 8, r->copied[0]);
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt, 39));
+    generate(s, 0, 8, r->copied[1]);
+    pumice_beam_params beams = { .struct_size = sizeof beams, .max_tokens = 8, .ignore_eos = 1 };
+    uint32_t order[] = { 1, 0, 2 };
+    assert_pumice_ok(s, pumice_session_set_prefix(s, 1, PUMICE_PREFIX_MODEL));
+    assert_pumice_ok(s, pumice_session_sync(s, 1, prompt, 10));
+    assert_pumice_ok(s, pumice_session_beam_search(s, order, 3, &beams, r->beam, 8, &n_beam, NULL));
+    assert_int_equal(n_beam, 8);
     pumice_session_destroy(&s);
 }
 
@@ -110,6 +124,8 @@ static inline void expect_same(const results *want, const results *got, const ch
     }
     assert_memory_equal(got->tokens, want->tokens, sizeof want->tokens);
     assert_memory_equal(got->next, want->next, sizeof want->next);
+    assert_memory_equal(got->copied, want->copied, sizeof want->copied);
+    assert_memory_equal(got->beam, want->beam, sizeof want->beam);
 }
 
 #endif

@@ -82,4 +82,7 @@ if __name__ == "__main__":
     if "built without MPI" in run([PUMICE, "run", MODEL, "--mpi", "-n", 1])[2] or not shutil.which("mpirun"):
         print("skipped: no MPI")
         sys.exit(77)
+    if run([*MPIRUN, "-n", 2, "true"])[0] != 0:
+        print("skipped: mpirun starts nothing here")
+        sys.exit(77)
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])

@@ -260,6 +260,37 @@ static void test_refused(void **state)
     close_devices(&s);
 }
 
+/* ---- a prompt's batches follow one another ---- */
+
+static void test_pipeline(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES];
+    setup s = { .n = 3 };
+    pumice_error err = { 0 };
+    int32_t token;
+    uint32_t seq = 0;
+    bundled(path);
+    for (uint32_t i = 0; i < s.n; i++) s.devices[i] = open_device(0, true, 0);
+    if (load(&s, path, NULL, &err)) fail_msg("%s", err.text);
+    pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = 6, .n_ctx_tokens = 128 };
+    pumice_session *session = test_session(s.model, &p);
+    assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N)); /* makes the passes */
+    assert_pumice_ok(session, pumice_session_next(session, &seq, 1, NULL, &token));
+    assert_pumice_ok(session, pumice_session_clear(session, 0));
+    fault_vk_delay(20000);
+    assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
+    assert_int_equal(fault_vk_together(), 3); /* each works on another batch */
+    fault_vk_delay(2000);
+    for (int i = 0; i < 5; i++) {
+        assert_pumice_ok(session, pumice_session_next(session, &seq, 1, NULL, &token));
+    }
+    assert_int_equal(fault_vk_together(), 1); /* a token goes round */
+    fault_vk_delay(0);
+    pumice_session_destroy(&session);
+    close_devices(&s);
+}
+
 /* ---- cancel ---- */
 
 typedef struct canceller {
@@ -398,7 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bundled),     cmocka_unit_test(test_goldens),
         cmocka_unit_test(test_parts),       cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_cancel),      cmocka_unit_test(test_stage_fails),
+        cmocka_unit_test(test_pipeline),    cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_stage_fails),
         cmocka_unit_test(test_every_call_fails_once),
     };
     make_prompt();

@@ -68,8 +68,8 @@ static void test_cut_refused(void **state)
     even_costs(&c, 6, 100u << 20);
     assert_int_equal(pum_split_layers(&c.sizes, d, 2, counts, &err), PUMICE_ERROR_DEVICE_MEMORY);
     assert_string_equal(err.text,
-                        "the 6 layers need 600 MiB in all, and no cut of them fits the devices, "
-                        "which have 300, 250 MiB: add a device, or take a smaller context or fewer "
+                        "the 6 layers need 600.0 MiB in all, and no cut of them fits the devices, "
+                        "which have 300.0, 250.0 MiB: add a device, or take a smaller context or fewer "
                         "bits");
     /* the third one is too small for a layer */
     assert_int_equal(pum_split_layers(&c.sizes, d, 3, counts, &err), PUMICE_ERROR_DEVICE_MEMORY);
