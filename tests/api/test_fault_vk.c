@@ -73,6 +73,8 @@ static pumice_status whole_life(const config *c, pumice_error *err)
     PUM_GOTO(pum_vk_buffer_read(d, &big, 0, bytes, BYTES, err));
     PUM_GOTO(pum_vk_buffer_stream(d, &big, 1, 1000, BYTES / 1000, produce, bytes, err));
     PUM_GOTO(pum_vk_stream_end(d, err));
+    const pum_vk_move moves[] = { { 0, 4096, 1000 }, { 2000, 8192, 4 } };
+    PUM_GOTO(pum_vk_buffer_move(d, &big, moves, 2, err));
     PUM_GOTO(pum_vk_buffer_fill(d, &arena, 0, plan.arena_bytes, 0, err));
     PUM_GOTO(pum_vk_buffer_write(d, &arena, VK_SLOT_BYTES, words, sizeof words, err));
     PUM_GOTO(pum_exec_create(d, &plan, &buffers, pum_vk_timestamp_bits(d) > 0, &exec, err));

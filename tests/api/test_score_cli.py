@@ -7,6 +7,8 @@ import json
 import math
 import os
 import pathlib
+import signal
+import subprocess
 import sys
 import unittest
 
@@ -83,6 +85,17 @@ class Texts(Score):
         value = self.score("-p", TEXT, "--prefix", 10, "-c", 16, "--stride", 4)
         self.assertGreater(value["n_windows"], 1)
         self.assertEqual(value["n_scored"], value["n_tokens"] - 9)  # BOS is one of the ten
+
+    def test_interrupt(self):
+        process = subprocess.Popen([cli.PUMICE, "score", cli.MODEL, "-f", "-", "-c", "64", "--stride", "1"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=cli.ENV)
+        process.stdin.write(TEXT.encode() * 500)
+        process.stdin.close()
+        process.stdin = None
+        process.stderr.read(8)  # the device's line comes when work begins
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=cli.TIMEOUT)
+        self.assertEqual((process.returncode, out, err.count(b"\n")), (130, b"", 1), err)
 
     def test_people_can_read_it(self):
         out, err = self.ok("score", cli.MODEL, "-p", TEXT)

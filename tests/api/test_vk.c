@@ -155,6 +155,21 @@ static void check_stream(pum_vk_device *d, pum_vk_buffer *b, uint8_t *out, uint8
     assert_vk_ok(pum_vk_stream_end(d, &err), err);
 }
 
+/* Ranges of any size and place, several in one call. */
+static void check_moves(pum_vk_device *d, pum_vk_buffer *b, uint8_t *out, uint8_t *in, size_t bytes)
+{
+    pumice_error err = { 0 };
+    const pum_vk_move moves[] = { { 1, 2001, 7 }, { 100, 3000, 1000 }, { bytes - 1, 50, 1 } };
+    for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(i * 29 + 3);
+    assert_vk_ok(pum_vk_buffer_write(d, b, 0, out, bytes, &err), err);
+    assert_vk_ok(pum_vk_buffer_move(d, b, moves, PUM_COUNT(moves), &err), err);
+    for (size_t i = 0; i < PUM_COUNT(moves); i++) {
+        memcpy(out + moves[i].to, out + moves[i].from, moves[i].bytes);
+    }
+    assert_vk_ok(pum_vk_buffer_read(d, b, 0, in, bytes, &err), err);
+    assert_memory_equal(in, out, bytes);
+}
+
 static void check_buffer(pum_vk_device *d, pum_vk_use use, size_t bytes, size_t offset)
 {
     pumice_error err = { 0 };
@@ -187,6 +202,7 @@ static void check_buffer(pum_vk_device *d, pum_vk_use use, size_t bytes, size_t 
         if (bytes > words * 4) assert_int_equal(in[bytes - 1], out[bytes - 1]);
     }
     check_stream(d, &b, out, in, bytes);
+    if (use == PUM_VK_DEVICE && bytes >= 4096) check_moves(d, &b, out, in, bytes);
     pum_vk_buffer_destroy(d, &b);
     assert_null(b.buffer);
     pum_vk_buffer_destroy(d, &b); /* again does nothing */
@@ -269,6 +285,10 @@ static void test_buffer_errors(void **state)
     pum_error_clear(&err);
     assert_int_equal(pum_vk_buffer_fill(d, &a, 2, 4, 0, &err), PUMICE_ERROR_INTERNAL);
     pum_error_clear(&err);
+    const pum_vk_move beyond[] = { { 0, 8, 4 }, { 0, a.size_bytes - 3, 4 } };
+    assert_int_equal(pum_vk_buffer_move(d, &a, beyond, 2, &err), PUMICE_ERROR_INTERNAL);
+    pum_error_clear(&err);
+    assert_vk_ok(pum_vk_buffer_move(d, &a, beyond, 0, &err), err);
     assert_vk_ok(pum_vk_buffer_read(d, &a, a.size_bytes, &byte, 0, &err), err);
     pum_vk_buffer_destroy(d, &a);
     assert_int_equal(pum_vk_device_used_bytes(d), 0);
