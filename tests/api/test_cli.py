@@ -446,7 +446,8 @@ class Run(Case):
         self.fails(2, "run", MODEL, "--length-penalty", 2, words=["--beams"])
         self.fails(2, "run", MODEL, "--beams", 0)
         self.fails(1, "run", MODEL, "--beams", 300, words=["256"])
-        self.fails(1, "run", MODEL, "--beams", 2, "--device", "0,0", "-q", words=["several devices"])
+        split = self.run_json(*base, "--beams", 4, "--device", "0,0")
+        self.assertEqual(split["tokens"], four["tokens"])
 
     def test_context_ends_the_text(self):
         value = self.run_json("-c", 32, "-n", 1000, "--temp", 0, "--ignore-eos")
