@@ -70,6 +70,13 @@ static inline bool pum_caps_trusts(const pum_caps *caps, uint32_t kernel)
     return !(caps->distrusted[kernel / 32] >> kernel % 32 & 1);
 }
 
+/* Pipelines may be given subgroups of this size: what plans count on can be less real (wishes.h). */
+static inline bool pum_caps_may_pin(const pum_caps *caps, uint32_t subgroup_size)
+{
+    return (caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) && subgroup_size >= caps->subgroup_min &&
+           subgroup_size <= caps->subgroup_max;
+}
+
 static inline void pum_caps_distrust(pum_caps *caps, uint32_t kernel)
 {
     caps->distrusted[kernel / 32] |= 1u << kernel % 32;

@@ -56,8 +56,7 @@ static pum_tuning table_of(const pum_caps *caps)
 uint32_t pum_tuning_subgroup(const pum_caps *caps)
 {
     uint32_t size = table_of(caps).subgroup;
-    bool may = (caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) && size >= caps->subgroup_min && size <= caps->subgroup_max;
-    return size && may ? size : caps->subgroup_size;
+    return size && pum_caps_may_pin(caps, size) ? size : caps->subgroup_size;
 }
 
 void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)

@@ -286,16 +286,12 @@ static uint32_t extras(const pum_node *node)
            (node->in[PUM_IN_ATTN_BIAS] >= 0 ? ATTN_BIAS : 0);
 }
 
-/* With subgroups of 16 (lavapipe with vectors of 512 bits) tier sub gave wrong results, with 4 and 8
- * right ones: wider subgroups compute in tier base. */
-enum { PROVEN_SUBGROUP = 8 };
-
 /* Tier sub takes a workgroup for one subgroup, which only a device that lets its size be asked for
- * promises. */
+ * promises, and only of sizes it has: a workgroup of two subgroups, as where a wish made them seem larger than they
+ * are, would compute garbage. */
 static pumice_status find_kernel(pum_select *s, uint32_t *out_kernel)
 {
-    bool promised = (s->caps->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) &&
-                    s->caps->subgroup_size <= PROVEN_SUBGROUP;
+    bool promised = pum_caps_may_pin(s->caps, s->caps->subgroup_size);
     int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, s->caps,
                                                  PUM_CAP_SUBGROUP);
     *out_kernel = (uint32_t)kernel;
@@ -340,7 +336,7 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
     d.spec[PUM_SPEC_ATTENTION_VT] = cache_code(s, vc);
     d.spec[PUM_SPEC_ATTENTION_BR] = br;
     d.spec[PUM_SPEC_ATTENTION_HQ] = hq;
-    d.spec[PUM_SPEC_ATTENTION_LANES] = sub ? t->attn_lanes : 1;
+    d.spec[PUM_SPEC_ATTENTION_LANES] = sub ? PUM_MIN(t->attn_lanes, wg) : 1;
     d.spec[PUM_SPEC_ATTENTION_EXTRA] = extras(node) | (d.grid[2] > 1 ? ATTN_PARTS : 0);
     d.bind[0].value = q.value;
     d.bind[1].value = kc;

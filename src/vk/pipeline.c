@@ -183,9 +183,8 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
                                   .pData = key->spec };
     /* what the plan counted on, where the driver could do otherwise */
     const pum_caps *c = &device->snapshot.caps;
-    bool pin = (k->needs & PUM_CAP_SUBGROUP) && (c->bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) &&
-               c->subgroup_min < c->subgroup_max && c->subgroup_size >= c->subgroup_min &&
-               c->subgroup_size <= c->subgroup_max;
+    bool pin = (k->needs & PUM_CAP_SUBGROUP) && c->subgroup_min < c->subgroup_max &&
+               pum_caps_may_pin(c, c->subgroup_size);
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
         .requiredSubgroupSize = c->subgroup_size

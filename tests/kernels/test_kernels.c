@@ -3,7 +3,7 @@
  * outputs poisoned before, guard bands around every binding, bounds from the kernel's row. Fails
  * for a family without cases.
  *
- *   test_kernels [--seed N] [--disable LIST] [--no-validation] [--bench [--ms N]] [--verbose]
+ *   test_kernels [--seed N] [--disable LIST] [--no-validation] [--bench [--ms N]] [--every N] [--verbose]
  * [NAME...]
  *
  * NAME: only kernels whose name contains one of them. Exit 0 = all right, 1 = something is wrong,
@@ -35,6 +35,7 @@ typedef struct tester {
     pum_vk_buffer memory;
     pum_vk_use use;
     uint64_t seed;
+    uint32_t every; /* runs each n-th case */
     bool verbose;
     double bench_ms;
     char *const *names;
@@ -419,7 +420,7 @@ static void test_kernel(tester *t, int kernel, const case_family *family)
 {
     unsigned run = 0, failed = 0;
     t->worst = 0.0;
-    for (uint32_t v = 0; v < family->variants; v++) {
+    for (uint32_t v = 0; v < family->variants; v += t->every) {
         kernel_case c;
         if (!make_case(t, family->make, kernel, v, &c)) continue;
         bool fine = run_case(t, &c);
@@ -545,6 +546,7 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
         pumice_error err = { 0 };
         if (strcmp(argv[i], "--seed") == 0 && more) t->seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--ms") == 0 && more) ms = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--every") == 0 && more) t->every = (uint32_t)strtoul(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--bench") == 0) bench = true;
         else if (strcmp(argv[i], "--verbose") == 0) t->verbose = true;
         else if (strcmp(argv[i], "--no-validation") == 0) params->validation = false;
@@ -559,6 +561,7 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
             return false;
         }
     }
+    if (t->every == 0) t->every = 1;
     t->bench_ms = bench ? ms : 0.0;
     if (bench) params->validation = false;
     t->use = bench ? PUM_VK_DEVICE : PUM_VK_SHARED;
@@ -569,7 +572,7 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
 
 int main(int argc, char **argv)
 {
-    tester t = { .seed = 1 };
+    tester t = { .seed = 1, .every = 1 };
     pum_vk_params params = { .validation = !getenv("PUMICE_TEST_NO_VALIDATION"),
                              .log.fn = print_log };
     pumice_error err = { 0 };

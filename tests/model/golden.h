@@ -52,6 +52,45 @@ static inline int collect_token(void *user, int32_t token, const char *text, siz
     return 0;
 }
 
+/* Empties the sequence and says what comes before the decoder's tokens: the encoder's input, or the
+ * prefix. */
+static inline void golden_begin(pumice_session *s, const json_t *test_case)
+{
+    assert_pumice_ok(s, pumice_session_clear(s, 0));
+    if (json_object_get(test_case, "decoder_input_ids")) {
+        ids input = read_ids(json_object_get(test_case, "input_ids"));
+        assert_pumice_ok(s, pumice_session_encode(s, 0, input.data, input.count));
+        return;
+    }
+    const json_t *prefix = json_object_get(test_case, "prefix_len_mask");
+    int32_t n = prefix ? (int32_t)json_integer_value(prefix) : PUMICE_PREFIX_MODEL;
+    assert_pumice_ok(s, pumice_session_set_prefix(s, 0, n));
+}
+
+/* Whether up to `most` tokens after the prompt are those of the case; prints the first that is not. Returns 0 or 1. */
+static inline int golden_greedy(pumice_session *s, const char *name, const json_t *test_case, const ids *prompt,
+                                size_t most)
+{
+    ids want = read_ids(json_object_get(test_case, "greedy")), got = { .count = 0 };
+    if (want.count > most) want.count = most;
+    pumice_generate_params p = { .struct_size = sizeof p,
+                                 .max_tokens = (uint32_t)want.count,
+                                 .ignore_eos = 1,
+                                 .token = collect_token,
+                                 .user = &got };
+    uint32_t count;
+    golden_begin(s, test_case);
+    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt->data, prompt->count));
+    assert_pumice_ok(s, pumice_session_generate(s, 0, &p, &count));
+    assert_int_equal(got.count, want.count);
+    for (size_t i = 0; i < want.count; i++) {
+        if (got.data[i] == want.data[i]) continue;
+        print_message("%s: token %zu is %d, not %d\n", name, i, got.data[i], want.data[i]);
+        return 1;
+    }
+    return 0;
+}
+
 static inline int golden_by_name(const void *a, const void *b) { return strcmp(a, b); }
 
 /* Calls `check` for each directory of `root`, in order, with its path and name; returns the sum. */

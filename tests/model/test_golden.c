@@ -42,21 +42,6 @@ static int on_row(void *user, size_t position, const float *logits, uint32_t n_v
     return 0;
 }
 
-/* Empties the sequence and says what comes before the decoder's tokens: the encoder's input, or the
- * prefix. */
-static void begin_case(pumice_session *s, const json_t *test_case)
-{
-    assert_pumice_ok(s, pumice_session_clear(s, 0));
-    if (json_object_get(test_case, "decoder_input_ids")) {
-        ids input = read_ids(json_object_get(test_case, "input_ids"));
-        assert_pumice_ok(s, pumice_session_encode(s, 0, input.data, input.count));
-        return;
-    }
-    const json_t *prefix = json_object_get(test_case, "prefix_len_mask");
-    int32_t n = prefix ? (int32_t)json_integer_value(prefix) : PUMICE_PREFIX_MODEL;
-    assert_pumice_ok(s, pumice_session_set_prefix(s, 0, n));
-}
-
 static const json_t *logits_of(const json_t *test_case)
 {
     const json_t *logits = json_object_get(test_case, "logits");
@@ -72,7 +57,7 @@ static int check_logits(pumice_session *s, const char *folder, const char *name,
                         json_integer_value(json_array_get(shape, 1)));
     float *want = read_f32(folder, json_string_value(json_object_get(logits, "file")), n);
     compare c = { .positions = json_object_get(logits, "positions"), .want = want };
-    begin_case(s, test_case);
+    golden_begin(s, test_case);
     assert_pumice_ok(s, pumice_session_eval_logits(s, 0, prompt->data, prompt->count, on_row, &c));
     free(want);
     assert_int_equal(c.next, json_array_size(c.positions));
@@ -82,28 +67,6 @@ static int check_logits(pumice_session *s, const char *folder, const char *name,
         print_message("%s: logits differ by %.2e, relative %.2e\n", name, c.largest, relative);
     }
     return !good;
-}
-
-static int check_greedy(pumice_session *s, const char *name, const json_t *test_case,
-                        const ids *prompt)
-{
-    ids want = read_ids(json_object_get(test_case, "greedy")), got = { .count = 0 };
-    pumice_generate_params p = { .struct_size = sizeof p,
-                                 .max_tokens = (uint32_t)want.count,
-                                 .ignore_eos = 1,
-                                 .token = collect_token,
-                                 .user = &got };
-    uint32_t count;
-    begin_case(s, test_case);
-    assert_pumice_ok(s, pumice_session_sync(s, 0, prompt->data, prompt->count));
-    assert_pumice_ok(s, pumice_session_generate(s, 0, &p, &count));
-    assert_int_equal(got.count, want.count);
-    for (size_t i = 0; i < want.count; i++) {
-        if (got.data[i] == want.data[i]) continue;
-        print_message("%s: token %zu is %d, not %d\n", name, i, got.data[i], want.data[i]);
-        return 1;
-    }
-    return 0;
 }
 
 /* ---- one directory ---- */
@@ -130,7 +93,7 @@ static int check_cases(pumice_model *model, const char *folder, const char *labe
         ids prompt = read_ids(decoder ? decoder : json_object_get(one, "input_ids"));
         bad += check_logits(s, folder, name, one, &prompt);
         if (decoder) prompt.count = 1; /* generation begins with the start token alone */
-        if (json_object_get(one, "greedy")) bad += check_greedy(s, name, one, &prompt);
+        if (json_object_get(one, "greedy")) bad += golden_greedy(s, name, one, &prompt, MAX_IDS);
         done++;
     }
     pumice_session_destroy(&s);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The golden directories on devices that are less than the one here: for every mask the original implementation's
+ * greedy tokens after a prompt of several pages.
+ *
+ * usage: test_golden_masks [all | few | none]: every mask on every directory; some on a few; no mask, on every */
+#include "golden.h"
+
+enum { TOKENS = 12 };
+
+/* What each takes away, and whether it is among the few. Those that change no pipeline cost little. */
+static const struct {
+    const char *caps;
+    int few;
+} masks[] = {
+    { "subgroup=1", 0 },
+    { "subgroup=16", 1 },
+    { "subgroup=32", 0 },
+    { "subgroup=64", 0 },
+    { "sub=0", 0 },
+    { "shared=16K,invocations=128", 0 },
+    { "range=64M,align=32", 0 },
+    { "unified=0", 0 },
+    { "unified=0,timeline=0", 0 },
+    { "subgroup=64,sub=0,shared=16K,invocations=128,range=64M,align=32,unified=0", 1 },
+};
+
+/* Directories for drivers that take seconds to compile: grouped heads, experts, an encoder with biases. */
+static const char *const few[] = { "llama2_gqa_sharded", "mixtral", "t5_v10" };
+
+typedef struct run {
+    pumice_device *device;
+    const char *mask;
+    int few;
+} run;
+
+static const json_t *case_named(const json_t *golden, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(golden, "cases"), i, one) {
+        if (strcmp(json_string_value(json_object_get(one, "name")), name) == 0) return one;
+    }
+    fail_msg("no case %s", name);
+    return NULL;
+}
+
+static int is_few(const char *name)
+{
+    for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
+        if (strcmp(few[i], name) == 0) return 1;
+    }
+    return 0;
+}
+
+static int check_directory(void *user, const char *folder, const char *name)
+{
+    const run *r = user;
+    char path[2 * TEST_PATH_BYTES + 16], label[512];
+    json_error_t e;
+    if (r->few && !is_few(name)) return 0;
+    snprintf(path, sizeof path, "%s/golden.json", folder);
+    json_t *golden = json_load_file(path, 0, &e);
+    assert_non_null(golden);
+    const json_t *one = case_named(golden, "long"), *decoder = json_object_get(one, "decoder_input_ids");
+    pumice_model *model = test_model(r->device, folder);
+    pumice_session_params params = { .struct_size = sizeof params, .n_ctx_tokens = 224,
+                                     .kv_type_k = PUMICE_KV_F32, .kv_type_v = PUMICE_KV_F32 };
+    pumice_session *s = test_session(model, &params);
+    ids prompt = read_ids(decoder ? decoder : json_object_get(one, "input_ids"));
+    if (decoder) prompt.count = 1; /* generation begins with the start token alone */
+    snprintf(label, sizeof label, "%s under %s", name, r->mask ? r->mask : "no mask");
+    int bad = golden_greedy(s, label, one, &prompt, TOKENS);
+    pumice_session_destroy(&s);
+    pumice_model_destroy(&model);
+    json_decref(golden);
+    return bad;
+}
+
+static int check_mask(const char *root, const char *mask, int of_few)
+{
+    run r = { .mask = mask, .few = of_few };
+    pumice_error err = { 0 };
+    pumice_device_params p = { .struct_size = sizeof p, .caps = mask, .no_cache = 1, .no_self_test = 1, .log = test_log,
+                               .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
+    if (pumice_device_create(&p, &r.device, &err) != PUMICE_OK) fail_msg("%s: no device: %s", mask, err.text);
+    int bad = golden_each(root, &r, check_directory);
+    uint64_t messages = pumice_device_validation_count(r.device);
+    if (messages) print_message("%s: %llu validation messages\n", mask, (unsigned long long)messages);
+    pumice_device_destroy(&r.device);
+    return bad + (messages != 0);
+}
+
+static const char *mode = "all";
+
+static void test_masks(void **state)
+{
+    char root[TEST_PATH_BYTES];
+    int bad = 0, of_few = strcmp(mode, "few") == 0;
+    (void)state;
+    if (!test_data("golden", root)) skip();
+    if (strcmp(mode, "none") == 0) bad = check_mask(root, NULL, 0);
+    for (size_t i = 0; i < sizeof masks / sizeof *masks && strcmp(mode, "none") != 0; i++) {
+        if (!of_few || masks[i].few) bad += check_mask(root, masks[i].caps, of_few);
+    }
+    assert_int_equal(bad, 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_masks) };
+    if (argc > 1) mode = argv[1];
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
