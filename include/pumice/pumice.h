@@ -335,8 +335,8 @@ PUMICE_API pumice_status pumice_tokenize(const pumice_model *model, const char *
                                          size_t capacity, size_t *out_count);
 
 /* Tokens to text, all at once: writes at most `capacity` bytes (no NUL) and the number needed to
- * *out_bytes. PUMICE_DETOKENIZE_SPECIAL also renders control tokens. Bytes that are not UTF-8 come
- * out as they are. */
+ * *out_bytes. PUMICE_DETOKENIZE_SPECIAL also renders control tokens. Tokens that the model has beyond
+ * its tokenizer's have no text. Bytes that are not UTF-8 come out as they are. */
 enum { PUMICE_DETOKENIZE_SPECIAL = 1 };
 PUMICE_API pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens,
                                            size_t count, uint32_t flags, char *text,

@@ -322,6 +322,19 @@ pumice_status pumice_tokenize(const pumice_model *model, const char *text, size_
     return status;
 }
 
+/* The ids without those that only the model's matrices have, which may have more rows than the
+ * tokenizer has tokens. */
+static bool with_text(const pumice_model *model, const int32_t *tokens, size_t count,
+                      pum_tokens *out)
+{
+    int64_t known = pum_tokenizer_count(model->tokenizer), rows = model->def.hp.n_vocab;
+    if (!pum_array_reserve(out, count)) return false;
+    for (size_t i = 0; i < count; i++) {
+        if (tokens[i] < known || tokens[i] >= rows) out->data[out->count++] = tokens[i];
+    }
+    return true;
+}
+
 pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens, size_t count,
                                 uint32_t flags, char *text, size_t capacity, size_t *out_bytes)
 {
@@ -330,8 +343,13 @@ pumice_status pumice_detokenize(const pumice_model *model, const int32_t *tokens
     *out_bytes = 0;
     if (!model->tokenizer) return PUMICE_ERROR_UNSUPPORTED;
     pum_text out = { 0 };
-    pumice_status status = pum_tokenizer_decode_all(model->tokenizer, tokens, count,
-                                                    flags & PUMICE_DETOKENIZE_SPECIAL, &out);
+    pum_tokens ids = { 0 };
+    pumice_status status = PUMICE_ERROR_HOST_MEMORY;
+    if (with_text(model, tokens, count, &ids)) {
+        status = pum_tokenizer_decode_all(model->tokenizer, ids.data, ids.count,
+                                          flags & PUMICE_DETOKENIZE_SPECIAL, &out);
+    }
+    pum_array_free(&ids);
     if (out.failed) status = PUMICE_ERROR_HOST_MEMORY;
     if (status == PUMICE_OK) {
         *out_bytes = out.count;

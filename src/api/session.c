@@ -588,8 +588,11 @@ static bool give(pumice_session *s, generation *g, int32_t token, pumice_status 
 {
     bool ends = pum_model_ends(s->model, token);
     g->text.count = 0;
-    if (s->model->tokenizer && (!ends || g->params->ignore_eos)) {
-        *status = pum_text_stream_push(&g->stream, s->model->tokenizer, token, &g->text);
+    /* the matrix may have more rows than the tokenizer has tokens: those have no text */
+    const pum_tokenizer *t = s->model->tokenizer;
+    bool has_text = t && (uint32_t)token < pum_tokenizer_count(t);
+    if (has_text && (!ends || g->params->ignore_eos)) {
+        *status = pum_text_stream_push(&g->stream, t, token, &g->text);
         if (*status == PUMICE_OK && g->text.failed) *status = PUMICE_ERROR_HOST_MEMORY;
         if (*status != PUMICE_OK) {
             *status = pum_fail(&s->err, *status, "no memory for the text of a token");

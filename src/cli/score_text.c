@@ -178,8 +178,10 @@ static int score_spans(text_work *w, size_t at, size_t count, uint64_t *seed)
     int code = fine ? cli_spans(w->tokens.data + at, count, w->sentinels.data, w->sentinels.count,
                                 seed, &input, &w->sequence)
                     : cli_no_memory();
-    fine = cli_list_append(&input, &w->frame.after) &&
-           (info->token_eos < 0 || cli_list_add(&w->sequence, info->token_eos));
+    bool ends = info->token_eos >= 0;
+    fine = (w->ids ? !ends || cli_list_add(&input, info->token_eos)
+                   : cli_list_append(&input, &w->frame.after)) &&
+           (!ends || cli_list_add(&w->sequence, info->token_eos));
     if (code == CLI_OK && !fine) code = cli_no_memory();
     if (code == CLI_OK) {
         pumice_status status =
@@ -192,7 +194,8 @@ static int score_spans(text_work *w, size_t at, size_t count, uint64_t *seed)
 
 static int score_denoising(text_work *w)
 {
-    size_t context = cli_context(w->run), frame = w->frame.before.count + w->frame.after.count;
+    size_t context = cli_context(w->run);
+    size_t frame = w->frame.before.count + w->frame.after.count + w->ids;
     size_t room = (context < SPAN_WINDOW ? context : SPAN_WINDOW) - frame, total = w->tokens.count;
     uint64_t seed = w->run->options->seed;
     cli_meter meter;

@@ -232,6 +232,34 @@ class Families(Score):
         self.fails(1, "score", folder, "--tokens", text, words=["sentinel"])
         self.fails(2, "score", folder, "--tokens", text, "--prefix", "3", words=["prefix"])
 
+    def test_text_with_sentinels(self):
+        """A T5 with a small tokenizer: its own sentinels and EOS; the same as from ids."""
+        folder, _ = self.golden("t5_v10", "short")
+        made = cli.TMP / "t5"
+        made.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (made / name).symlink_to(folder / name)
+        (made / "spiece.model").symlink_to(self.data / "tokenizers/spm_small/seqio_sentencepiece.model")
+        (made / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 100}')
+        text = "this is a test of that " * 8
+        ids = self.json("tokenize", made, "--json", stdin=text.encode())["tokens"]
+        [sentinel] = self.json("tokenize", made, "--json", "--special", stdin=b"<extra_id_0>")["tokens"]
+        value = self.score("-p", text, model=made)
+        self.assertEqual((value["objective"], value["n_tokens"]), ("denoising", len(ids)))
+        again = self.score("--tokens", commas(ids), "--sentinel", sentinel, model=made)
+        self.assertEqual((again["n_scored"], again["loss"]), (value["n_scored"], value["loss"]))
+        # tokens that only the matrix has, 126 to 383, have no text; this model's beams have some
+        beams = self.json("run", made, "-p", text, "-n", 8, "--beams", 2, "--ignore-eos", "--json", "-q")
+        self.assertTrue(len(beams["tokens"]) == 8 and max(beams["tokens"]) > 125)
+        one = self.tasks([{"input": "this is <extra_id_0> test", "target": "<extra_id_0> a"}], model=made)
+        [example] = one["examples"]
+        target = self.json("tokenize", made, "--json", "--special", "--bos", stdin=b"<extra_id_0> a")["tokens"]
+        self.assertEqual(example["n_tokens"], len(target))
+        given = self.json("tokenize", made, "--json", "--special", "--bos",
+                          stdin=b"this is <extra_id_0> test")["tokens"]
+        single = self.score("--tokens", commas([0, *target]), "--encoder-tokens", commas(given), model=made)
+        self.assertAlmostEqual(example["logprob"], -single["loss"]["value"] * len(target), delta=1e-3)
+
     def test_trained(self):
         """They were trained to do it: what they answered in the reference they answer here, and find likely."""
         for name, more in (("t5_strings", []), ("palm_strings", ["--prefix", "all"]), ("chatglm_6b_strings", [])):
