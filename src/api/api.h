@@ -96,7 +96,8 @@ typedef struct pum_cut_device {
 pumice_status pum_cut_make(const pum_model_def *def, const pumice_session_params *session,
                            const pum_cut_device *devices, uint32_t n, uint32_t *out_counts,
                            pumice_error *err);
-/* What a device is worth, measured; devices that are one and the same share its memory. */
+/* What a device is worth, measured; devices that are one and the same share its memory and are
+ * equally fast. */
 void pum_cut_device_of(pumice_device *const *devices, uint32_t n, uint32_t index,
                        pum_cut_device *out);
 /* INVALID unless `counts` are the layers of the model, some for every device. */

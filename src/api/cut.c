@@ -81,11 +81,16 @@ void pum_cut_device_of(pumice_device *const *devices, uint32_t n, uint32_t index
     pumice_device *device = devices[index];
     const char *uuid = pum_vk_device_uuid(device->vk);
     uint32_t same = 0;
-    for (uint32_t i = 0; i < n; i++) same += strcmp(pum_vk_device_uuid(devices[i]->vk), uuid) == 0;
+    double rate = 0; /* the best that was measured: what else the machine does takes from it */
+    for (uint32_t i = 0; i < n; i++) {
+        if (strcmp(pum_vk_device_uuid(devices[i]->vk), uuid) != 0) continue;
+        rate = PUM_MAX(rate, pum_device_read_rate(devices[i]));
+        same++;
+    }
     *out = (pum_cut_device){ .caps = pum_vk_device_caps(device->vk),
                              .tuning = &device->tuning,
                              .room_bytes = pum_vk_device_room_bytes(device->vk) / PUM_MAX(same, 1u),
-                             .bytes_per_second = pum_device_read_rate(device) };
+                             .bytes_per_second = rate };
 }
 
 pumice_status pum_cut_check(const pum_model_def *def, const uint32_t *counts, uint32_t n,

@@ -47,8 +47,9 @@ static pumice_status search(pumice_session *session, const int32_t *ids, size_t 
 }
 
 static pumice_status whole_use(pumice_device *device, const char *path, const char *quant,
-                               char *text, size_t text_bytes)
+                               uint32_t n_parts, char *text, size_t text_bytes)
 {
+    pumice_device *devices[] = { device, device };
     pumice_error err = { 0 };
     pumice_model *model = NULL;
     pumice_session *session = NULL;
@@ -57,7 +58,8 @@ static pumice_status whole_use(pumice_device *device, const char *path, const ch
                                  .n_sequences = 2,
                                  .n_batch_tokens = 16 };
     pumice_model_params mp = {
-        .struct_size = sizeof mp, .path = path, .session = &sp, .quant = quant
+        .struct_size = sizeof mp, .path = path, .session = &sp, .quant = quant,
+        .devices = devices, .n_devices = n_parts
     };
     int32_t ids[32];
     size_t n = 0;
@@ -80,7 +82,7 @@ static pumice_status whole_use(pumice_device *device, const char *path, const ch
     return status;
 }
 
-static void fail_each(const char *path, const char *quant)
+static void fail_each(const char *path, const char *quant, uint32_t n_parts)
 {
     char text[512];
     pumice_device *device = test_device_proving(NULL, 0, 1);
@@ -88,7 +90,7 @@ static void fail_each(const char *path, const char *quant)
     for (;; n += 1 + n / 24) { /* all of the first few, then ever fewer */
         allocations = 0;
         fail_at = n;
-        pumice_status status = whole_use(device, path, quant, text, sizeof text);
+        pumice_status status = whole_use(device, path, quant, n_parts, text, sizeof text);
         long reached = allocations;
         fail_at = -1;
         runs++;
@@ -101,7 +103,7 @@ static void fail_each(const char *path, const char *quant)
             fail_msg("allocation %ld: %s: %s", n, pumice_status_name(status), text);
         }
     }
-    assert_int_equal(whole_use(device, path, quant, text, sizeof text), PUMICE_OK);
+    assert_int_equal(whole_use(device, path, quant, n_parts, text, sizeof text), PUMICE_OK);
     print_message("%ld runs, %ld allocations in one use\n", runs, n);
     pumice_device_destroy(&device);
 }
@@ -111,7 +113,15 @@ static void test_every_allocation_fails_once(void **state)
     char path[TEST_PATH_BYTES];
     (void)state;
     test_source("models/pumice-stories.gguf", path);
-    fail_each(path, NULL);
+    fail_each(path, NULL, 1);
+}
+
+static void test_in_two_parts(void **state)
+{
+    char path[TEST_PATH_BYTES];
+    (void)state;
+    test_source("models/pumice-stories.gguf", path);
+    fail_each(path, NULL, 2);
 }
 
 static void test_quantizing_while_loading(void **state)
@@ -119,12 +129,13 @@ static void test_quantizing_while_loading(void **state)
     char path[TEST_PATH_BYTES];
     (void)state;
     if (!test_data("stories260K/stories260K-F16.gguf", path)) skip();
-    fail_each(path, "q4_0");
+    fail_each(path, "q4_0", 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_allocation_fails_once),
+                                        cmocka_unit_test(test_in_two_parts),
                                         cmocka_unit_test(test_quantizing_while_loading) };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);

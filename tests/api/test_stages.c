@@ -114,6 +114,29 @@ static void close_devices(setup *s)
 
 static void bundled(char path[TEST_PATH_BYTES]) { test_source("models/pumice-stories.gguf", path); }
 
+/* One device object for all parts: their threads share its queue and its pipelines. */
+static void test_one_device_object(void **state)
+{
+    (void)state;
+    static const uint32_t split[] = { 2, 2, 2 };
+    char path[TEST_PATH_BYTES];
+    results want = { 0 }, got = { 0 };
+    setup s;
+    pumice_error err = { 0 };
+    bundled(path);
+    open_setup(&s, path, one, 1, NULL);
+    use(s.model, 9, &want);
+    pumice_model_destroy(&s.model);
+    s.devices[1] = s.devices[2] = s.devices[0];
+    s.n = 3;
+    if (load(&s, path, split, &err)) fail_msg("%s", err.text);
+    use(s.model, 9, &got);
+    expect_same(&want, &got, "one object");
+    free(want.logits);
+    free(got.logits);
+    pumice_model_destroy(&s.model);
+}
+
 /* One model on one device, and on the first `n_rows` of these. */
 static void compare(const char *path, uint32_t n_layers, int32_t prefix, size_t n_rows)
 {
@@ -204,6 +227,12 @@ static void test_parts(void **state)
     assert_int_equal(pumice_model_get_info(s.model, &info), PUMICE_OK);
     assert_int_equal(info.weight_bytes, bytes);
     assert_int_equal(info.n_layers, 6); /* the whole */
+    pumice_model_destroy(&s.model);
+
+    /* the same device twice: equally fast, however busy the machine; the head counts too */
+    open_setup(&s, path, twice, 2, NULL);
+    assert_true(pumice_model_get_part(s.model, 0, &part));
+    assert_in_range(part.n_layers, 3, 4);
     pumice_model_destroy(&s.model);
 
     /* by memory: the less the second device has, the less it gets */
@@ -428,6 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bundled),     cmocka_unit_test(test_goldens),
+        cmocka_unit_test(test_one_device_object),
         cmocka_unit_test(test_parts),       cmocka_unit_test(test_refused),
         cmocka_unit_test(test_pipeline),    cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_stage_fails),
