@@ -296,5 +296,9 @@ PUM_ARGS(pum_args_quantize) {
 /* Epilogue bits of matmul kernels: an argument, so that one pipeline serves all of a model's matrices */
 #define EPI_BIAS 1u
 #define EPI_RESIDUAL 2u
+/* of matmul_texel alone, where they stand for what are constants elsewhere: fewer pipelines to compile */
+#define EPI_ACT 4u   /* the activation ACT; without it none */
+#define EPI_GLU 8u   /* gate, up and activation in one */
+#define EPI_SHARE 16u /* VEC: the lanes of a subgroup share a tile */
 
 #endif

@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // y = act(W x + bias) + residual through texel buffers, for software devices that read those faster than storage
 // buffers (lavapipe: 1.5 times): each invocation, or each subgroup, computes a tile of batch rows x weight rows in
-// registers. With GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up.
-// WG: workgroup, whole subgroups; VEC: 1 batch row at a time (decode), else tiles of 8 x 8; SHARE: the lanes of a
-// subgroup share a tile and divide the inner dimension, else a tile is one invocation's; ACT: activation (args.h).
-// Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
+// registers. With EPI_GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up.
+// WG: workgroup, whole subgroups; VEC: 1 batch row at a time (decode), else tiles of 8 x 8; ACT: activation (args.h), of
+// calls with EPI_ACT. With EPI_SHARE the lanes of a subgroup share a tile and divide the inner dimension, else a tile is
+// one invocation's. These are no constants: one pipeline serves all matrices of a type, and drivers that this is for
+// compile long. Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
 // grid (ceil(n / weight rows of a workgroup), VEC ? rows : ceil(rows / 8))
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
@@ -16,9 +17,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 8;
 layout(constant_id = 1) const uint VEC = 0;
-layout(constant_id = 2) const uint SHARE = 0;
-layout(constant_id = 3) const uint GLU = 0;
-layout(constant_id = 4) const uint ACT = 0;
+layout(constant_id = 2) const uint ACT = 0;
 layout(push_constant) uniform push { pum_args_matmul a; };
 const uint ALIGNED = 1u;
 #include "lib/weights.glsl"
@@ -28,12 +27,13 @@ WEIGHTS(0, w)
 #include "lib/epilogue.glsl"
 #include "lib/matvec.glsl"
 
-uint weight_rows() { return GLU != 0u ? 2u * a.n : a.n; }
+bool glu() { return (a.epi & EPI_GLU) != 0u; }
+uint weight_rows() { return glu() ? 2u * a.n : a.n; }
 
 // Weight row of a tile's n-th sum: with GLU the first half of a tile is of the gate, the second of up
 uint weight_row(uint n0, uint n, uint tile)
 {
-    return GLU == 0u ? n0 + n : n < tile / 2u ? min(n0 + n, a.n - 1u) : a.n + n0 + n - tile / 2u;
+    return !glu() ? n0 + n : n < tile / 2u ? min(n0 + n, a.n - 1u) : a.n + n0 + n - tile / 2u;
 }
 
 #define TN 8
@@ -46,15 +46,14 @@ uint weight_row(uint n0, uint n, uint tile)
 #define TM 8
 #include "lib/tile.glsl"
 
-const uint OUT = GLU != 0u ? TN / 2u : TN; // columns of y that a tile computes
-
 void main()
 {
     // tiles go round the whole grid: a wrong guess of the subgroup size costs time only
-    uint sets = SHARE != 0u ? sets_per_workgroup() : WG, me = SHARE != 0u ? set_index() : gl_LocalInvocationID.x;
-    uint lane = SHARE != 0u ? set_lane() : 0u, lanes = SHARE != 0u ? set_lanes() : 1u;
-    for (uint s = gl_WorkGroupID.x * sets + me; s * OUT < a.n; s += gl_NumWorkGroups.x * sets) {
-        if (VEC != 0u) tile_row(s * OUT, gl_WorkGroupID.y, lane, lanes);
-        else tile_square(s * OUT, gl_WorkGroupID.y * 8u, lane, lanes);
+    bool share = (a.epi & EPI_SHARE) != 0u;
+    uint sets = share ? sets_per_workgroup() : WG, me = share ? set_index() : gl_LocalInvocationID.x;
+    uint lane = share ? set_lane() : 0u, lanes = share ? set_lanes() : 1u, columns = glu() ? TN / 2u : TN;
+    for (uint s = gl_WorkGroupID.x * sets + me; s * columns < a.n; s += gl_NumWorkGroups.x * sets) {
+        if (VEC != 0u) tile_row(s * columns, gl_WorkGroupID.y, lane, lanes);
+        else tile_square(s * columns, gl_WorkGroupID.y * 8u, 0u, 1u);
     }
 }

@@ -6,11 +6,17 @@ layout(set = 0, binding = 2) readonly buffer bias_words { float bias[]; };
 layout(set = 0, binding = 3) readonly buffer res_words { float res[]; };
 layout(set = 0, binding = 4) writeonly buffer y_words { float y[]; };
 
+#ifdef PUM_TEXEL
+float activated(float v) { return (a.epi & EPI_ACT) != 0u ? activate(ACT, v) : v; }
+#else
+float activated(float v) { return activate(ACT, v); }
+#endif
+
 void finish(uint t, uint n, float v)
 {
     uint col = a.y_first + n;
     if ((a.epi & EPI_BIAS) != 0u) v += bias[col];
-    v = activate(ACT, v);
+    v = activated(v);
     if ((a.epi & EPI_RESIDUAL) != 0u) v += res[t * a.res_stride + col];
     y[t * a.y_stride + col] = v;
 }
@@ -18,5 +24,5 @@ void finish(uint t, uint n, float v)
 // The gated MLP's: gate and up are the sums of y's column n
 void finish_glu(uint t, uint n, float gate, float up)
 {
-    y[t * a.y_stride + a.y_first + n] = activate(ACT, gate) * up;
+    y[t * a.y_stride + a.y_first + n] = activated(gate) * up;
 }

@@ -35,24 +35,26 @@ void TILE(uint n0, uint t0, uint lane, uint lanes)
 #endif
 #undef TILE_STEP
     }
-    [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = SHARE != 0u ? subgroupAdd(acc[i]) : acc[i];
+#if TM == 1
+    if (lanes > 1u) {
+        [[unroll]] for (uint i = 0u; i < TN; i++) acc[i] = set_sum(acc[i]);
+    }
     if (lane != 0u) return;
-    /* a loop that stays a loop, and picks its row of sums: TM copies of the epilogue would take long to compile */
-    uint rows = min(uint(TM), a.rows - t0);
-    for (uint m = 0u; m < rows; m++) {
+#endif
+    /* loops that stay loops, and pick their sum: TM * TN copies of the epilogue would take long to compile */
+    uint rows = min(uint(TM), a.rows - t0), columns = min(glu() ? TN / 2u : TN, a.n - n0);
+    [[dont_unroll]] for (uint m = 0u; m < rows; m++) {
         float v[TN];
         [[unroll]] for (uint n = 0u; n < TN; n++) {
             v[n] = acc[n];
             [[unroll]] for (uint i = 1u; i < TM; i++) v[n] = m == i ? acc[i * TN + n] : v[n];
         }
-        if (GLU != 0u) {
-            [[unroll]] for (uint n = 0u; n < TN / 2u; n++) {
-                if (n0 + n < a.n) finish_glu(t0 + m, n0 + n, v[n], v[n + TN / 2u]);
-            }
-        } else {
-            [[unroll]] for (uint n = 0u; n < TN; n++) {
-                if (n0 + n < a.n) finish(t0 + m, n0 + n, v[n]);
-            }
+        [[dont_unroll]] for (uint n = 0u; n < columns; n++) {
+            float sum = v[0], up = v[TN / 2];
+            [[unroll]] for (uint i = 1u; i < TN; i++) sum = n == i ? v[i] : sum;
+            [[unroll]] for (uint i = 1u; i < TN / 2u; i++) up = n == i ? v[TN / 2u + i] : up;
+            if (glu()) finish_glu(t0 + m, n0 + n, sum, up);
+            else finish(t0 + m, n0 + n, sum);
         }
     }
 }

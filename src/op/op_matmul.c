@@ -144,26 +144,44 @@ static void draft_reg(const pum_select *s, const product *p, pum_draft *d)
 }
 
 /* Lanes share a row's chunks where they divide them evenly enough; else each has rows of its own. */
-static bool lanes_share(const product *p, uint32_t lanes)
+static bool lanes_share(const pum_select *s, const product *p)
 {
+    uint32_t lanes = PUM_MAX(s->caps->subgroup_size, 1u);
+    if (p->x->rows > s->tuning->matmul_texel_vec_rows) return false;
     uint64_t chunk = pum_dtype_get(p->w->dtype)->block_elems > 1 ? 32 : 8;
     uint64_t chunks = p->w->cols / chunk;
     return 4 * chunks >= 3 * pum_align_up(chunks, lanes);
+}
+
+/* The activation of the graph's first product that has one: the constant of all, so that they share a
+ * pipeline. */
+static uint32_t usual_act(const pum_graph *graph)
+{
+    for (size_t i = 0; i < graph->nodes.count; i++) {
+        const pum_node *node = &graph->nodes.data[i];
+        bool multiplies = node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_GLU;
+        if (multiplies && node->params.act != ACT_NONE) return node->params.act;
+    }
+    return ACT_NONE;
+}
+
+/* What matmul_texel has no constants for. */
+static uint32_t texel_bits(const pum_select *s, const product *p, const pum_draft *d)
+{
+    if (pum_kernels[d->kernel].family != PUM_FAMILY_MATMUL_TEXEL) return 0;
+    return (p->act != ACT_NONE ? EPI_ACT : 0) | (p->glu ? EPI_GLU : 0) |
+           (lanes_share(s, p) ? EPI_SHARE : 0);
 }
 
 static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
     bool vec = p->x->rows <= t->matmul_texel_vec_rows;
-    uint32_t lanes = PUM_MAX(s->caps->subgroup_size, 1u), tiles = t->matmul_wg;
-    if (vec && lanes_share(p, lanes)) {
-        d->spec[PUM_SPEC_MATMUL_TEXEL_SHARE] = 1;
-        tiles = PUM_MAX(tiles / lanes, 1u);
-    }
+    uint32_t tiles = t->matmul_wg;
+    if (lanes_share(s, p)) tiles = PUM_MAX(tiles / PUM_MAX(s->caps->subgroup_size, 1u), 1u);
     d->spec[PUM_SPEC_MATMUL_TEXEL_WG] = t->matmul_wg;
     d->spec[PUM_SPEC_MATMUL_TEXEL_VEC] = vec;
-    d->spec[PUM_SPEC_MATMUL_TEXEL_GLU] = p->glu;
-    d->spec[PUM_SPEC_MATMUL_TEXEL_ACT] = p->act;
+    d->spec[PUM_SPEC_MATMUL_TEXEL_ACT] = p->act != ACT_NONE ? p->act : usual_act(s->graph);
     d->grid[0] = (uint32_t)pum_ceil_div(p->n * (p->glu ? 2 : 1), (uint64_t)REG_TILE * tiles);
     d->grid[1] = (uint32_t)(vec ? p->x->rows : pum_ceil_div(p->x->rows, REG_TILE));
 }
@@ -279,7 +297,7 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
                                  .y_stride = (uint32_t)y->cols,
                                  .res_stride = (uint32_t)y->cols,
                                  .y_first = (uint32_t)piece.first,
-                                 .epi = epi };
+                                 .epi = epi | texel_bits(s, &p, &d) };
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;
@@ -316,6 +334,7 @@ pumice_status pum_op_matmul_glu_select(pum_select *s, const pum_node *node)
                              .n = (uint32_t)p.n,
                              .rows = (uint32_t)xv->rows,
                              .x_stride = (uint32_t)xv->cols,
-                             .y_stride = (uint32_t)p.n };
+                             .y_stride = (uint32_t)p.n,
+                             .epi = texel_bits(s, &p, &d) };
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

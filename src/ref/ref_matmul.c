@@ -157,7 +157,8 @@ bool pum_ref_matmul_coop(const pum_ref_step *step)
 
 bool pum_ref_matmul_texel(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_TEXEL_ACT], step->spec[PUM_SPEC_MATMUL_TEXEL_GLU]);
+    uint32_t epi = ((const pum_args_matmul *)step->args)->epi;
+    return matmul(step, epi & EPI_ACT ? step->spec[PUM_SPEC_MATMUL_TEXEL_ACT] : ACT_NONE, epi & EPI_GLU);
 }
 
 /* The quants only, as pum_ref_quantize makes them: kernels may find others that are as good, so the sums of errors are
