@@ -43,7 +43,7 @@ const uint QUADS = WG / LANES;                      // 4 cells each, of a block
 const uint PAGES = (QUADS * 4u + KV_PAGE - 1u) / KV_PAGE; // of a block
 const uint IN_PAGE = QUADS < KV_PAGE / 4u ? QUADS : KV_PAGE / 4u; // quads of a block in a page
 const uint OWN = (GROUPS + WG - 1u) / WG;           // groups of dims per invocation
-const uint FIT = WG >= GROUPS ? WG / GROUPS : 1u;
+const uint FIT = WG >= GROUPS && WG > 16u ? WG / GROUPS : 1u; // what few would share costs more than it saves
 const uint PARTS = FIT < IN_PAGE ? FIT : IN_PAGE;   // invocations that share a group of dims
 const uint SPARE = WG / NQ;                         // SHARE: the largest power of two up to it, at least 1
 const uint SHARE = SPARE >= 64u ? 64u : SPARE >= 32u ? 32u : SPARE >= 16u ? 16u : SPARE >= 8u ? 8u
@@ -88,6 +88,9 @@ float plus(float p, float q) { return p + q; }
 OVER_SHARE(share_max, max)
 OVER_SHARE(share_sum, plus)
 
+// Batch row of query i; of single rows the same for all invocations, which software drivers compile to much less
+#define ROW_OF(i) (BR == 1u ? t0 : min(t0 + (i) / HQ, a.rows - 1u))
+
 uint me, kv_head, head0, heads_here, t0; /* query i: row t0 + i / HQ, head head0 + i % HQ */
 uint seq, from, to;                      /* all of it */
 vec4 s[NQ], acc[OWN * NQ * 2u];          /* scores of my 4 cells; sums of my dims */
@@ -103,7 +106,7 @@ void load_queries()
 {
     for (uint i = me; i < NQ * GROUPS * 2u; i += WG) {
         uint n = i / (GROUPS * 2u), d = i % (GROUPS * 2u) * 4u;
-        uint r = min(t0 + n / HQ, a.rows - 1u), head = min(head0 + n % HQ, a.heads - 1u);
+        uint r = ROW_OF(n), head = min(head0 + n % HQ, a.heads - 1u);
         qs[i] = vec4(q_load(r, head, d), q_load(r, head, d + 1u), q_load(r, head, d + 2u), q_load(r, head, d + 3u));
     }
 }
@@ -145,8 +148,8 @@ uvec4 seen_cells(uint cell)
     return min(max(cell + uvec4(0u, 1u, 2u, 3u), from), to - 1u);
 }
 
-#define SCORE(load) \
-    for (uint g = me % LANES; g < GROUPS; g += LANES) { \
+#define SCORE_LOOP(load, hint) \
+    hint for (uint g = me % LANES; g < GROUPS; g += LANES) { \
         cells k = load(at, c, only, g); \
         [[unroll]] for (uint i = 0u; i < NQ; i++) { \
             vec4 ql = qs[(i * GROUPS + g) * 2u], qh = qs[(i * GROUPS + g) * 2u + 1u]; \
@@ -154,6 +157,10 @@ uvec4 seen_cells(uint cell)
             s[i] += vec4(dot(qh, k.hi0), dot(qh, k.hi1), dot(qh, k.hi2), dot(qh, k.hi3)); \
         } \
     }
+// Tiny workgroups are software drivers', which unroll the loop over dims and then compile it for long
+#define SCORE(load) \
+    WHEN(WG <= 16u) SCORE_LOOP(load, [[dont_unroll]]) \
+    WHEN(WG > 16u) SCORE_LOOP(load, )
 
 // Products of the queries with the cells of my quad, into ws
 void score_block(uint cell)
@@ -164,10 +171,10 @@ void score_block(uint cell)
     vec4 only = mix(vec4(0.0), vec4(1.0), equal(seen, cell + uvec4(0u, 1u, 2u, 3u)));
     uint at = place(seen.x); /* all four are in one page, also where nobody sees the quad */
     [[unroll]] for (uint i = 0u; i < NQ; i++) s[i] = vec4(0.0);
-    WHEN(KT == KV_F32) SCORE(k_f32)
-    WHEN(KT == KV_F16) SCORE(k_f16)
-    WHEN(KT == KV_Q8_0) SCORE(k_q8_0)
-    WHEN(KT == KV_Q4_0) SCORE(k_q4_0)
+    WHEN(KT == KV_F32) { SCORE(k_f32) }
+    WHEN(KT == KV_F16) { SCORE(k_f16) }
+    WHEN(KT == KV_Q8_0) { SCORE(k_q8_0) }
+    WHEN(KT == KV_Q4_0) { SCORE(k_q4_0) }
     [[unroll]] for (uint i = 0u; i < NQ; i++) {
 #ifdef PUM_SUB
         for (uint m = 1u; m < LANES; m *= 2u) s[i] += subgroupShuffleXor(s[i], m);
@@ -182,7 +189,7 @@ vec4 finish_scores(vec4 v, uint i, float alibi, uint cell)
     WHEN((EXTRA & ATTN_CAP) != 0u) v = a.softcap * tanh_a(v / a.softcap);
     WHEN((EXTRA & ATTN_ALIBI) != 0u) v += alibi * vec4(cell + uvec4(0u, 1u, 2u, 3u));
     WHEN((EXTRA & ATTN_BIAS) != 0u) {
-        uint head = min(head0 + i % HQ, a.heads - 1u), r = min(t0 + i / HQ, a.rows - 1u);
+        uint head = min(head0 + i % HQ, a.heads - 1u), r = ROW_OF(i);
         int most = int(a.bias_max);
         ivec4 far = clamp(int(cell) - int(step_row(r, ROW_CELL)) + ivec4(0, 1, 2, 3), -most, most) + most;
         uvec4 at = head * (2u * a.bias_max + 1u) + uvec4(far);
@@ -304,7 +311,7 @@ void main()
     load_ranges();
     load_queries();
     [[unroll]] for (uint t = 0u; t < TURNS; t++) {
-        uint i = min(me / SHARE + t * (WG / SHARE), NQ - 1u), r = min(t0 + i / HQ, a.rows - 1u);
+        uint i = min(me / SHARE + t * (WG / SHARE), NQ - 1u), r = ROW_OF(i);
         top[t] = LOWEST;
         sum[t] = slope[t] = 0.0;
         WHEN((EXTRA & ATTN_ALIBI) != 0u) slope[t] = alibi_slope(min(head0 + i % HQ, a.heads - 1u));

@@ -320,7 +320,8 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
     bool sub = pum_kernels[kernel].tier == PUM_TIER_SUB;
     uint32_t wg = sub ? s->caps->subgroup_size : t->attn_wg;
     uint32_t br = tile ? most_queries(p, t->attn_rows, wg) : 1;
-    uint32_t hq = tile ? 1 : PUM_MIN(shared_by, most_queries(p, t->attn_heads, wg));
+    bool few = (uint64_t)s->graph->step.pages_per_sequence * KV_PAGE < t->attn_heads_cells;
+    uint32_t hq = tile || few ? 1 : PUM_MIN(shared_by, most_queries(p, t->attn_heads, wg));
     pum_draft d = pum_draft_begin(s, kernel);
     d.grid[0] = p->kv_heads * (uint32_t)pum_ceil_div(shared_by, hq);
     d.grid[1] = (uint32_t)pum_ceil_div(rows, br);
