@@ -43,7 +43,7 @@ const uint QUADS = WG / LANES;                      // 4 cells each, of a block
 const uint PAGES = (QUADS * 4u + KV_PAGE - 1u) / KV_PAGE; // of a block
 const uint IN_PAGE = QUADS < KV_PAGE / 4u ? QUADS : KV_PAGE / 4u; // quads of a block in a page
 const uint OWN = (GROUPS + WG - 1u) / WG;           // groups of dims per invocation
-const uint FIT = WG >= GROUPS && WG > 16u ? WG / GROUPS : 1u; // what few would share costs more than it saves
+const uint FIT = WG >= GROUPS && WG > 16u ? WG / GROUPS : 1u; // few that share cost more than they save
 const uint PARTS = FIT < IN_PAGE ? FIT : IN_PAGE;   // invocations that share a group of dims
 const uint SPARE = WG / NQ;                         // SHARE: the largest power of two up to it, at least 1
 const uint SHARE = SPARE >= 64u ? 64u : SPARE >= 32u ? 32u : SPARE >= 16u ? 16u : SPARE >= 8u ? 8u

@@ -3,10 +3,10 @@
 // y = act(W x + bias) + residual through texel buffers, for software devices that read those faster than storage
 // buffers (lavapipe: 1.5 times): each invocation, or each subgroup, computes a tile of batch rows x weight rows in
 // registers. With EPI_GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up.
-// WG: workgroup, whole subgroups; VEC: 1 batch row at a time (decode), else tiles of 8 x 8; ACT: activation (args.h), of
-// calls with EPI_ACT. With EPI_SHARE the lanes of a subgroup share a tile and divide the inner dimension, else a tile is
-// one invocation's. These are no constants: one pipeline serves all matrices of a type, and drivers that this is for
-// compile long. Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
+// WG: workgroup, whole subgroups; VEC: 1 batch row at a time (decode), else tiles of 8 x 8; ACT: activation (args.h)
+// of calls with EPI_ACT. With EPI_SHARE the lanes of a subgroup share a tile and divide the inner dimension, else a
+// tile is one invocation's. These are no constants: one pipeline serves all matrices of a type, and drivers that this
+// is for compile long. Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
 // grid (ceil(n / weight rows of a workgroup), VEC ? rows : ceil(rows / 8))
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
