@@ -25,10 +25,12 @@ layout(set = 0, binding = 4) buffer vc_pairs { uvec2 vc2[]; };
 
 uint from; /* where the head's vector begins in k or v */
 
-float k_value(uint d) { return d < a.head_dim ? k[from + d] : 0.0; }
-float v_value(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
-KV_PUT(k_put, KT, k_value, kc2, kc1)
-KV_PUT(v_put, VT, v_value, vc2, vc1)
+float k_one(uint d) { return d < a.head_dim ? k[from + d] : 0.0; }
+float v_one(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
+vec2 k_two(uint d) { return vec2(k_one(d), k_one(d + 1u)); }
+vec2 v_two(uint d) { return vec2(v_one(d), v_one(d + 1u)); }
+KV_PUT(k_put, KT, k_two, kc2, kc1)
+KV_PUT(v_put, VT, v_two, vc2, vc1)
 
 void main()
 {

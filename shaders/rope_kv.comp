@@ -33,18 +33,32 @@ layout(set = 0, binding = 7) buffer vc_pairs { uvec2 vc2[]; };
 uint from; /* where the head's vector begins in q, k or v */
 uvec3 positions;
 
-float k_value(uint d)
+vec2 rotated(uvec2 dims, uint p)
 {
-    if (d >= rope_width(PAIRING, a.rot_dim)) return d < a.head_dim ? k[from + d] : 0.0;
+    return rope_rotate_pair(vec2(k[from + dims.x], k[from + dims.y]), p, positions, a.rot_dim, a.scale);
+}
+
+float k_still(uint d) { return d < a.head_dim ? k[from + d] : 0.0; }
+
+float k_one(uint d)
+{
+    if (d >= rope_width(PAIRING, a.rot_dim)) return k_still(d);
     uint p = rope_pair(PAIRING, d, a.rot_dim);
     uvec2 dims = rope_dims(PAIRING, p, a.rot_dim);
-    vec2 r = rope_rotate_pair(vec2(k[from + dims.x], k[from + dims.y]), p, positions, a.rot_dim, a.scale);
+    vec2 r = rotated(dims, p);
     return d == dims.x ? r.x : r.y;
 }
 
-float v_value(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
-KV_PUT(k_put, KT, k_value, kc2, kc1)
-KV_PUT(v_put, VT, v_value, vc2, vc1)
+vec2 k_two(uint d)
+{
+    if (PAIRING != ROPE_INTERLEAVED) return vec2(k_one(d), k_one(d + 1u));
+    return d < a.rot_dim ? rotated(uvec2(d, d + 1u), d / 2u) : vec2(k_still(d), k_still(d + 1u));
+}
+
+float v_one(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
+vec2 v_two(uint d) { return vec2(v_one(d), v_one(d + 1u)); }
+KV_PUT(k_put, KT, k_two, kc2, kc1)
+KV_PUT(v_put, VT, v_two, vc2, vc1)
 
 void rotate_q(uint first, uint to)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How an invocation stores ITEM neighbouring dims of a vector in the cache, in any type. KV_PUT(put, ...) makes
-// put(at, c, d0); value(d) is what dim d is: 0 from head_dim on. Needs KT, VT and a.head_dim.
+// put(at, c, d0); two(d) is what dims d and d + 1 are, for even d: 0 from head_dim on. Needs KT, VT and a.head_dim.
 // Two cells' scales share a word, so that storing one takes atomics.
 #define WHEN(condition) if (condition) for (uint once_ = 0u; once_ < uint(condition); once_++) /* see attn.glsl */
 const uint ITEM = KT > KV_F16 || VT > KV_F16 ? 32u : 2u;
@@ -14,7 +14,7 @@ uint pack8(vec4 lo, vec4 hi)
 }
 
 // at: number of the (page, kv head); c: cell in the page; d: first dim of the item
-#define KV_PUT(name, type, value, pairs, words) \
+#define KV_PUT(name, type, two, pairs, words) \
     void name##_scale(uint word, uint c, float scale) \
     { \
         uint half_ = packHalf2x16(vec2(scale, 0.0)), shift = c % 2u * 16u; \
@@ -23,14 +23,14 @@ uint pack8(vec4 lo, vec4 hi)
     } \
     vec4 name##_four(uint d) \
     { \
-        return vec4(value(d), value(d + 1u), value(d + 2u), value(d + 3u)); \
+        return vec4(two(d), two(d + 2u)); \
     } \
     void name(uint at, uint c, uint d0) \
     { \
         uint groups = (a.head_dim + 7u) / 8u; \
         WHEN(type == KV_F32 || type == KV_F16) { \
             for (uint j = 0u; j < ITEM; j += 2u) { \
-                vec2 v = vec2(value(d0 + j), value(d0 + j + 1u)); \
+                vec2 v = two(d0 + j); \
                 uint i = (at * KV_PAGE + c) * groups * 4u + (d0 + j) / 2u; \
                 if (type == KV_F16) words[i] = packHalf2x16(v); \
                 else pairs[i] = floatBitsToUint(v); \
