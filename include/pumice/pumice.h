@@ -143,7 +143,9 @@ typedef struct pumice_device_params {
      * NULL = load it. */
     void *get_instance_proc_addr;
     /* Makes the device less than it is, to run what weaker ones run: "subgroup=16,shared=16K,invocations=128,
-     * range=64M,align=4K,allocation=1G,push=128,buffers=8" and NAME=0 for any capability; NULL = as it is. */
+     * range=64M,align=4K,allocation=1G,push=128,buffers=8" and NAME=0 for any capability; NULL = as it is.
+     * "transfer=1": uploads that must be staged (with "unified=0" all) go to a queue of their own, or to the only one
+     * as if it were another. */
     const char *caps;
     /* Known driver bugs to act upon or to ignore whatever the driver is: "NAME=on,NAME=off"; NULL = as they match.
      * pumice_quirk_get lists them. */

@@ -21,6 +21,7 @@
 #define PUM_CAP_UNIFIED (1u << 11) /* all device-local memory is host-visible */
 #define PUM_CAP_SUBGROUP_SIZE_CONTROL (1u << 12)
 #define PUM_CAP_HOST_QUERY_RESET (1u << 13)
+#define PUM_CAP_TRANSFER (1u << 14) /* uploads have a queue of their own: a family that does nothing but copy */
 
 /* What a driver bug asks of tuning and the planner (quirks.def). */
 #define PUM_FLAG_SHORT_LOOPS (1u << 0)   /* few rounds per invocation: large workgroups for long rows */

@@ -69,12 +69,14 @@ static bool parse_item(const char *text, size_t n, pum_caps_wishes *w, pumice_er
     if (i < PUM_COUNT(limits)) {
         if (number && set_limit(i, value, w)) return true;
     } else if (name[0] && pum_caps_bits_from_names(name, &bits, NULL)) {
-        w->disable_bits |= bits;
-        if (number && value == 0) return true;
+        bool transfer = number && value == 1 && bits == PUM_CAP_TRANSFER;
+        w->transfer = w->transfer || transfer;
+        if (number && value == 0) w->disable_bits |= bits;
+        if (transfer || (number && value == 0)) return true;
     }
     pum_fail(err, PUMICE_ERROR_INVALID,
              "'%.*s' is no limit: use subgroup, invocations, shared, push, buffers, align, range or allocation =NUMBER "
-             "(K, M, G), or a capability =0",
+             "(K, M, G), a capability =0, or transfer=1",
              (int)PUM_MIN(n, 60u), text);
     return false;
 }
@@ -98,7 +100,9 @@ bool pum_caps_wishes_parse(const char *disable, const char *caps, const char *qu
 void pum_caps_wishes_apply(const pum_caps_wishes *w, pum_caps *c)
 {
     pum_quirks_apply(c, w->quirks_on, w->quirks_off);
+    if (w->transfer) c->bits |= PUM_CAP_TRANSFER;
     c->bits &= ~w->disable_bits;
+    if (!(c->bits & PUM_CAP_TIMELINE)) c->bits &= ~PUM_CAP_TRANSFER; /* what the queues wait for each other with */
 #define LOWER(field) \
     if (w->field && w->field < c->field) c->field = w->field
     LOWER(max_workgroup_invocations);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a caller wants a device to be less than it is: capabilities switched off, limits lowered, quirks forced. With
- * these every path can be run on every machine. They only ever take away. Pure; thread-safe. */
+ * these every path can be run on every machine. They only ever take away, but for a transfer queue, which may be
+ * emulated. Pure; thread-safe. */
 #ifndef PUM_WISHES_H
 #define PUM_WISHES_H
 
@@ -9,6 +10,7 @@
 typedef struct pum_caps_wishes {
     uint32_t disable_bits;          /* PUM_CAP_* to switch off */
     uint32_t quirks_on, quirks_off; /* rows of quirks.def to force */
+    bool transfer;                  /* a transfer queue, though it may be the only queue under another name */
     /* limits; 0 = the device's */
     uint32_t subgroup_size, max_workgroup_invocations, shared_memory_bytes, max_push_bytes, max_storage_buffers,
         offset_align_bytes;
@@ -18,7 +20,7 @@ typedef struct pum_caps_wishes {
 /* Reads what the caller wrote; each may be NULL:
  *   disable  names of capabilities, "sub,f16"
  *   caps     NAME=VALUE,...: limits ("subgroup=16,shared=16K,invocations=128,range=64M,align=4K,allocation=1G,
- *            push=128,buffers=8"), and any capability's name with 0 ("unified=0")
+ *            push=128,buffers=8"), any capability's name with 0 ("unified=0"), and "transfer=1"
  *   quirks   "NAME=on,NAME=off" */
 bool pum_caps_wishes_parse(const char *disable, const char *caps, const char *quirks, pum_caps_wishes *out_wishes,
                            pumice_error *err);

@@ -197,16 +197,24 @@ static pumice_status create_handle(pum_vk_device *device, pumice_error *err)
 {
     const char *extensions[PUM_VK_MAX_EXTENSIONS];
     uint32_t n_extensions = 0;
-    float priority = 1.0f;
-    VkDeviceQueueCreateInfo queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                      .queueFamilyIndex = device->snapshot.queue_family,
-                                      .queueCount = 1,
-                                      .pQueuePriorities = &priority };
+    const pum_vk_snapshot *s = &device->snapshot;
+    const float priorities[2] = { 1.0f, 1.0f };
+    bool transfer = s->caps.bits & PUM_CAP_TRANSFER, apart = transfer && s->transfer_family != s->queue_family;
+    VkDeviceQueueCreateInfo queues[2] = {
+        { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+          .queueFamilyIndex = s->queue_family,
+          .queueCount = transfer && !apart ? s->transfer_index + 1 : 1,
+          .pQueuePriorities = priorities },
+        { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+          .queueFamilyIndex = s->transfer_family,
+          .queueCount = 1,
+          .pQueuePriorities = priorities },
+    };
     const void *features = pum_vk_features_enable(&device->snapshot, extensions, &n_extensions);
     VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                 .pNext = features,
-                                .queueCreateInfoCount = 1,
-                                .pQueueCreateInfos = &queue,
+                                .queueCreateInfoCount = apart ? 2 : 1,
+                                .pQueueCreateInfos = queues,
                                 .enabledExtensionCount = n_extensions,
                                 .ppEnabledExtensionNames = extensions };
     VkResult r = device->instance.f.vkCreateDevice(device->snapshot.physical, &info, NULL,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Buffers, each with memory of its own, and the ways into them: directly where the host sees the
- * memory, else through a staging ring that copies one chunk while the host fills the next. Decides
- * memory types, and says no honestly when a budget or limit is reached. Knows nothing of what
- * buffers are for but the three uses of vk.h. */
+ * memory, else through a staging ring that copies one chunk while the host fills the next, uploads
+ * on the transfer queue where there is one. Decides memory types, and says no honestly when a budget
+ * or limit is reached. Knows nothing of what buffers are for but the three uses of vk.h. */
 #include "vk_internal.h"
 
 #include <string.h>
@@ -160,6 +160,12 @@ static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64
                  | VK_BUFFER_USAGE_TRANSFER_DST_BIT
                  | (caps->bits & PUM_CAP_TEXEL ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0)
     };
+    const uint32_t families[2] = { device->snapshot.queue_family, device->snapshot.transfer_family };
+    if ((caps->bits & PUM_CAP_TRANSFER) && families[0] != families[1]) { /* both queues use it, in turn */
+        info.sharingMode = VK_SHARING_MODE_CONCURRENT;
+        info.queueFamilyIndexCount = 2;
+        info.pQueueFamilyIndices = families;
+    }
     VkResult r = t->vkCreateBuffer(device->handle, &info, NULL, &b.buffer);
     if (r != VK_SUCCESS) return pum_vk_fail(device, r, "creating a buffer", err);
     b.size_bytes = bytes;
@@ -246,7 +252,8 @@ static void staging_free(pum_vk_device *device)
     pum_vk_staging *s = &device->staging;
     /* frees its command buffers too */
     if (s->pool) device->table.vkDestroyCommandPool(device->handle, s->pool, NULL);
-    s->pool = VK_NULL_HANDLE;
+    if (s->upload_pool) device->table.vkDestroyCommandPool(device->handle, s->upload_pool, NULL);
+    s->pool = s->upload_pool = VK_NULL_HANDLE;
     pum_vk_buffer_destroy(device, &s->buffer);
 }
 
@@ -257,6 +264,26 @@ void pum_vk_memory_free(pum_vk_device *device)
     device->have_staging_lock = false;
 }
 
+static pumice_status create_commands(pum_vk_device *device, uint32_t family, VkCommandPool *out_pool,
+                                     VkCommandBuffer out_commands[PUM_VK_CHUNKS], pumice_error *err)
+{
+    VkCommandPoolCreateInfo pool = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+                                     .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
+                                              | VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
+                                     .queueFamilyIndex = family };
+    VkResult r = device->table.vkCreateCommandPool(device->handle, &pool, NULL, out_pool);
+    if (r != VK_SUCCESS) {
+        *out_pool = VK_NULL_HANDLE;
+        return pum_vk_fail(device, r, "creating a command pool", err);
+    }
+    VkCommandBufferAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                         .commandPool = *out_pool,
+                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                         .commandBufferCount = PUM_VK_CHUNKS };
+    r = device->table.vkAllocateCommandBuffers(device->handle, &info, out_commands);
+    return r == VK_SUCCESS ? PUMICE_OK : pum_vk_fail(device, r, "allocating command buffers", err);
+}
+
 /* Takes the lock; copies of a stream may be under way. */
 static pumice_status staging_open(pum_vk_device *device, pumice_error *err)
 {
@@ -264,24 +291,13 @@ static pumice_status staging_open(pum_vk_device *device, pumice_error *err)
     pthread_mutex_lock(&s->lock);
     if (s->pool) return PUMICE_OK;
     pumice_status status;
-    VkCommandPoolCreateInfo pool = { .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-                                     .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
-                                              | VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
-                                     .queueFamilyIndex = device->snapshot.queue_family };
-    VkResult r;
     PUM_GOTO(create_buffer(device, PUM_VK_READBACK, (uint64_t)PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES,
                            "the staging ring", false, &s->buffer, err));
-    r = device->table.vkCreateCommandPool(device->handle, &pool, NULL, &s->pool);
-    if (r != VK_SUCCESS) {
-        s->pool = VK_NULL_HANDLE;
-        PUM_GOTO(pum_vk_fail(device, r, "creating a command pool", err));
+    if (device->snapshot.caps.bits & PUM_CAP_TRANSFER) {
+        PUM_GOTO(create_commands(device, device->snapshot.transfer_family, &s->upload_pool, s->upload_commands, err));
     }
-    VkCommandBufferAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                         .commandPool = s->pool,
-                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-                                         .commandBufferCount = PUM_VK_CHUNKS };
-    r = device->table.vkAllocateCommandBuffers(device->handle, &info, s->commands);
-    if (r != VK_SUCCESS) PUM_GOTO(pum_vk_fail(device, r, "allocating command buffers", err));
+    PUM_GOTO(create_commands(device, device->snapshot.queue_family, &s->pool, s->commands, err));
+    if (!s->upload_pool) memcpy(s->upload_commands, s->commands, sizeof s->commands);
     return PUMICE_OK;
 fail:
     staging_free(device);
@@ -357,13 +373,22 @@ static void record_after(pum_vk_device *device, VkCommandBuffer commands)
                                        NULL, 0, NULL);
 }
 
+/* A chunk of the same bytes may have been copied by the submit before. */
+static void record_between_uploads(pum_vk_device *device, VkCommandBuffer commands)
+{
+    const VkPipelineStageFlags copies = VK_PIPELINE_STAGE_TRANSFER_BIT;
+    VkMemoryBarrier between = { .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                .srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT,
+                                .dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT };
+    device->table.vkCmdPipelineBarrier(commands, copies, copies, 0, 1, &between, 0, NULL, 0, NULL);
+}
+
 /* Copies between a chunk and the buffer, or fills the buffer with a word. */
 static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_kind kind,
                         const pum_vk_buffer *b, uint64_t offset, uint64_t bytes,
                         uint64_t chunk_offset, uint32_t word)
 {
     const struct VolkDeviceTable *t = &device->table;
-    record_before(device, commands);
     VkBuffer ring = device->staging.buffer.buffer;
     if (kind == COPY_FILL) {
         t->vkCmdFillBuffer(commands, b->buffer, offset, bytes, word);
@@ -374,7 +399,6 @@ static void record_copy(pum_vk_device *device, VkCommandBuffer commands, copy_ki
         VkBufferCopy copy = { .srcOffset = offset, .dstOffset = chunk_offset, .size = bytes };
         t->vkCmdCopyBuffer(commands, b->buffer, ring, 1, &copy);
     }
-    record_after(device, commands);
 }
 
 static pumice_status begin_commands(pum_vk_device *device, VkCommandBuffer commands,
@@ -400,9 +424,27 @@ static pumice_status submit_copy(pum_vk_device *device, copy_kind kind, uint32_t
 {
     VkCommandBuffer commands = device->staging.commands[chunk];
     PUM_TRY(begin_commands(device, commands, err));
+    record_before(device, commands);
     record_copy(device, commands, kind, b, offset, bytes, (uint64_t)chunk * PUM_VK_CHUNK_BYTES,
                 word);
+    record_after(device, commands);
     return submit_commands(device, chunk, err);
+}
+
+/* To the transfer queue, where there is one: no barrier of its could name shaders, and what lies
+ * between the queues' work are semaphores. */
+static pumice_status submit_upload(pum_vk_device *device, uint32_t chunk, const pum_vk_buffer *b,
+                                   uint64_t offset, uint64_t bytes, pumice_error *err)
+{
+    pum_vk_staging *s = &device->staging;
+    VkCommandBuffer commands = s->upload_commands[chunk];
+    if (!s->upload_pool) return submit_copy(device, COPY_TO_DEVICE, chunk, b, offset, bytes, 0, err);
+    PUM_TRY(begin_commands(device, commands, err));
+    record_between_uploads(device, commands);
+    record_copy(device, commands, COPY_TO_DEVICE, b, offset, bytes, (uint64_t)chunk * PUM_VK_CHUNK_BYTES, 0);
+    VkResult r = device->table.vkEndCommandBuffer(commands);
+    if (r != VK_SUCCESS) return pum_vk_fail(device, r, "ending a command buffer", err);
+    return pum_vk_submit_upload(device, commands, &s->ticket[chunk], err);
 }
 
 /* ---- transfers ---- */
@@ -421,7 +463,7 @@ static pumice_status write_staged(pum_vk_device *device, const pum_vk_buffer *b,
         PUM_GOTO(staging_wait(device, chunk, err));
         memcpy((uint8_t *)s->buffer.mapped + ring, data + at, (size_t)n);
         PUM_GOTO(sync_mapped(device, &s->buffer, ring, n, true, err));
-        PUM_GOTO(submit_copy(device, COPY_TO_DEVICE, chunk, b, offset + at, n, 0, err));
+        PUM_GOTO(submit_upload(device, chunk, b, offset + at, n, err));
     }
     status = PUMICE_OK;
 fail:
@@ -491,8 +533,7 @@ static pumice_status stream_chunks(pum_vk_device *device, const pum_vk_buffer *b
         PUM_GOTO(staging_wait(device, chunk, err));
         produce(user, (uint8_t *)s->buffer.mapped + ring, at, n);
         PUM_GOTO(sync_mapped(device, &s->buffer, ring, n * item_bytes, true, err));
-        PUM_GOTO(submit_copy(device, COPY_TO_DEVICE, chunk, b, offset + at * item_bytes,
-                             n * item_bytes, 0, err));
+        PUM_GOTO(submit_upload(device, chunk, b, offset + at * item_bytes, n * item_bytes, err));
         s->next = (chunk + 1) % PUM_VK_CHUNKS;
     }
     pthread_mutex_unlock(&s->lock); /* the copies go on: staging_wait finds their tickets */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The device's one queue: submits get rising tickets, which finish in order. Completion is a
- * timeline semaphore, or a fence per submit from a pool where there are none. Waits sleep in the
- * driver in slices, never spin, and end when the device is lost. Knows nothing of what is in the
- * command buffers. */
+ * The device's queue, and a second one for uploads where there is one: submits get rising tickets,
+ * which finish in order, whichever queue they go to. Completion is a timeline semaphore, or a fence
+ * per submit from a pool where there are none. A submit to another queue than the last one's waits
+ * for that on the device, so what either wrote is seen by the other. Waits sleep in the driver in
+ * slices, never spin, and end when the device is lost. Knows nothing of what is in the command
+ * buffers. */
 #include "vk_internal.h"
 
 #define SLICE_NS                                                                                   \
@@ -46,12 +48,22 @@ pumice_status pum_vk_queue_init(pum_vk_device *device, pumice_error *err)
         return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for the queue's lock");
     }
     device->have_queue_lock = true;
+    uint32_t *bits = &device->snapshot.caps.bits;
     t->vkGetDeviceQueue(device->handle, device->snapshot.queue_family, 0, &q->handle);
-    if (!(device->snapshot.caps.bits & PUM_CAP_TIMELINE)) return PUMICE_OK;
+    q->transfer = q->handle;
+    if (!(*bits & PUM_CAP_TIMELINE)) return PUMICE_OK; /* then there is no transfer queue (wishes.c) */
+    if (*bits & PUM_CAP_TRANSFER) {
+        t->vkGetDeviceQueue(device->handle, device->snapshot.transfer_family, device->snapshot.transfer_index,
+                            &q->transfer);
+    }
     bool core = device->snapshot.version >= VK_API_VERSION_1_2;
     q->wait_semaphores = core ? t->vkWaitSemaphores : t->vkWaitSemaphoresKHR;
     q->get_counter = core ? t->vkGetSemaphoreCounterValue : t->vkGetSemaphoreCounterValueKHR;
-    if (!q->wait_semaphores || !q->get_counter) return PUMICE_OK; /* fences will do */
+    if (!q->wait_semaphores || !q->get_counter) { /* fences will do, for one queue */
+        *bits &= ~PUM_CAP_TRANSFER;
+        q->transfer = q->handle;
+        return PUMICE_OK;
+    }
     VkSemaphoreTypeCreateInfo type = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
                                        .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE };
     VkSemaphoreCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
@@ -130,14 +142,18 @@ static pumice_status get_fence(pum_vk_device *device, VkFence *out_fence, pumice
 
 /* ---- submit ---- */
 
-static pumice_status submit_locked(pum_vk_device *device, const VkCommandBuffer *buffers,
+static pumice_status submit_locked(pum_vk_device *device, bool upload, const VkCommandBuffer *buffers,
                                    uint32_t count, uint64_t *out_ticket, pumice_error *err)
 {
     pum_vk_queue *q = &device->queue;
     uint64_t ticket = q->last + 1;
     VkFence fence = VK_NULL_HANDLE;
+    const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    bool other = upload != q->last_upload && q->last > 0;
     VkTimelineSemaphoreSubmitInfo timeline = { .sType =
                                                    VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+                                               .waitSemaphoreValueCount = other,
+                                               .pWaitSemaphoreValues = &q->last,
                                                .signalSemaphoreValueCount = 1,
                                                .pSignalSemaphoreValues = &ticket };
     VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
@@ -145,12 +161,15 @@ static pumice_status submit_locked(pum_vk_device *device, const VkCommandBuffer 
                           .pCommandBuffers = buffers };
     if (q->timeline) {
         info.pNext = &timeline;
+        info.waitSemaphoreCount = other;
+        info.pWaitSemaphores = &q->timeline;
+        info.pWaitDstStageMask = &all;
         info.signalSemaphoreCount = 1;
         info.pSignalSemaphores = &q->timeline;
     } else {
         PUM_TRY(get_fence(device, &fence, err));
     }
-    VkResult r = device->table.vkQueueSubmit(q->handle, 1, &info, fence);
+    VkResult r = device->table.vkQueueSubmit(upload ? q->transfer : q->handle, 1, &info, fence);
     if (r != VK_SUCCESS) {
         if (fence) q->idle.data[q->idle.count++] = fence; /* nothing was submitted: unsignalled */
         return pum_vk_fail(device, r, "submitting work", err);
@@ -159,19 +178,33 @@ static pumice_status submit_locked(pum_vk_device *device, const VkCommandBuffer 
         q->pending.data[q->pending.count++] = (pum_vk_pending){ .fence = fence, .ticket = ticket };
     }
     q->last = ticket;
+    q->last_upload = upload;
     *out_ticket = ticket;
     return PUMICE_OK;
 }
 
-pumice_status pum_vk_submit(pum_vk_device *device, const VkCommandBuffer *buffers, uint32_t count,
+static pumice_status submit(pum_vk_device *device, bool upload, const VkCommandBuffer *buffers, uint32_t count,
                             uint64_t *out_ticket, pumice_error *err)
 {
     *out_ticket = 0;
     if (atomic_load(&device->lost)) return lost(device, err);
     pthread_mutex_lock(&device->queue.lock);
-    pumice_status status = submit_locked(device, buffers, count, out_ticket, err);
+    pumice_status status = submit_locked(device, upload, buffers, count, out_ticket, err);
     pthread_mutex_unlock(&device->queue.lock);
     return status;
+}
+
+pumice_status pum_vk_submit(pum_vk_device *device, const VkCommandBuffer *buffers, uint32_t count,
+                            uint64_t *out_ticket, pumice_error *err)
+{
+    return submit(device, false, buffers, count, out_ticket, err);
+}
+
+pumice_status pum_vk_submit_upload(pum_vk_device *device, VkCommandBuffer commands, uint64_t *out_ticket,
+                                   pumice_error *err)
+{
+    bool transfer = device->snapshot.caps.bits & PUM_CAP_TRANSFER;
+    return submit(device, transfer, &commands, 1, out_ticket, err);
 }
 
 /* ---- wait ---- */
@@ -256,14 +289,21 @@ bool pum_vk_done(pum_vk_device *device, uint64_t ticket)
     return done;
 }
 
-void pum_vk_idle(pum_vk_device *device)
+static void queue_idle(pum_vk_device *device, VkQueue queue)
 {
-    if (!device->handle) return;
-    pthread_mutex_lock(&device->queue.lock);
     /* out of memory may pass; a lost device has nothing left to wait for */
     for (int i = 0; i < 8; i++) {
-        VkResult r = device->table.vkQueueWaitIdle(device->queue.handle);
+        VkResult r = device->table.vkQueueWaitIdle(queue);
         if (r == VK_SUCCESS || r == VK_ERROR_DEVICE_LOST) break;
     }
-    pthread_mutex_unlock(&device->queue.lock);
+}
+
+void pum_vk_idle(pum_vk_device *device)
+{
+    pum_vk_queue *q = &device->queue;
+    if (!device->handle) return;
+    pthread_mutex_lock(&q->lock);
+    queue_idle(device, q->handle);
+    if (q->transfer != q->handle) queue_idle(device, q->transfer);
+    pthread_mutex_unlock(&q->lock);
 }

@@ -233,8 +233,41 @@ static void fill_limits(const properties *p, pum_vk_snapshot *s)
 
 /* A compute-only family keeps out of the way of the desktop's graphics; else the first that
  * computes. */
-static pumice_status choose_queue(const pum_vk_instance *vi, pum_vk_snapshot *s, bool *out_found,
-                                  pumice_error *err)
+static bool choose_compute(const VkQueueFamilyProperties2 *q, uint32_t count, pum_vk_snapshot *s)
+{
+    for (int graphics = 0; graphics < 2; graphics++) {
+        for (uint32_t i = 0; i < count; i++) {
+            VkQueueFlags flags = q[i].queueFamilyProperties.queueFlags;
+            if (!(flags & VK_QUEUE_COMPUTE_BIT) || (!graphics && (flags & VK_QUEUE_GRAPHICS_BIT))) {
+                continue;
+            }
+            s->queue_family = i;
+            s->timestamp_bits = q[i].queueFamilyProperties.timestampValidBits;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A family that does nothing but copy (video engines copy too, but are not for this). Where a wish
+ * emulates it: the compute family's second queue, or its only one. */
+static void choose_transfer(const VkQueueFamilyProperties2 *q, uint32_t count, pum_vk_snapshot *s)
+{
+    const VkQueueFlags idle = VK_QUEUE_SPARSE_BINDING_BIT | VK_QUEUE_PROTECTED_BIT;
+    s->transfer_family = s->queue_family;
+    s->transfer_index = q[s->queue_family].queueFamilyProperties.queueCount > 1;
+    for (uint32_t i = 0; i < count; i++) {
+        VkQueueFlags flags = q[i].queueFamilyProperties.queueFlags & ~idle;
+        if (flags != VK_QUEUE_TRANSFER_BIT || !q[i].queueFamilyProperties.queueCount) continue;
+        s->transfer_family = i;
+        s->transfer_index = 0;
+        s->caps.bits |= PUM_CAP_TRANSFER;
+        return;
+    }
+}
+
+static pumice_status choose_queues(const pum_vk_instance *vi, pum_vk_snapshot *s, bool *out_found,
+                                   pumice_error *err)
 {
     uint32_t count = 0;
     *out_found = false;
@@ -244,17 +277,8 @@ static pumice_status choose_queue(const pum_vk_instance *vi, pum_vk_snapshot *s,
     if (!q) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to list queue families");
     for (uint32_t i = 0; i < count; i++) q[i].sType = VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2;
     vi->f.vkGetPhysicalDeviceQueueFamilyProperties2(s->physical, &count, q);
-    for (int graphics = 0; graphics < 2 && !*out_found; graphics++) {
-        for (uint32_t i = 0; i < count && !*out_found; i++) {
-            VkQueueFlags flags = q[i].queueFamilyProperties.queueFlags;
-            if (!(flags & VK_QUEUE_COMPUTE_BIT) || (!graphics && (flags & VK_QUEUE_GRAPHICS_BIT))) {
-                continue;
-            }
-            s->queue_family = i;
-            s->timestamp_bits = q[i].queueFamilyProperties.timestampValidBits;
-            *out_found = true;
-        }
-    }
+    *out_found = choose_compute(q, count, s);
+    if (*out_found) choose_transfer(q, count, s);
     pum_free(q);
     return PUMICE_OK;
 }
@@ -422,7 +446,7 @@ pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDe
     properties p;
     PUM_TRY(list_extensions(vi, physical, &extensions, err));
     pumice_status status;
-    PUM_GOTO(choose_queue(vi, s, &has_queue, err));
+    PUM_GOTO(choose_queues(vi, s, &has_queue, err));
     read_features(vi, s, &extensions);
     read_properties(vi, s, &extensions, &p);
     fill_limits(&p, s);

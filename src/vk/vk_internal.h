@@ -155,6 +155,7 @@ typedef struct pum_vk_snapshot {
     char why_not[128]; /* "" = usable */
     uint32_t version;  /* min(the device's, the instance's) */
     uint32_t queue_family, timestamp_bits;
+    uint32_t transfer_family, transfer_index; /* of uploads, with PUM_CAP_TRANSFER; may be the queue that computes */
     uint64_t atom_bytes; /* nonCoherentAtomSize */
     bool portability;    /* VK_KHR_portability_subset must be enabled */
     pum_vk_features features;
@@ -187,7 +188,9 @@ typedef struct pum_vk_pending {
 typedef struct pum_vk_queue {
     pthread_mutex_t lock;
     VkQueue handle;
+    VkQueue transfer;     /* for uploads; the same where there is no other */
     uint64_t last;        /* ticket of the last submit */
+    bool last_upload;     /* which went to `transfer` */
     uint64_t done;        /* every ticket up to here has finished, as far as seen */
     VkSemaphore timeline; /* VK_NULL_HANDLE on the fence path */
     PFN_vkWaitSemaphores wait_semaphores;
@@ -198,6 +201,10 @@ typedef struct pum_vk_queue {
 
 pumice_status pum_vk_queue_init(pum_vk_device *device, pumice_error *err);
 void pum_vk_queue_free(pum_vk_device *device);
+/* Submits commands of the staging ring's upload pool to the transfer queue, or where there is none to the one that
+ * computes; tickets as of pum_vk_submit. */
+pumice_status pum_vk_submit_upload(pum_vk_device *device, VkCommandBuffer commands, uint64_t *out_ticket,
+                                   pumice_error *err);
 
 /* memory.c */
 enum { PUM_VK_CHUNKS = 4, PUM_VK_CHUNK_BYTES = 4 << 20 };
@@ -205,8 +212,8 @@ enum { PUM_VK_CHUNKS = 4, PUM_VK_CHUNK_BYTES = 4 << 20 };
 typedef struct pum_vk_staging {
     pthread_mutex_t lock;
     pum_vk_buffer buffer; /* PUM_VK_CHUNKS * PUM_VK_CHUNK_BYTES, made at the first use */
-    VkCommandPool pool;
-    VkCommandBuffer commands[PUM_VK_CHUNKS];
+    VkCommandPool pool, upload_pool; /* the second with PUM_CAP_TRANSFER alone */
+    VkCommandBuffer commands[PUM_VK_CHUNKS], upload_commands[PUM_VK_CHUNKS]; /* the same without it */
     uint64_t ticket[PUM_VK_CHUNKS]; /* of the copy under way; 0 = none */
     uint32_t next;                  /* chunk of a stream's next copy */
 } pum_vk_staging;

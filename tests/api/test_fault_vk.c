@@ -2,22 +2,29 @@
  * Every Vulkan call that vk/ and exec/ make fails once: each time the right status and a sentence
  * must come out, every object must be gone, and the next use must work. Then the devices one does
  * not have at hand: lost ones, an old loader, Vulkan 1.1 with extensions, too few buffers, memory
- * that is not coherent. */
+ * that is not coherent, a queue that copies alone. */
 #include "fault_vk.h"
+#include "two_families_vk.h"
 #include "vk_tools.h"
 
 #include <sys/stat.h>
+
+typedef enum upload_queue { ONE_QUEUE, EMULATED, APART } upload_queue;
 
 typedef struct config {
     const char *name;
     uint32_t disable;
     bool validation, cache;
+    upload_queue uploads;
 } config;
 
 static const config configs[] = {
-    { "mapped, timeline", 0, false, false },
-    { "staged, fences", PUM_CAP_UNIFIED | PUM_CAP_TIMELINE, false, true },
+    { "mapped, timeline", 0, false, false, ONE_QUEUE },
+    { "staged, fences", PUM_CAP_UNIFIED | PUM_CAP_TIMELINE, false, true, ONE_QUEUE },
+    { "staged, two families", PUM_CAP_UNIFIED, false, false, APART },
 };
+
+static vk_log messages; /* of devices with validation */
 
 static char cache_dir[] = "/tmp/pumice-fault-XXXXXX";
 
@@ -38,9 +45,12 @@ static int clean(void **state)
 static pum_vk_params params_of(const config *c)
 {
     return (pum_vk_params){ .disable_bits = c->disable,
+                            .wishes = { .transfer = c->uploads == EMULATED },
                             .validation = c->validation,
+                            .log = { c->validation ? vk_on_log : NULL, &messages },
                             .cache_dir = c->cache ? cache_dir : NULL,
-                            .get_instance_proc_addr = fault_vk_loader() };
+                            .get_instance_proc_addr = c->uploads == APART ? two_families_vk_loader()
+                                                                          : fault_vk_loader() };
 }
 
 static void produce(void *user, void *to, uint64_t first, uint64_t count)
@@ -175,7 +185,7 @@ static void test_opening_with_validation_fails_once(void **state)
 {
     (void)state;
     if (!vk_want_validation()) skip();
-    config c = { "validation", 0, true, false };
+    config c = { "validation", 0, true, false, ONE_QUEUE };
     for (long n = 1;; n++) {
         pum_vk_params p = params_of(&c);
         pum_vk_device *d = NULL;
@@ -439,6 +449,33 @@ static void test_memory_that_is_not_coherent(void **state)
     fault_vk_honest();
 }
 
+/* Uploads go to the queue that copies alone, each change of queue waits, and only where there are timelines. */
+static void test_transfer_queue(void **state)
+{
+    (void)state;
+    const bool validate = vk_want_validation();
+    const config rows[] = { { "two families", PUM_CAP_UNIFIED, validate, false, APART },
+                            { "emulated", PUM_CAP_UNIFIED, validate, false, EMULATED },
+                            { "emulated, but fences", PUM_CAP_UNIFIED | PUM_CAP_TIMELINE, validate, false, EMULATED } };
+    messages = (vk_log){ 0 };
+    two_families_vk_begin();
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        pumice_error err = { 0 };
+        assert_vk_ok(whole_life(&rows[i], &err), err);
+        pum_vk_params p = params_of(&rows[i]);
+        pum_vk_device *d = vk_open(&p);
+        bool timeline = !(rows[i].disable & PUM_CAP_TIMELINE);
+        assert_int_equal(!!(pum_vk_device_caps(d)->bits & PUM_CAP_TRANSFER), timeline);
+        pum_vk_device_destroy(&d);
+    }
+    assert_int_equal(messages.errors, 0);
+    assert_int_equal(two_families_vk_faults(), 0);
+    /* two chunks written, one of a stream, the arena; a read, a move and the plan between and after them */
+    assert_int_equal(two_families_vk_uploads(), 4);
+    assert_int_equal(two_families_vk_waits(), 5);
+    fault_vk_honest();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_old_versions),
         cmocka_unit_test(test_weak_devices),
         cmocka_unit_test(test_memory_that_is_not_coherent),
+        cmocka_unit_test(test_transfer_queue),
     };
     if (!fault_vk_loader()) {
         printf("no Vulkan loader\n");

@@ -21,7 +21,8 @@ static const struct {
     { "range=64M,align=32", 0 },
     { "unified=0", 0 },
     { "unified=0,timeline=0", 0 },
-    { "subgroup=64,sub=0,shared=16K,invocations=128,range=64M,align=32,unified=0", 1 },
+    { "unified=0,transfer=1", 0 },
+    { "subgroup=64,sub=0,shared=16K,invocations=128,range=64M,align=32,unified=0,transfer=1", 1 },
 };
 
 /* Directories for drivers that take seconds to compile: grouped heads, experts, an encoder with biases. */

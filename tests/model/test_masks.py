@@ -11,9 +11,9 @@ import subprocess
 import sys
 
 PROMPT = "Once upon a time there was a small stone that wanted to float on the wide blue sea"
-ALL = "subgroup=64,sub=0,shared=16K,invocations=128,range=64M,align=4K,unified=0"
+ALL = "subgroup=64,sub=0,shared=16K,invocations=128,range=64M,align=4K,unified=0,transfer=1"
 MASKS = ["subgroup=1", "subgroup=16", "subgroup=32", "subgroup=64", "sub=0", "shared=16K,invocations=128", "range=64M",
-         "align=4K", "unified=0,timeline=0", ALL]
+         "align=4K", "unified=0,timeline=0", "unified=0,transfer=1", ALL]
 FEW = ["subgroup=1", "subgroup=64", ALL]  # on further drivers
 WIDTHS = ["128", "512"]  # bits of lavapipe's vectors: subgroups of 4 and 16
 CACHE = "MESA_SHADER_CACHE_DIR"  # Mesa takes shaders compiled for another width from its cache, which are wrong

@@ -292,9 +292,18 @@ static void test_wishes(void **state)
     assert_int_equal(c.max_workgroup_invocations, 256);
     assert_int_equal(c.max_buffer_range_bytes, 1 << 30);
     assert_int_equal(c.offset_align_bytes, 256);
-    static const char *const bad[] = { "subgroup=3", "subgroup=256", "subgroup=0", "subgroup", "align=100", "shared=x",
-                                       "range=12T", "range=99999999999999999999", "f16=1", "wings=0", "=4", "shared=-1",
-                                       "shared=16KK" };
+    /* a transfer queue may be asked for, but not without timelines */
+    assert_true(pum_caps_wishes_parse(NULL, "transfer=1", NULL, &w, &err));
+    assert_true(pum_caps_profile_wish("lavapipe", &w, &c));
+    assert_true(c.bits & PUM_CAP_TRANSFER);
+    assert_true(pum_caps_wishes_parse(NULL, "transfer=1,timeline=0", NULL, &w, &err));
+    assert_true(pum_caps_profile_wish("lavapipe", &w, &c));
+    assert_int_equal(c.bits & (PUM_CAP_TRANSFER | PUM_CAP_TIMELINE), 0);
+    assert_true(pum_caps_wishes_parse(NULL, "transfer=0", NULL, &w, &err));
+    assert_int_equal(w.disable_bits, PUM_CAP_TRANSFER);
+    static const char *const bad[] = { "transfer=2", "transfer", "subgroup=3", "subgroup=256", "subgroup=0", "subgroup",
+                                       "align=100", "shared=x", "range=12T", "range=99999999999999999999", "f16=1",
+                                       "wings=0", "=4", "shared=-1", "shared=16KK" };
     for (size_t i = 0; i < PUM_COUNT(bad); i++) {
         assert_false(pum_caps_wishes_parse(NULL, bad[i], NULL, &w, &err));
         assert_int_equal(err.status, PUMICE_ERROR_INVALID);
