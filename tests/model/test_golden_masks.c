@@ -64,7 +64,8 @@ static int check_directory(void *user, const char *folder, const char *name)
     snprintf(path, sizeof path, "%s/golden.json", folder);
     json_t *golden = json_load_file(path, 0, &e);
     assert_non_null(golden);
-    const json_t *one = case_named(golden, r->small ? "short" : "long"), *decoder = json_object_get(one, "decoder_input_ids");
+    const json_t *one = case_named(golden, r->small ? "short" : "long");
+    const json_t *decoder = json_object_get(one, "decoder_input_ids");
     pumice_model *model = test_model(r->device, folder);
     pumice_session_params params = { .struct_size = sizeof params, .n_ctx_tokens = r->small ? 64 : 224,
                                      .n_batch_tokens = r->small ? 8 : 0,
