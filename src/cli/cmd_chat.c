@@ -302,7 +302,7 @@ static int converse(chat *c)
 {
     int code = CLI_OK;
     while (!c->ended) {
-        char *line = cli_line_read("> ");
+        char *line = cli_line_read();
         if (!line) break;
         if (line[0] && !(line[0] == '/' && run_command(c, line))) {
             code = take_turn(c, line, strlen(line));

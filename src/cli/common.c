@@ -83,7 +83,8 @@ static void on_interrupt(int signal_number)
         return;
     }
     if (interrupt.idle) {
-        static const char hint[] = "\n(Ctrl-D ends)\n";
+        /* the prompt again: with the key a terminal forgets what it has not shown yet */
+        static const char hint[] = "\n(Ctrl-D ends)\n" CLI_PROMPT;
         if (write(STDERR_FILENO, hint, sizeof hint - 1) < 0) return;
         return;
     }

@@ -130,9 +130,11 @@ int cli_prefix_read(const cli_options *options, size_t count, int32_t *out_prefi
 
 /* ---- files ---- */
 
+#define CLI_PROMPT "> "
+
 /* A line of standard input without its end, the caller's to free; NULL at its end. On a terminal
- * with the prompt, with editing and history where libedit was there at build time. */
-char *cli_line_read(const char *prompt);
+ * with CLI_PROMPT, with editing and history where libedit was there at build time. */
+char *cli_line_read(void);
 
 /* All of a file, or of standard input when path is "-". */
 int cli_read(const char *path, char **out_data, size_t *out_bytes);

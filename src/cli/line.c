@@ -10,9 +10,9 @@
 #ifdef PUMICE_HAVE_LIBEDIT
 #include <editline/readline.h>
 
-static char *edit_line(const char *prompt)
+static char *edit_line(void)
 {
-    char *line = readline(prompt);
+    char *line = readline(CLI_PROMPT);
     if (line && line[0]) add_history(line);
     return line;
 }
@@ -33,14 +33,14 @@ static char *plain_line(void)
     return line;
 }
 
-char *cli_line_read(const char *prompt)
+char *cli_line_read(void)
 {
     bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 #ifdef PUMICE_HAVE_LIBEDIT
-    if (terminal) return edit_line(prompt);
+    if (terminal) return edit_line();
 #endif
     if (terminal) {
-        fputs(prompt, stdout);
+        fputs(CLI_PROMPT, stdout);
         fflush(stdout);
     }
     return plain_line();
