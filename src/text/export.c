@@ -234,34 +234,63 @@ static pumice_status export_bpe(const pum_tokenizer *t, const pum_tokenizer_sink
 
 /* ---- the rest ---- */
 
-static bool adds_blank(const pum_tokenizer *t)
+static pum_prepend blank_before(const pum_tokenizer *t)
 {
-    if (!t->normalizer) return t->kind == PUM_TOKENIZER_SPM && t->add_space_prefix;
-    if (t->normalizer->prefix != PUM_PREPEND_NEVER) return true;
+    if (!t->normalizer) {
+        bool adds = t->kind == PUM_TOKENIZER_SPM && t->add_space_prefix;
+        return adds ? PUM_PREPEND_ALWAYS : PUM_PREPEND_NEVER;
+    }
+    if (t->normalizer->prefix != PUM_PREPEND_NEVER) return t->normalizer->prefix;
     for (size_t i = 0; i < t->normalizer->count; i++) {
-        if (t->normalizer->steps[i].op == PUM_NORM_PREPEND) return true;
+        if (t->normalizer->steps[i].op == PUM_NORM_PREPEND) return PUM_PREPEND_ALWAYS;
     }
     for (size_t i = 0; t->pretok && i < t->pretok->count; i++) {
         const pum_pretok_step *s = &t->pretok->steps[i];
-        if (s->kind == PUM_STEP_METASPACE && s->prepend != PUM_PREPEND_NEVER) return true;
+        if (s->kind == PUM_STEP_METASPACE && s->prepend != PUM_PREPEND_NEVER) return s->prepend;
     }
-    return false;
+    return PUM_PREPEND_NEVER;
 }
 
 static pumice_status export_normalizer(const pum_tokenizer *t, const pum_tokenizer_sink *sink)
 {
     const pum_normalizer *n = t->normalizer;
-    PUM_TRY(CALL(flag, KEY("add_space_prefix"), adds_blank(t)));
+    pum_prepend blank = blank_before(t);
+    PUM_TRY(CALL(flag, KEY("add_space_prefix"), blank != PUM_PREPEND_NEVER));
     if (!n) return PUMICE_OK;
-    bool unigram = t->kind == PUM_TOKENIZER_UNIGRAM;
+    bool unigram = t->kind == PUM_TOKENIZER_UNIGRAM, first = blank == PUM_PREPEND_FIRST;
     bool remove = n->remove_extra || (unigram && t->sum_double);
-    if (unigram || remove || n->map.blob_bytes || n->user.values.count > 1) {
+    if (first) PUM_TRY(CALL(flag, "pumice.tokenizer.space_prefix_first", true));
+    if (unigram || remove || first || n->map.blob_bytes || n->user.values.count > 1) {
         PUM_TRY(CALL(flag, KEY("remove_extra_whitespaces"), remove));
         PUM_TRY(CALL(bytes, KEY("precompiled_charsmap"), n->map.blob, n->map.blob_bytes));
     }
     if (n->suffix) PUM_TRY(CALL(flag, "pumice.tokenizer.whitespace_suffix", true));
     if (t->chatglm) PUM_TRY(CALL(flag, "pumice.tokenizer.chatglm", true));
     return t->no_merges ? CALL(flag, "pumice.tokenizer.no_merges", true) : PUMICE_OK;
+}
+
+/* The tokens that are cut out of a text, and each one's rules. Others go by the types, which say less:
+ * a control token of the vocabulary may be a text like any other to the original. */
+static pumice_status export_added(const pum_tokenizer *t, const pum_tokenizer_sink *sink,
+                                  pumice_error *err)
+{
+    if (!t->split_longest) return PUMICE_OK;
+    pumice_status status = PUMICE_OK;
+    size_t n = 0;
+    int32_t *ids = pum_alloc_array(t->count, sizeof *ids);
+    uint8_t *rules = pum_alloc_array(t->count, sizeof *rules);
+    if (!ids || !rules) PUM_GOTO(pum_no_memory(err));
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (!(t->flags[i] & PUM_TOKEN_ADDED)) continue;
+        ids[n] = (int32_t)i;
+        rules[n++] = t->flags[i] & PUM_TOKEN_RULES;
+    }
+    PUM_GOTO(CALL(i32s, "pumice.tokenizer.added", ids, n));
+    PUM_GOTO(CALL(bytes, "pumice.tokenizer.added_rules", rules, n));
+fail:
+    pum_free(ids);
+    pum_free(rules);
+    return status;
 }
 
 static pumice_status export_around(const pum_tokenizer *t, const pum_tokenizer_sink *sink)
@@ -292,6 +321,7 @@ pumice_status pum_tokenizer_export(const pum_tokenizer *t, const pum_tokenizer_s
     PUM_TRY(id_key(sink, KEY("padding_token_id"), t->pad));
     PUM_TRY(id_key(sink, KEY("mask_token_id"), t->mask));
     PUM_TRY(id_key(sink, KEY("eot_token_id"), t->eot));
+    PUM_TRY(export_added(t, sink, err));
     PUM_TRY(export_around(t, sink));
     if (!t->chat_template) return PUMICE_OK;
     return text_key(sink, "tokenizer.chat_template", t->chat_template);

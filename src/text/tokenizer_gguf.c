@@ -135,13 +135,34 @@ static void read_ids(const pum_gguf *gguf, pum_tokenizer *t)
     }
 }
 
+/* A key of ours: which tokens are cut out of a text and how, where types cannot say it. */
+static pumice_status read_added(const pum_gguf *gguf, pum_tokenizer *t, pumice_error *err)
+{
+    const pum_gguf_value *ids = pum_gguf_find(gguf, "pumice.tokenizer.added");
+    const pum_gguf_value *rules = pum_gguf_find(gguf, "pumice.tokenizer.added_rules");
+    if (!ids) return PUMICE_OK;
+    t->split_longest = t->lists_added = true;
+    for (uint64_t i = 0; i < ids->count; i++) {
+        int64_t id, rule;
+        if (!rules || !pum_gguf_item_i64(ids, i, &id) || !pum_gguf_item_i64(rules, i, &rule)) {
+            return pum_fail(err, PUMICE_ERROR_FORMAT,
+                            "pumice.tokenizer.added and pumice.tokenizer.added_rules must be lists "
+                            "of integers of the same length");
+        }
+        if (id < 0 || id >= t->count) continue;
+        t->flags[id] = (uint8_t)((t->flags[id] & ~PUM_TOKEN_RULES) | PUM_TOKEN_ADDED |
+                                 (rule & PUM_TOKEN_RULES));
+    }
+    return PUMICE_OK;
+}
+
 /* Phi-3's special tokens swallow the white space after them, which no metadata tells: the name
  * must. */
 static void mark_eating_tokens(const pum_gguf *gguf, pum_tokenizer *t)
 {
     pum_str s;
     char name[128];
-    if (!pum_gguf_str(gguf, "general.name", &s)) return;
+    if (t->lists_added || !pum_gguf_str(gguf, "general.name", &s)) return;
     clean_copy(s, name, sizeof name);
     for (char *p = name; *p; p++) {
         if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
@@ -189,7 +210,11 @@ static pumice_status read_normalizer(const pum_gguf *gguf, pum_tokenizer *t, pum
     if (!t->normalizer) return pum_no_memory(err);
     pum_normalizer *n = t->normalizer;
     n->escape = true;
-    n->prefix = t->add_space_prefix ? PUM_PREPEND_ALWAYS : PUM_PREPEND_NEVER;
+    bool first = false;
+    pum_gguf_bool(gguf, "pumice.tokenizer.space_prefix_first", &first);
+    n->prefix = !t->add_space_prefix ? PUM_PREPEND_NEVER
+                : first              ? PUM_PREPEND_FIRST
+                                     : PUM_PREPEND_ALWAYS;
     pum_gguf_bool(gguf, KEY("remove_extra_whitespaces"), &n->remove_extra);
     pum_gguf_bool(gguf, "pumice.tokenizer.whitespace_suffix", &n->suffix);
     t->drop_until_text = n->remove_extra;
@@ -228,7 +253,7 @@ static pumice_status create_unigram(const pum_gguf *gguf, pum_tokenizer *t, pumi
     pum_gguf_bool(gguf, KEY("add_space_prefix"), &t->add_space_prefix);
     t->byte_fallback = true;
     t->split_longest = true;
-    for (uint32_t i = 0; i < t->count; i++) {
+    for (uint32_t i = 0; i < t->count && !t->lists_added; i++) {
         size_t n;
         const char *piece = pum_strings_at(&t->pieces, i, &n);
         if (t->types[i] == PUM_TOKEN_CONTROL || t->types[i] == PUM_TOKEN_UNKNOWN) {
@@ -369,6 +394,7 @@ pumice_status pum_tokenizer_create(const pum_gguf *gguf, pum_tokenizer **out_tok
     PUM_GOTO(read_types(gguf, t, err));
     read_ids(gguf, t);
     pum_tokenizer_mark_ends(t);
+    PUM_GOTO(read_added(gguf, t, err));
     mark_eating_tokens(gguf, t);
     PUM_GOTO(create[t->kind](gguf, t, err));
     if (!pum_special_init(t)) PUM_GOTO(pum_no_memory(err));

@@ -171,14 +171,15 @@ typedef enum pum_tokenizer_kind_id {
     PUM_TOKENIZER_UNIGRAM /* best sum of scores */
 } pum_tokenizer_kind_id;
 
-/* Flags of a token. */
+/* Flags of a token. The values of the rules stand in files: pumice.tokenizer.added_rules. */
 enum {
     PUM_TOKEN_ENDS = 1,        /* ends a reply */
     PUM_TOKEN_EATS_RIGHT = 2,  /* white space after it is part of it (Phi-3) */
     PUM_TOKEN_INDEXED = 4,     /* it is the one that its bytes are looked up to (BPE) */
     PUM_TOKEN_EATS_LEFT = 8,   /* white space before it is part of it */
     PUM_TOKEN_WHOLE_WORD = 16, /* only where no letter or digit stands beside it */
-    PUM_TOKEN_ADDED = 32       /* listed as an added token: cut out by the trie `added` */
+    PUM_TOKEN_ADDED = 32,      /* listed as an added token: cut out by the trie `added` */
+    PUM_TOKEN_RULES = PUM_TOKEN_EATS_RIGHT | PUM_TOKEN_EATS_LEFT | PUM_TOKEN_WHOLE_WORD
 };
 
 typedef struct pum_pair {               /* a merge: strings `left` and `right` become `result` */
@@ -205,6 +206,7 @@ struct pum_tokenizer {
     int32_t byte_token[256];      /* the token that is this byte alone, or -1 */
     bool wraps;                   /* BOS and EOS stand around a text unless a file says no */
     bool split_longest;           /* cut out by `added`: leftmost, longest; else by `specials` */
+    bool lists_added;             /* a GGUF file lists the tokens of `added`; else types tell */
     pum_trie added;
     pum_normalizer *normalizer; /* NULL: as the kind does it by itself */
     pum_pretok *pretok;         /* NULL: no words */

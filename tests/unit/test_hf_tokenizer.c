@@ -479,6 +479,96 @@ static void test_export(void **state)
     }
 }
 
+/* Tokens of a text by two tokenizers, for every combination of flags. */
+static size_t count_differences(const pum_tokenizer *a, const pum_tokenizer *b, const char *text,
+                                size_t bytes)
+{
+    static const uint32_t flags[] = { 0, PUMICE_TOKENIZE_PARSE_SPECIAL, PUMICE_TOKENIZE_ADD_SPECIAL,
+                                      PUMICE_TOKENIZE_PARSE_SPECIAL | PUMICE_TOKENIZE_ADD_SPECIAL };
+    size_t wrong = 0;
+    for (size_t i = 0; i < PUM_COUNT(flags); i++) {
+        pum_tokens want = { 0 }, got = { 0 };
+        pumice_error err = { 0 };
+        if (pum_tokenizer_encode(a, text, bytes, flags[i], &want, &err) != PUMICE_OK ||
+            pum_tokenizer_encode(b, text, bytes, flags[i], &got, &err) != PUMICE_OK) {
+            fail_msg("%s", err.text);
+        }
+        bool same = got.count == want.count &&
+                    (!want.count ||
+                     memcmp(got.data, want.data, want.count * sizeof *want.data) == 0);
+        if (!same) print_message("'%.60s' (flags %u) differs\n", text, flags[i]);
+        wrong += !same;
+        pum_array_free(&want);
+        pum_array_free(&got);
+    }
+    return wrong;
+}
+
+/* The exported tokenizer of a path does what the path's own does. */
+static void check_same(const char *path, const char *kind, const char *pre, const char *golden)
+{
+    static const char *const texts[] = {
+        "A <extra_id_0> walks <extra_id_1> park", "<s>a</s> <s> b </s><unk> c<pad>d <mask> e<mask>",
+        " <|endoftext|> x<|endoftext|> <|im_end|>y", "[gMASK]<sop> a [MASK]<eop>", "\xe2\x96\x81 a  b "
+    };
+    char file[TEST_PATH_BYTES];
+    json_error_t fault;
+    pum_tokenizer *t = load(path), *again = load_exported(path, kind, pre);
+    size_t wrong = 0;
+    for (size_t i = 0; i < PUM_COUNT(texts); i++)
+        wrong += count_differences(t, again, texts[i], strlen(texts[i]));
+    if (!test_data(golden, file)) skip();
+    json_t *root = json_load_file(file, 0, &fault), *row;
+    size_t i, n = 0;
+    json_array_foreach(json_object_get(root, "cases"), i, row) {
+        const json_t *text = json_object_get(row, "text");
+        wrong += count_differences(t, again, json_string_value(text), json_string_length(text));
+        n++;
+    }
+    json_decref(root);
+    pum_tokenizer_destroy(&t);
+    pum_tokenizer_destroy(&again);
+    assert_true(n >= 70);
+    assert_int_equal(wrong, 0);
+}
+
+static void test_export_special(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *folder, *kind, *pre;
+    } folders[] = { { "chatglm", "t5", "default" }, { "bart", "gpt2", "gpt-2" },
+                    { "gpt2", "gpt2", "gpt-2" },    { "qwen2", "gpt2", "qwen2" } };
+    static const struct {
+        const char *model, *config, *kind;
+    } made[] = {
+        { "test_sentencepiece",
+          "{\"tokenizer_class\": \"T5Tokenizer\", \"legacy\": false, \"eos_token\": \"</s>\"}", "t5" },
+        { "test_sentencepiece", "{\"tokenizer_class\": \"T5Tokenizer\", \"extra_ids\": 7}", "t5" },
+        { "test_sentencepiece_bpe", "{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": false}",
+          "llama" },
+        { "test_sentencepiece_bpe", "{\"tokenizer_class\": \"LlamaTokenizer\"}", "llama" },
+        { "test_sentencepiece_bpe", "{}", "llama" },
+    };
+    char path[TEST_PATH_BYTES], name[128];
+    for (size_t i = 0; i < PUM_COUNT(folders); i++) {
+        char golden[128];
+        snprintf(name, sizeof name, "tokenizers/%s", folders[i].folder);
+        snprintf(golden, sizeof golden, "tokenizers/%s/golden.json", folders[i].folder);
+        if (!test_data(name, path)) skip();
+        check_same(path, folders[i].kind, folders[i].pre, golden);
+    }
+    for (size_t i = 0; i < PUM_COUNT(made); i++) {
+        snprintf(name, sizeof name, "tokenizers/spm_small/%s.model", made[i].model);
+        if (!test_data(name, path)) skip();
+        folder f = make_folder();
+        put_link(&f, "spiece.model", path);
+        put(&f, "tokenizer_config.json", made[i].config);
+        check_same(f.path, made[i].kind, "default", "tokenizers/spm_small/t5_style.golden.json");
+        remove_folder(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -490,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_renumbered),
         cmocka_unit_test(test_pegasus),
         cmocka_unit_test(test_export),
+        cmocka_unit_test(test_export_special),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
