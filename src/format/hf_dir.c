@@ -127,6 +127,20 @@ static pumice_status map_tensors(pum_hf_dir *dir, const char *index_path, json_t
     return PUMICE_OK;
 }
 
+/* What a shard has beyond the index is there all the same: whoever reads the directory decides. */
+static pumice_status add_unlisted(pum_hf_dir *dir, const json_t *map, pumice_error *err)
+{
+    for (size_t i = 0; i < dir->files.count; i++) {
+        entry e = { .file = dir->files.data[i] };
+        for (size_t k = 0; k < pum_st_count(e.file); k++) {
+            e.tensor = pum_st_at(e.file, k);
+            if (json_object_get(map, e.tensor->name.data)) continue;
+            if (!pum_array_push(&dir->tensors, e)) return no_memory(dir->path, err);
+        }
+    }
+    return PUMICE_OK;
+}
+
 static pumice_status open_index(pum_hf_dir *dir, const char *index_path, pumice_error *err)
 {
     json_t *index = NULL, *opened = json_object();
@@ -140,6 +154,7 @@ static pumice_status open_index(pum_hf_dir *dir, const char *index_path, pumice_
     }
     PUM_GOTO(open_shards(dir, index_path, map, opened, err));
     PUM_GOTO(map_tensors(dir, index_path, map, opened, err));
+    PUM_GOTO(add_unlisted(dir, map, err));
 fail:
     json_decref(index);
     json_decref(opened);
@@ -256,12 +271,22 @@ uint64_t pum_hf_dir_weight_bytes(const pum_hf_dir *dir)
     return bytes;
 }
 
+bool pum_hf_dir_index(const pum_hf_dir *dir, const char *name, size_t *out_index)
+{
+    return pum_name_index_find(&dir->index, dir, (pum_str){ name, strlen(name) }, out_index);
+}
+
 const pum_st_tensor *pum_hf_dir_find(const pum_hf_dir *dir, const char *name, const char **out_file)
 {
     size_t i;
-    if (!pum_name_index_find(&dir->index, dir, (pum_str){ name, strlen(name) }, &i)) return NULL;
-    if (out_file) *out_file = pum_st_path(dir->tensors.data[i].file);
+    if (!pum_hf_dir_index(dir, name, &i)) return NULL;
+    if (out_file) *out_file = pum_hf_dir_file(dir, i);
     return dir->tensors.data[i].tensor;
+}
+
+const char *pum_hf_dir_file(const pum_hf_dir *dir, size_t index)
+{
+    return pum_st_path(dir->tensors.data[index].file);
 }
 
 const pum_st_tensor *pum_hf_dir_at(const pum_hf_dir *dir, size_t index)

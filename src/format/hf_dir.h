@@ -29,8 +29,10 @@ uint64_t pum_hf_dir_weight_bytes(const pum_hf_dir *dir); /* of all safetensors f
 /* A tensor and (out_file may be NULL) the file that it lies in; NULL if absent. */
 const pum_st_tensor *pum_hf_dir_find(const pum_hf_dir *dir, const char *name,
                                      const char **out_file);
+bool pum_hf_dir_index(const pum_hf_dir *dir, const char *name, size_t *out_index); /* false: absent */
 /* Every tensor, in no order that means anything. */
 size_t pum_hf_dir_count(const pum_hf_dir *dir);
+const char *pum_hf_dir_file(const pum_hf_dir *dir, size_t index); /* that it lies in */
 const pum_st_tensor *pum_hf_dir_at(const pum_hf_dir *dir, size_t index);
 
 #endif

@@ -84,6 +84,14 @@ const json_t *hf_get(const hf *h, const char *names)
     return get_named(h, names, &name, &count);
 }
 
+int hf_name_of(const hf *h, const char *names, const char **out_name)
+{
+    int n = (int)strcspn(names, "|");
+    *out_name = names;
+    get_named(h, names, out_name, &n);
+    return n;
+}
+
 pumice_status hf_u32(hf *h, const char *names, uint32_t min, uint32_t max, uint32_t *out)
 {
     const char *name;

@@ -411,8 +411,7 @@ static const hf_family families[] = {
 
 /* clang-format on */
 
-/* true if `word` is one of `words`, which '|' separates. */
-static bool is_among(const char *word, const char *words)
+bool hf_is_among(const char *word, const char *words)
 {
     size_t n = strlen(word);
     for (const char *p = words; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL) {
@@ -424,7 +423,7 @@ static bool is_among(const char *word, const char *words)
 const hf_family *hf_family_find(const char *model_type)
 {
     for (size_t i = 0; i < PUM_COUNT(families); i++) {
-        if (is_among(model_type, families[i].model_types)) return &families[i];
+        if (hf_is_among(model_type, families[i].model_types)) return &families[i];
     }
     return NULL;
 }

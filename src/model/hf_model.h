@@ -120,10 +120,13 @@ struct hf {
     const hf_family *family;
     hf_facts f;
     bool_list windowed, rotated; /* one a layer, where no period says it; else empty */
+    bool_list used;              /* one a tensor of the directory */
     pum_gguf *out;
     pumice_error *err;
 };
 
+/* true if `word` is one of `words`, which '|' separates. */
+bool hf_is_among(const char *word, const char *words);
 const hf_family *hf_family_find(const char *model_type); /* NULL if there is none */
 void hf_family_names(char *out, size_t capacity);        /* of all, for a message */
 
@@ -133,12 +136,17 @@ pumice_status hf_config_read(hf *h);
 pumice_status hf_keys_write(hf *h);
 /* hf_tensors.c: adds every tensor. */
 pumice_status hf_tensors_add(hf *h);
+/* hf_unused.c: refuses tensors that were not used, unless they are known to mean nothing here. `prefix`: of
+ * the directory's names; `embedding`: what an alternative to it must be equal to. */
+pumice_status hf_tensors_check(hf *h, const char *prefix, const pum_st_tensor *embedding);
 
 /* ---- looking into config.json ---- */
 
 /* The value of the first of the names (separated by '|', each may be a path with dots) that is
  * there and not null; NULL if none is. */
 const json_t *hf_get(const hf *h, const char *names);
+/* The name that is there, or the first; returns its length. */
+int hf_name_of(const hf *h, const char *names, const char **out_name);
 /* Unchanged if absent; a sentence if it is something else or out of range. */
 pumice_status hf_u32(hf *h, const char *names, uint32_t min, uint32_t max, uint32_t *out);
 pumice_status hf_f32(hf *h, const char *names, float min, float max, float *out);

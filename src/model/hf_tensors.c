@@ -286,6 +286,12 @@ static pumice_status check_source(const walk *w, const job *j, const char *file,
                     file, t->name.data, has, size_text(row->rows), size_text(row->cols), wants);
 }
 
+static void mark_used(const walk *w, const char *name)
+{
+    size_t i;
+    if (pum_hf_dir_index(w->h->dir, name, &i)) w->h->used.data[i] = true;
+}
+
 static pumice_status gather_parts(const walk *w, const job *j, pum_gguf_part *parts,
                                   uint32_t *out_count, pum_dtype *out_type)
 {
@@ -296,6 +302,7 @@ static pumice_status gather_parts(const walk *w, const job *j, pum_gguf_part *pa
         const pum_st_tensor *t = find(w, j->row->hf, j->suffix, i, &file, name);
         if (!t) return missing(w, name);
         PUM_TRY(check_source(w, j, file, t));
+        mark_used(w, name);
         if (i == 0) *out_type = t->type;
         if (*out_type != t->type) *out_type = PUM_DTYPE_F32;
         n += make_parts(w, j, t, parts + n);
@@ -417,15 +424,30 @@ static pumice_status add_stack(walk *w, const hf_stack *stack)
     return PUMICE_OK;
 }
 
+/* The rows of the vocabulary: the model's first. */
+static const pum_st_tensor *find_embedding(const walk *w)
+{
+    char name[NAME_BYTES];
+    const char *file;
+    return find(w, w->h->family->model->rows[0].hf, ".weight", 0, &file, name);
+}
+
 pumice_status hf_tensors_add(hf *h)
 {
     char prefix[64];
     walk w = { .h = h };
+    size_t count = pum_hf_dir_count(h->dir);
+    if (!pum_array_reserve(&h->used, count)) {
+        return pum_fail(h->err, PUMICE_ERROR_HOST_MEMORY, "no memory to open '%s'",
+                        pum_hf_dir_path(h->dir));
+    }
+    if (count) memset(h->used.data, 0, count * sizeof *h->used.data);
+    h->used.count = count;
     set_sizes(&w, false);
     w.prefix = find_prefix(&w, prefix, sizeof prefix);
     PUM_TRY(add_group(&w, h->family->model));
     for (size_t i = 0; i < PUM_COUNT(h->family->stacks); i++) {
         if (h->family->stacks[i].hf) PUM_TRY(add_stack(&w, &h->family->stacks[i]));
     }
-    return PUMICE_OK;
+    return hf_tensors_check(h, w.prefix, find_embedding(&w));
 }

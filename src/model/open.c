@@ -27,6 +27,7 @@ static pumice_status open_directory(const char *path, pum_gguf **out_gguf, pumic
 fail:
     pum_array_free(&h.windowed);
     pum_array_free(&h.rotated);
+    pum_array_free(&h.used);
     pum_gguf_close(&gguf);
     return status;
 }

@@ -360,6 +360,118 @@ static void test_broken(void **state)
     }
 }
 
+/* ---- tensors that the model does not ask for ---- */
+
+static const struct {
+    const char *name, *shape;
+    size_t bytes;
+} one_layer[] = {
+    { "model.embed_tokens.weight", "[2,4]", 32 },
+    { "model.norm.weight", "[4]", 16 },
+    { "model.layers.0.input_layernorm.weight", "[4]", 16 },
+    { "model.layers.0.post_attention_layernorm.weight", "[4]", 16 },
+    { "model.layers.0.self_attn.q_proj.weight", "[4,4]", 64 },
+    { "model.layers.0.self_attn.k_proj.weight", "[4,4]", 64 },
+    { "model.layers.0.self_attn.v_proj.weight", "[4,4]", 64 },
+    { "model.layers.0.self_attn.o_proj.weight", "[4,4]", 64 },
+    { "model.layers.0.mlp.gate_proj.weight", "[4,4]", 64 },
+    { "model.layers.0.mlp.up_proj.weight", "[4,4]", 64 },
+    { "model.layers.0.mlp.down_proj.weight", "[4,4]", 64 },
+};
+
+static size_t put_tensor(char *out, size_t capacity, const char *name, const char *shape, size_t at,
+                         size_t bytes)
+{
+    return (size_t)snprintf(out, capacity,
+                            "%s\"%s\":{\"dtype\":\"F32\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
+                            at ? "," : "{", name, shape, at, at + bytes);
+}
+
+/* A model of one layer and one tensor more of `bytes` bytes, which are the embedding's if `same`. */
+static void write_model(const folder *f, const char *file, const char *more, const char *shape,
+                        size_t bytes, bool same)
+{
+    static image copy;
+    char header[4096];
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < PUM_COUNT(one_layer); i++) {
+        n += put_tensor(header + n, sizeof header - n, one_layer[i].name, one_layer[i].shape, at,
+                        one_layer[i].bytes);
+        at += one_layer[i].bytes;
+    }
+    n += put_tensor(header + n, sizeof header - n, more, shape, at, bytes);
+    snprintf(header + n, sizeof header - n, "}");
+    copy = *make_image(header, at + bytes);
+    uint8_t *data = copy.data + copy.count - at - bytes;
+    if (same) memcpy(data + at, data, bytes);
+    write_bytes(f, file, copy.data, copy.count);
+}
+
+static void test_more_tensors(void **state)
+{
+    static const struct {
+        const char *name, *shape;
+        size_t bytes;
+        bool same;
+        const char *words; /* NULL: it means nothing, and the directory opens */
+    } cases[] = {
+        { "model.layers.0.self_attn.q_proj.bias", "[4]", 16, false, "not known" },
+        { "model.layers.0.self_attn.q_norm.weight", "[4]", 16, false, "not known" },
+        { "model.layers.0.self_attn.q_proj.lora_A.weight", "[1,4]", 16, false, "not known" },
+        { "model.foo.weight", "[4]", 16, false, "not known" },
+        { "model.layers.00x.weight", "[4]", 16, false, "not known" },
+        { "model.layers.0.attn.bias", "[4]", 16, false, "not known" },
+        { "model.layers.99.mlp.down_proj.weight", "[4,4]", 64, false, "num_hidden_layers" },
+        { "model.layers.1.mlp.down_proj.weight", "[4,4]", 64, false, "there are 1" },
+        { "lm_head.weight", "[2,4]", 32, false, "tie_word_embeddings" },
+        { "lm_head.weight", "[1,4]", 16, true, "tie_word_embeddings" },
+        { "lm_head.weight", "[2,4]", 32, true, NULL },
+        { "model.layers.0.self_attn.rotary_emb.inv_freq", "[2]", 8, false, NULL },
+        { "model.embeddings.position_ids", "[2]", 8, false, NULL },
+        { "vision_tower.layers.0.weight", "[4]", 16, false, NULL },
+    };
+    (void)state;
+    for (size_t i = 0; i < PUM_COUNT(cases); i++) {
+        folder f = make_folder();
+        pum_gguf *g = NULL;
+        pumice_error err = { 0 };
+        write_text(&f, "config.json", LLAMA);
+        write_model(&f, "model.safetensors", cases[i].name, cases[i].shape, cases[i].bytes,
+                    cases[i].same);
+        pumice_status status = pum_model_open(f.path, &g, &err);
+        bool good = cases[i].words ? status != PUMICE_OK && strstr(err.text, cases[i].words) &&
+                                         strstr(err.text, cases[i].name) &&
+                                         strstr(err.text, "model.safetensors")
+                                   : status == PUMICE_OK;
+        if (!good) fail_msg("%s: '%s'", cases[i].name, err.text);
+        pum_gguf_close(&g);
+        remove_folder(&f);
+    }
+}
+
+/* An index that leaves a tensor of a shard out leaves it in the directory. */
+static void test_unlisted(void **state)
+{
+    char index[4096];
+    size_t n = (size_t)snprintf(index, sizeof index, "{\"weight_map\":{");
+    folder f = make_folder();
+    pum_gguf *g = NULL;
+    pumice_error err = { 0 };
+    (void)state;
+    for (size_t i = 0; i < PUM_COUNT(one_layer); i++) {
+        n += (size_t)snprintf(index + n, sizeof index - n, "%s\"%s\":\"a.safetensors\"",
+                              i ? "," : "", one_layer[i].name);
+    }
+    snprintf(index + n, sizeof index - n, "}}");
+    write_text(&f, "config.json", LLAMA);
+    write_text(&f, "model.safetensors.index.json", index);
+    write_model(&f, "a.safetensors", "model.foo.weight", "[4]", 16, false);
+    assert_int_equal(pum_model_open(f.path, &g, &err), PUMICE_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "model.foo.weight"));
+    assert_non_null(strstr(err.text, "a.safetensors"));
+    remove_folder(&f);
+}
+
 /* A tensor that the index puts into a shard that does not have it. */
 static void test_wrong_shard(void **state)
 {
@@ -518,6 +630,8 @@ int main(void)
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_safetensors_damage),
         cmocka_unit_test(test_published),   cmocka_unit_test(test_rows),
         cmocka_unit_test(test_broken),      cmocka_unit_test(test_wrong_shard),
+        cmocka_unit_test(test_more_tensors),
+        cmocka_unit_test(test_unlisted),
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_split),
     };
