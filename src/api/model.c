@@ -219,18 +219,21 @@ static void copy_text(const pum_gguf *gguf, const char *key, char *out, size_t c
         snprintf(out, capacity, "%.*s", (int)PUM_MIN(s.count, capacity), s.data);
 }
 
-/* What one decoded token reads and computes: every matrix but the embedding table, of which it
- * takes one row. */
+/* What one decoded token reads and computes. */
 static void count_decode(const pum_model_def *def, pumice_model_info *info)
 {
+    const pum_decoding d = { .experts = def->hp.n_experts, .experts_used = def->hp.n_experts_used,
+                             .tied = def->hp.tied_head };
     for (size_t i = 0; i < def->weights.count; i++) {
         const pum_weight *w = &def->weights.data[i];
-        if ((int32_t)i == def->embed && def->head != def->embed) continue;
-        uint64_t row_bytes = 0;
+        pum_str name = { w->name, strlen(w->name) };
+        uint64_t row_bytes = 0, flops = 2 * w->rows * w->cols;
         pum_dtype_row_bytes(w->dtype, w->cols, &row_bytes);
-        info->decode_bytes += w->rows * row_bytes;
-        if (w->rows > 1 && !w->is_constant) info->decode_flops += 2 * w->rows * w->cols;
-        if ((int32_t)i == def->head) info->head_flops = 2 * w->rows * w->cols;
+        info->decode_bytes += pum_sizes_decoding(&d, name, w->rows * row_bytes);
+        if (w->rows > 1 && !w->is_constant) {
+            info->decode_flops += pum_sizes_decoding(&d, name, flops);
+        }
+        if ((int32_t)i == def->head) info->head_flops = flops;
     }
 }
 

@@ -138,7 +138,7 @@ typedef struct pum_model_def {
     uint32_t first_layer;
     bool goes_on;
     float rope_scale;              /* attention factor of the rotary scaling (YaRN's mscale), else 1 */
-    uint64_t parameters;           /* number of weights in the file's tensors, embedding counted once */
+    uint64_t parameters;           /* learned numbers in the file's tensors, embedding counted once (sizes.h) */
 } pum_model_def;
 
 /* Opens a model in any form that it is stored in, as the one form that is read here: a GGUF file, a Hugging Face

@@ -44,10 +44,21 @@ static bool has(pum_str s, const char *part)
     return false;
 }
 
-static bool is_parameter(const arch_key *a, pum_str name)
+bool pum_sizes_ignored(pum_str name)
 {
-    if (begins(name, "rope_f")) return false;
-    return strcmp(a->arch, "bart") != 0 || !pum_str_equal(name, "output.bias");
+    static const char *const ends[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq",
+                                        ".cross_attn_rel_b.weight" };
+    for (size_t i = 0; i < PUM_COUNT(ends); i++) {
+        size_t n = strlen(ends[i]);
+        if (name.count >= n && memcmp(name.data + name.count - n, ends[i], n) == 0) return true;
+    }
+    return false;
+}
+
+bool pum_sizes_is_parameter(const char *arch, pum_str name)
+{
+    if (begins(name, "rope_f") || pum_sizes_ignored(name)) return false;
+    return strcmp(arch, "bart") != 0 || !pum_str_equal(name, "output.bias");
 }
 
 static uint64_t elems(const pum_gguf_tensor *t) { return t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]; }
@@ -58,7 +69,7 @@ void pum_sizes_measure(const pum_gguf *gguf, pum_sizes *out)
     *out = (pum_sizes){ .n_ctx_train = number(&a, "context_length", 0) };
     for (size_t i = 0; i < pum_gguf_tensor_count(gguf); i++) {
         const pum_gguf_tensor *t = pum_gguf_tensor_at(gguf, i);
-        if (is_parameter(&a, t->name)) out->parameters += elems(t);
+        if (pum_sizes_is_parameter(a.arch, t->name)) out->parameters += elems(t);
     }
     uint64_t heads = number(&a, "attention.head_count", 0), embd = number(&a, "embedding_length", 0);
     uint64_t kv = number(&a, "attention.head_count_kv", (uint32_t)heads);
@@ -69,12 +80,27 @@ void pum_sizes_measure(const pum_gguf *gguf, pum_sizes *out)
     out->kv_per_source = 2 * kv * dim * decoder;
 }
 
+/* What an encoder-decoder reads when it encodes alone: the encoder, and what makes of its output
+ * the K and V of cross-attention, which stay in the cache. */
+static bool is_encoding(pum_str name)
+{
+    return begins(name, "enc.") || has(name, ".cross_attn_k.") || has(name, ".cross_attn_v.");
+}
+
+uint64_t pum_sizes_decoding(const pum_decoding *d, pum_str name, uint64_t whole)
+{
+    if (is_encoding(name) || has(name, "position_embd")) return 0;
+    if (!d->tied && has(name, "token_embd.")) return 0;
+    return has(name, "_exps.") && d->experts ? whole / d->experts * d->experts_used : whole;
+}
+
 void pum_sizes_weights(const pum_gguf *gguf, pum_dtype type, uint64_t *out_bytes,
                        uint64_t *out_read_bytes)
 {
     arch_key a = arch_of(gguf);
-    uint64_t experts = number(&a, "expert_count", 0), used = number(&a, "expert_used_count", 0);
-    bool tied = pum_gguf_tensor_find(gguf, "output.weight") == NULL;
+    const pum_decoding d = { .experts = number(&a, "expert_count", 0),
+                             .experts_used = number(&a, "expert_used_count", 0),
+                             .tied = pum_gguf_tensor_find(gguf, "output.weight") == NULL };
     *out_bytes = *out_read_bytes = 0;
     for (size_t i = 0; i < pum_gguf_tensor_count(gguf); i++) {
         const pum_gguf_tensor *t = pum_gguf_tensor_at(gguf, i);
@@ -85,7 +111,6 @@ void pum_sizes_weights(const pum_gguf *gguf, pum_dtype type, uint64_t *out_bytes
         }
         uint64_t bytes = row * (elems(t) / t->ne[0]);
         *out_bytes += bytes;
-        if (has(t->name, "position_embd") || (!tied && has(t->name, "token_embd."))) continue;
-        *out_read_bytes += has(t->name, "_exps.") && experts ? bytes / experts * used : bytes;
+        *out_read_bytes += pum_sizes_decoding(&d, t->name, bytes);
     }
 }

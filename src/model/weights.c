@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "sizes.h"
 
 /* When a tensor must be there; those of MAY are used where the file has them. Tensors of a layer
  * ask about that layer: one may have experts and its neighbour an MLP. */
@@ -157,10 +158,6 @@ static const row head_rows[] = {
 };
 #undef AT
 
-/* What files of the known converters hold beside the model's tensors, without any effect. */
-static const char *const harmless[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq",
-                                        ".cross_attn_rel_b.weight" };
-
 /* A tensor, or the rows of one from `first` on, in `shape`: its type, size and bytes. */
 typedef struct part {
     const pum_gguf_tensor *source; /* NULL: there is none */
@@ -229,6 +226,8 @@ static pumice_status unsupported_type(const loader *l, const char *name, pum_dty
 static pumice_status push(loader *l, pum_weight w, int32_t *out_index)
 {
     w.stored = w.dtype;
+    w.is_constant = w.is_constant ||
+                    !pum_sizes_is_parameter(l->arch->name, (pum_str){ w.name, strlen(w.name) });
     if (!pum_array_push(&l->def->weights, w)) {
         pum_free(w.owned);
         return no_memory(l);
@@ -410,12 +409,6 @@ static int by_address(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static bool ends_with(pum_str s, const char *end)
-{
-    size_t n = strlen(end);
-    return s.count >= n && memcmp(s.data + s.count - n, end, n) == 0;
-}
-
 /* A tensor without a row is one whose effect would be lost: the answer would be wrong. */
 static pumice_status check_unused(loader *l)
 {
@@ -424,12 +417,8 @@ static pumice_status check_unused(loader *l)
     for (size_t i = 0; i < count; i++) {
         const pum_gguf_tensor *t = pum_gguf_tensor_at(l->gguf, i);
         if (bsearch(&t, l->used.data, l->used.count, sizeof *l->used.data, by_address)) continue;
-        bool ignored = false;
-        for (size_t k = 0; k < PUM_COUNT(harmless); k++) {
-            ignored = ignored || ends_with(t->name, harmless[k]);
-        }
         char name[64];
-        if (ignored) continue;
+        if (pum_sizes_ignored(t->name)) continue;
         pum_model_text(t->name, name, sizeof name);
         return PUM_UNSUPPORTED(l, "tensor '%s' is no part of the architecture '%s' as it is known "
                                   "here, and to leave it out would change the result",

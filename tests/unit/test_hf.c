@@ -187,6 +187,17 @@ static const struct {
       "\"decoder_ffn_dim\":4096,\"max_position_embeddings\":1024,\"num_hidden_layers\":12,"
       "\"activation_function\":\"gelu\",\"vocab_size\":50265}",
       406291456u },
+    { "BART-large-CNN",
+      "{\"model_type\":\"bart\",\"d_model\":1024,\"encoder_layers\":12,\"decoder_layers\":12,"
+      "\"encoder_attention_heads\":16,\"decoder_attention_heads\":16,\"encoder_ffn_dim\":4096,"
+      "\"decoder_ffn_dim\":4096,\"max_position_embeddings\":1024,\"vocab_size\":50264}",
+      406290432u },
+    { "mBART-large-50",
+      "{\"model_type\":\"mbart\",\"d_model\":1024,\"encoder_layers\":12,\"decoder_layers\":12,"
+      "\"encoder_attention_heads\":16,\"decoder_attention_heads\":16,\"encoder_ffn_dim\":4096,"
+      "\"decoder_ffn_dim\":4096,\"max_position_embeddings\":1024,\"scale_embedding\":true,"
+      "\"activation_function\":\"relu\",\"vocab_size\":250054}",
+      610879488u },
 };
 
 static pum_gguf *open_config(const folder *f, const char *config)
@@ -213,8 +224,37 @@ static void test_published(void **state)
                      (unsigned long long)s.parameters,
                      (unsigned long long)published[i].parameters);
         }
+        pum_model_def def;
+        pumice_error err = { 0 };
+        if (pum_model_def_load(g, &def, &err) != PUMICE_OK) fail_msg("%s", err.text);
+        if (def.parameters != s.parameters) {
+            fail_msg("%s: %llu parameters, loaded %llu", published[i].name,
+                     (unsigned long long)s.parameters, (unsigned long long)def.parameters);
+        }
+        pum_model_def_free(&def);
         pum_gguf_close(&g);
     }
+    remove_folder(&f);
+}
+
+/* What a decoded token reads: of BART the decoder and the tied head, but neither the encoder nor what
+ * makes the K and V of cross-attention of its output, nor positions. As F32, all have four bytes. */
+static void test_decoding_reads(void **state)
+{
+    static const char config[] =
+        "{\"model_type\":\"bart\",\"d_model\":64,\"encoder_layers\":3,\"decoder_layers\":2,"
+        "\"encoder_attention_heads\":4,\"decoder_attention_heads\":4,\"encoder_ffn_dim\":96,"
+        "\"decoder_ffn_dim\":128,\"max_position_embeddings\":32,\"vocab_size\":40}";
+    const uint64_t d = 64, ff = 128, vocab = 40, norm = 2 * d, map = d * d + d;
+    const uint64_t layer = 4 * map + norm + 2 * map + norm + 2 * d * ff + ff + d + norm;
+    folder f = make_folder();
+    pum_gguf *g = open_config(&f, config);
+    uint64_t bytes, read;
+    (void)state;
+    pum_sizes_weights(g, PUM_DTYPE_F32, &bytes, &read);
+    assert_int_equal(read, 4 * (vocab * d + vocab + norm + 2 * layer));
+    assert_true(bytes > read);
+    pum_gguf_close(&g);
     remove_folder(&f);
 }
 
@@ -628,7 +668,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_safetensors_damage),
-        cmocka_unit_test(test_published),   cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_published), cmocka_unit_test(test_decoding_reads),   cmocka_unit_test(test_rows),
         cmocka_unit_test(test_broken),      cmocka_unit_test(test_wrong_shard),
         cmocka_unit_test(test_more_tensors),
         cmocka_unit_test(test_unlisted),
