@@ -214,7 +214,7 @@ static pumice_status add_profile(planner *p, const pum_caps_wishes *wishes, cons
     }
     pum_tuning_for(&t->caps, &t->tuning);
     t->room_bytes = t->caps.local_heap_bytes;
-    t->bytes_per_second = PUM_MAX((double)t->tuning.read_gbs, 1.0) * 1e9;
+    t->bytes_per_second = pum_tuning_bandwidth(&t->caps, &t->tuning) * 1e9;
     p->n_targets++;
     return PUMICE_OK;
 }

@@ -43,14 +43,14 @@ fail:
 }
 
 static line make_line(const pum_gguf *gguf, pum_dtype type, uint64_t kv, uint64_t activation,
-                      uint64_t heap, uint32_t gbs)
+                      uint64_t heap, double gbs)
 {
     uint64_t read;
     line l = { .format = pum_dtype_get(type)->name };
     pum_sizes_weights(gguf, type, &l.weights, &read);
     l.total = l.weights + kv + activation;
     l.devices = heap ? pum_ceil_div(l.total, heap) : 0;
-    l.tokens_per_second = (double)gbs * 1e9 / (double)PUM_MAX(read + kv, 1u);
+    l.tokens_per_second = gbs * 1e9 / (double)PUM_MAX(read + kv, 1u);
     return l;
 }
 
@@ -91,6 +91,7 @@ void pum_sizes_text(const pum_gguf *gguf, const pum_caps *caps, const pumice_pla
     line lines[PUM_COUNT(formats)];
     uint64_t activation = 0, heap = caps->local_heap_bytes;
     pum_tuning_for(caps, &tuning);
+    double gbs = pum_tuning_bandwidth(caps, &tuning);
     pum_sizes_measure(gguf, &s);
     pum_kv_dtype(p->kv_type_k, &k);
     pum_kv_dtype(p->kv_type_v, &v);
@@ -101,20 +102,21 @@ void pum_sizes_text(const pum_gguf *gguf, const pum_caps *caps, const pumice_pla
                                  .kv_type_k = p->kv_type_k, .kv_type_v = p->kv_type_v };
     bool known = activations(gguf, caps, &tuning, &sp, &activation);
     for (size_t i = 0; i < PUM_COUNT(formats); i++) {
-        lines[i] = make_line(gguf, formats[i], kv, activation, heap, tuning.read_gbs);
+        lines[i] = make_line(gguf, formats[i], kv, activation, heap, gbs);
     }
     if (p->format == PUMICE_PLAN_JSON) {
         pum_text_printf(text,
                         "{\"parameters\":%llu,\"context\":%u,\"kv_bytes\":%llu,"
-                        "\"activation_bytes\":%llu,\"heap_bytes\":%llu,\"bandwidth_gbs\":%u,",
+                        "\"activation_bytes\":%llu,\"heap_bytes\":%llu,\"bandwidth_gbs\":%g,",
                         (unsigned long long)s.parameters, ctx, (unsigned long long)kv,
-                        (unsigned long long)activation, (unsigned long long)heap, tuning.read_gbs);
+                        (unsigned long long)activation, (unsigned long long)heap, gbs);
         as_json(text, lines, PUM_COUNT(formats));
         return;
     }
-    pum_text_printf(text, "parameters: %llu; device: %s, %.1f GiB, about %u GB/s\n",
+    pum_text_printf(text, "parameters: %llu; device: %s, %.1f GiB, %s %g GB/s\n",
                     (unsigned long long)s.parameters, caps->name,
-                    (double)heap / (1024.0 * 1024.0 * 1024.0), tuning.read_gbs);
+                    (double)heap / (1024.0 * 1024.0 * 1024.0),
+                    caps->peak_gbs > 0 ? "at most" : "about", gbs);
     pum_text_printf(text, "context: %u tokens; KV cache: %llu bytes (%s, %s)", ctx,
                     (unsigned long long)kv, pum_dtype_get(k)->name, pum_dtype_get(v)->name);
     if (known) {

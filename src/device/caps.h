@@ -62,6 +62,7 @@ typedef struct pum_caps {
     uint64_t local_heap_bytes;       /* largest device-local heap */
     uint64_t local_budget_bytes;     /* free of it now, where known, else the heap */
     double timestamp_period_ns;      /* 0 = no timestamps */
+    double peak_gbs;                 /* of its memory by specification, GB/s: no driver tells, 0 = unknown */
     uint32_t coop_m, coop_n, coop_k; /* a cooperative f16 x f16 -> f32 product of a subgroup; 0 = none */
     uint32_t distrusted[PUM_CAPS_KERNELS / 32]; /* bit i: kernel i computed something wrong here */
 } pum_caps;

@@ -3,9 +3,13 @@
  * driver itself where it runs without the card (lavapipe, SwiftShader; tiers and some limits of RADV's null device,
  * Mesa 22.3.6; dg2 of ANV over Mesa's noop DRM shim, other Intel rows after it); R and D = what such devices and
  * drivers are known to report, not yet compared with a report: correct a row when one is at hand. Memory is the
- * card's. "minimal" is the weakest device Pumice runs on: Vulkan 1.1's required minimum with no optional feature, but
- * eight storage buffers (4 are required). The numbers go through the same families, quirks and tuning as a real
- * device's. */
+ * card's, and so is its bandwidth: transfers a second times the width of the bus, as published. Of those without
+ * memory of their own it is that of the fastest memory their chip takes (bits of the bus behind it): uhd-630
+ * DDR4-2666 (128), iris-xe LPDDR4X-4267 (128), lunar-lake LPDDR5X-8533 (128), apple-m2 LPDDR5-6400 (128), adreno-730
+ * LPDDR5-6400 (64), adreno-740 LPDDR5X-8400 (64), mali-g715 LPDDR5X-8533 (64), raspberry-pi-5 LPDDR4X-4267 (32),
+ * minimal DDR3-1600 (64); of software it is what it reads itself (tuning.def). "minimal" is the weakest device
+ * Pumice runs on: Vulkan 1.1's required minimum with no optional feature, but eight storage buffers (4 are
+ * required). The numbers go through the same families, quirks and tuning as a real device's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +42,7 @@ typedef struct profile_row {
     uint32_t invocations, size[3], count[3];
     uint32_t shared_bytes, push_bytes, storage_buffers, align_bytes;
     uint64_t range, allocation, heap, texel;
+    double gbs;                       /* memory bandwidth, 10^9 bytes a second */
     double tick_ns;
     uint32_t coop[3];                 /* with COOP, M N K; 0 = 16 x 16 x 16 */
 } profile_row;
@@ -63,68 +68,70 @@ static const profile_row rows[] = {
       .subgroup = { 8, 8, 8 },
       .invocations = 1024, .size = { 1024, 1024, 1024 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 32, .align_bytes = 16, .range = 128 * MIB,
-      .allocation = 2 * GIB, .heap = 2 * GIB, .texel = 2 * GIB, .tick_ns = 1.0 },
+      .allocation = 2 * GIB, .heap = 2 * GIB, .gbs = 8, .texel = 2 * GIB, .tick_ns = 1.0 },
     { .name = "swiftshader", .device = "SwiftShader Device (Subzero)", .vendor = 0x1ae0, .id = 0xc0de, /* M */
       .driver = 10, .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE, .subgroup = { 4, 4, 4 },
       .invocations = 256, .size = { 256, 256, 64 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 32 * KIB,
       .push_bytes = 128, .storage_buffers = 30, .align_bytes = 256, .range = GIB, .allocation = GIB,
-      .heap = 2 * GIB, .tick_ns = 1.0 },
+      .heap = 2 * GIB, .gbs = 2, .tick_ns = 1.0 },
 
     /* AMD: M but for memory, clock and, from RDNA3 on, cooperative matrices (R) */
     { .name = "rx-580", .device = "AMD Radeon RX 580 Series (RADV POLARIS10)", .id = 0x67df, RADV,
-      .bits = GPU | PUM_CAP_I8, .subgroup = { 64, 64, 64 }, .heap = 8 * GIB, .tick_ns = 40.0 },
+      .bits = GPU | PUM_CAP_I8, .subgroup = { 64, 64, 64 }, .heap = 8 * GIB, .gbs = 256, .tick_ns = 40.0 },
     { .name = "vega-64", .device = "AMD Radeon RX Vega (RADV VEGA10)", .id = 0x687f, RADV, .bits = GPU | HALF,
-      .subgroup = { 64, 64, 64 }, .heap = 8 * GIB, .tick_ns = 37.037037 },
+      .subgroup = { 64, 64, 64 }, .heap = 8 * GIB, .gbs = 483.8, .tick_ns = 37.037037 },
     { .name = "radeon-vii", .device = "AMD Radeon VII (RADV VEGA20)", .id = 0x66af, RADV, .bits = GPU | HALF | DOT8,
-      .subgroup = { 64, 64, 64 }, .heap = 16 * GIB, .tick_ns = 10.0 },
+      .subgroup = { 64, 64, 64 }, .heap = 16 * GIB, .gbs = 1024, .tick_ns = 10.0 },
     { .name = "rx-5700-xt", .device = "AMD Radeon RX 5700 XT (RADV NAVI10)", .id = 0x731f, RADV,
-      .bits = GPU | HALF | SIZES, .subgroup = { 64, 32, 64 }, .heap = 8 * GIB, .tick_ns = 10.0 },
+      .bits = GPU | HALF | SIZES, .subgroup = { 64, 32, 64 }, .heap = 8 * GIB, .gbs = 448, .tick_ns = 10.0 },
     { .name = "navi21", .device = "AMD Radeon RX 6800 XT (RADV NAVI21)", .id = 0x73bf, RADV,
-      .bits = GPU | HALF | SIZES | DOT8, .subgroup = { 64, 32, 64 }, .heap = 16 * GIB, .tick_ns = 10.0 },
+      .bits = GPU | HALF | SIZES | DOT8, .subgroup = { 64, 32, 64 }, .heap = 16 * GIB, .gbs = 512, .tick_ns = 10.0 },
     { .name = "navi31", .device = "AMD Radeon RX 7900 XTX (RADV NAVI31)", .id = 0x744c, RADV,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 64, 32, 64 }, .heap = 24 * GIB, .tick_ns = 10.0 },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 64, 32, 64 }, .heap = 24 * GIB,
+      .gbs = 960, .tick_ns = 10.0 },
     { .name = "rx-9070-xt", .device = "AMD Radeon RX 9070 XT (RADV GFX1201)", .id = 0x7550, RADV,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 64, 32, 64 }, .heap = 16 * GIB, .tick_ns = 10.0 },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 64, 32, 64 }, .heap = 16 * GIB,
+      .gbs = 644.6, .tick_ns = 10.0 },
     { .name = "mi210", .device = "AMD Instinct MI210 (RADV ALDEBARAN)", .id = 0x740f, RADV, .bits = GPU | HALF | DOT8,
-      .subgroup = { 64, 64, 64 }, .heap = 64 * GIB, .tick_ns = 10.0 },
+      .subgroup = { 64, 64, 64 }, .heap = 64 * GIB, .gbs = 1638.4, .tick_ns = 10.0 },
 
     /* Intel: M up to Alchemist, Xe2 R */
     { .name = "uhd-630", .device = "Intel(R) UHD Graphics 630 (CFL GT2)", .id = 0x3e92, ANV,
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | SIZES | UNIFIED, .subgroup = { 32, 8, 32 },
-      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 12 * GIB, .tick_ns = 83.333333 },
+      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 12 * GIB, .gbs = 42.7, .tick_ns = 83.333333 },
     { .name = "iris-xe", .device = "Intel(R) Xe Graphics (TGL GT2)", .id = 0x9a49, ANV,
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | SIZES | DOT8 | UNIFIED, .subgroup = { 32, 8, 32 },
-      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 12 * GIB, .tick_ns = 52.083333 },
+      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 12 * GIB, .gbs = 68.3, .tick_ns = 52.083333 },
     { .name = "intel-a770", .device = "Intel(R) Arc(tm) A770 Graphics (DG2)", .id = 0x56a0, ANV,
       .kind = PUMICE_DEVICE_DISCRETE, .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 32, 8, 32 },
-      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 16 * GIB, .tick_ns = 52.083333,
+      .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 16 * GIB, .gbs = 560, .tick_ns = 52.083333,
       .coop = { 8, 8, 16 } },
     { .name = "intel-b580", .device = "Intel(R) Arc(tm) B580 Graphics (BMG G21)", .id = 0xe20b, ANV,
       .kind = PUMICE_DEVICE_DISCRETE, .bits = GPU | HALF | SIZES | DOT8 | COOP, .subgroup = { 32, 16, 32 },
-      .shared_bytes = 48 * KIB, .range = 4 * GIB - 1, .allocation = 4 * GIB - 4 * KIB, .heap = 12 * GIB,
+      .shared_bytes = 48 * KIB, .range = 4 * GIB - 1, .allocation = 4 * GIB - 4 * KIB, .heap = 12 * GIB, .gbs = 456,
       .tick_ns = 52.083333, .coop = { 8, 16, 16 } },
     { .name = "lunar-lake", .device = "Intel(R) Graphics (LNL)", .id = 0x64a0, ANV,
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | SIZES | DOT8 | COOP | UNIFIED,
       .subgroup = { 32, 16, 32 }, .shared_bytes = 128 * KIB, .range = 4 * GIB - 1, .allocation = 4 * GIB - 4 * KIB,
-      .heap = 16 * GIB, .tick_ns = 52.083333, .coop = { 8, 16, 16 } },
+      .heap = 16 * GIB, .gbs = 136.5, .tick_ns = 52.083333, .coop = { 8, 16, 16 } },
 
     /* NVIDIA: R. Before Turing the driver offers no 16-bit arithmetic, before Pascal no fast integer dot product */
     { .name = "gtx-970", .device = "NVIDIA GeForce GTX 970", .id = 0x13c2, NVIDIA, .bits = GPU | PUM_CAP_I8 | SIZES,
-      .heap = 4 * GIB },
+      .heap = 4 * GIB, .gbs = 224 },
     { .name = "gtx-1080", .device = "NVIDIA GeForce GTX 1080", .id = 0x1b80, NVIDIA,
-      .bits = GPU | PUM_CAP_I8 | SIZES | DOT8, .heap = 8 * GIB },
+      .bits = GPU | PUM_CAP_I8 | SIZES | DOT8, .heap = 8 * GIB, .gbs = 320 },
     { .name = "titan-v", .device = "NVIDIA TITAN V", .id = 0x1d81, NVIDIA, .bits = GPU | HALF | SIZES | DOT8,
-      .heap = 12 * GIB },
+      .heap = 12 * GIB, .gbs = 652.8 },
     { .name = "rtx-2080", .device = "NVIDIA GeForce RTX 2080", .id = 0x1e87, NVIDIA,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 8 * GIB },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 8 * GIB, .gbs = 448 },
     { .name = "rtx-3090", .device = "NVIDIA GeForce RTX 3090", .id = 0x2204, NVIDIA,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 24 * GIB },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 24 * GIB, .gbs = 936 },
     { .name = "rtx-4090", .device = "NVIDIA GeForce RTX 4090", .id = 0x2684, NVIDIA,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 24564 * MIB },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 24564 * MIB, .gbs = 1008 },
     { .name = "rtx-5090", .device = "NVIDIA GeForce RTX 5090", .id = 0x2b85, NVIDIA,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 32 * GIB },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 32 * GIB, .gbs = 1792 },
     { .name = "h100", .device = "NVIDIA H100 80GB HBM3", .id = 0x2330, NVIDIA,
-      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 80 * GIB },
+      .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 80 * GIB, .gbs = 3350 },
 
     /* the rest: R; V3DV also D (8 storage buffers; no subgroup arithmetic) */
     { .name = "apple-m2", .device = "Apple M2", .vendor = 0x106b, .id = 0x0f0203ef, .driver = 14, .version = 10300,
@@ -132,33 +139,33 @@ static const profile_row rows[] = {
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | UNIFIED, .subgroup = { 32, 4, 32 }, .invocations = 1024,
       .size = { 1024, 1024, 1024 }, .count = { 1 << 30, 1 << 30, 1 << 30 }, .shared_bytes = 32 * KIB,
       .push_bytes = 4096, .storage_buffers = 31, .align_bytes = 16, .range = 4 * GIB - 1, .allocation = 4 * GIB,
-      .heap = 11 * GIB, .tick_ns = 1.0 },
+      .heap = 11 * GIB, .gbs = 102.4, .tick_ns = 1.0 },
     { .name = "adreno-730", .device = "Adreno (TM) 730", .vendor = 0x5143, .id = 0x43050a01, .driver = 8,
       .api = VULKAN(1, 1), .kind = PUMICE_DEVICE_INTEGRATED,
       .bits = PUM_CAP_SUBGROUP | HALF | PUM_CAP_TIMELINE | PUM_CAP_TIMESTAMPS | UNIFIED, .subgroup = { 64, 64, 128 },
       .invocations = 1024, .size = { 1024, 1024, 64 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 32 * KIB,
       .push_bytes = 256, .storage_buffers = 24, .align_bytes = 64, .range = 128 * MIB, .allocation = GIB,
-      .heap = 8 * GIB, .tick_ns = 52.083333 },
+      .heap = 8 * GIB, .gbs = 51.2, .tick_ns = 52.083333 },
     { .name = "adreno-740", .device = "Adreno (TM) 740", .vendor = 0x5143, .id = 0x43050b00, .driver = 8,
       .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_INTEGRATED,
       .bits = V12 | PUM_CAP_SUBGROUP | HALF | SIZES | DOT8 | PUM_CAP_TIMESTAMPS | UNIFIED,
       .subgroup = { 64, 64, 128 }, .invocations = 1024, .size = { 1024, 1024, 64 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 256, .storage_buffers = 24, .align_bytes = 64, .range = 128 * MIB,
-      .allocation = GIB, .heap = 10 * GIB, .tick_ns = 52.083333 },
+      .allocation = GIB, .heap = 10 * GIB, .gbs = 67.2, .tick_ns = 52.083333 },
     { .name = "mali-g715", .device = "Mali-G715", .vendor = 0x13b5, .id = 0xb8a20000, .driver = 9, .api = VULKAN(1, 3),
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = V12 | PUM_CAP_SUBGROUP | HALF | DOT8 | PUM_CAP_TIMESTAMPS | UNIFIED,
       .subgroup = { 16, 16, 16 }, .invocations = 1024, .size = { 1024, 1024, 1024 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 35, .align_bytes = 16, .range = 256 * MIB,
-      .allocation = 2 * GIB, .heap = 10 * GIB, .tick_ns = 38.461538 },
+      .allocation = 2 * GIB, .heap = 10 * GIB, .gbs = 68.3, .tick_ns = 38.461538 },
     { .name = "raspberry-pi-5", .device = "V3D 7.1.7", .vendor = 0x14e4, .id = 0x55701c33, .driver = 19,
       .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_INTEGRATED, .bits = V12 | PUM_CAP_TIMESTAMPS | UNIFIED,
       .subgroup = { 16, 16, 16 }, .invocations = 256, .size = { 256, 256, 256 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 16 * KIB, .push_bytes = 128, .storage_buffers = 8, .align_bytes = 32, .range = GIB,
-      .allocation = GIB, .heap = 4 * GIB, .tick_ns = 1.0 },
+      .allocation = GIB, .heap = 4 * GIB, .gbs = 17.1, .tick_ns = 1.0 },
     { .name = "minimal", .device = "minimal Vulkan 1.1 device", .api = VULKAN(1, 1), .kind = PUMICE_DEVICE_OTHER,
       .subgroup = { 1, 1, 1 }, .invocations = 128, .size = { 128, 128, 64 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 16 * KIB, .push_bytes = 128, .storage_buffers = 8, .align_bytes = 256, .range = 128 * MIB,
-      .allocation = GIB, .heap = GIB },
+      .allocation = GIB, .heap = GIB, .gbs = 12.8 },
 };
 
 /* Other names people type. */
@@ -223,7 +230,8 @@ bool pum_caps_profile_wish(const char *name, const pum_caps_wishes *wishes, pum_
                    .offset_align_bytes = r->align_bytes,
                    .local_heap_bytes = r->heap,
                    .local_budget_bytes = r->heap,
-                   .timestamp_period_ns = r->tick_ns };
+                   .timestamp_period_ns = r->tick_ns,
+                   .peak_gbs = r->gbs };
     if (r->bits & PUM_CAP_COOP) {
         c.coop_m = r->coop[0] ? r->coop[0] : 16;
         c.coop_n = r->coop[1] ? r->coop[1] : 16;

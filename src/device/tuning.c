@@ -59,6 +59,11 @@ uint32_t pum_tuning_subgroup(const pum_caps *caps)
     return size && pum_caps_may_pin(caps, size) ? size : caps->subgroup_size;
 }
 
+double pum_tuning_bandwidth(const pum_caps *caps, const pum_tuning *tuning)
+{
+    return caps->peak_gbs > 0 ? caps->peak_gbs : (double)PUM_MAX(tuning->read_gbs, 1u);
+}
+
 void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
 {
     pum_tuning t = table_of(caps);

@@ -308,6 +308,16 @@ class Facts(Case):
         for profile in profiles:
             self.ok("plan", MODEL, "--device", profile, "--check")
 
+    def test_sizes(self):
+        for device, gbs in (("rtx-4090", 1008), ("raspberry-pi-5", 17.1)):
+            text = self.ok("plan", MODEL, "--device", device, "--sizes")[0].decode()
+            self.assertIn(f"at most {gbs} GB/s", text)
+            sizes = self.json("plan", MODEL, "--device", device, "--sizes", "--json")
+            self.assertEqual(sizes["bandwidth_gbs"], gbs)
+            self.assertEqual(sizes["parameters"], self.json("info", MODEL, "--json")["parameters"])
+            for line in sizes["formats"]: # no more than all weights and the cache are read
+                whole = gbs * 1e9 / (line["weight_bytes"] + sizes["kv_bytes"])
+                self.assertGreater(line["tokens_per_second"], 0.99 * whole)
 
     def test_plan_of_several(self):
         n = self.json("info", MODEL, "--json")["n_layers"]

@@ -319,36 +319,37 @@ static void test_profiles(void **state)
     static const struct {
         const char *name, *family, *tiers;
         uint64_t heap_gib;
+        double gbs;
     } expected[] = {
-        { "lavapipe", "lavapipe", "base sub texel f16", 2 },
-        { "swiftshader", "swiftshader", "base sub", 2 },
-        { "rx-580", "amd-gcn", "base sub", 8 },
-        { "vega-64", "amd-gcn5", "base sub f16", 8 },
-        { "radeon-vii", "amd-gcn5", "base sub f16 dot8", 16 },
-        { "rx-5700-xt", "amd-rdna1", "base sub f16", 8 },
-        { "navi21", "amd-rdna2", "base sub f16 dot8", 16 },
-        { "navi31", "amd-rdna3", "base sub f16 dot8", 24 },
-        { "rx-9070-xt", "amd-rdna4", "base sub f16 dot8", 16 },
-        { "mi210", "amd-cdna", "base sub f16 dot8", 64 },
-        { "uhd-630", "intel-gen9", "base sub f16", 12 },
-        { "iris-xe", "intel-xe-lp", "base sub f16 dot8", 12 },
-        { "intel-a770", "intel-xe-hpg", "base sub f16 dot8", 16 },
-        { "intel-b580", "intel-xe2", "base sub f16 dot8", 12 },
-        { "lunar-lake", "intel-xe2", "base sub f16 dot8", 16 },
-        { "gtx-970", "nvidia-maxwell", "base sub", 4 },
-        { "gtx-1080", "nvidia-pascal", "base sub dot8", 8 },
-        { "titan-v", "nvidia-volta", "base sub f16 dot8", 12 },
-        { "rtx-2080", "nvidia-turing", "base sub f16 dot8", 8 },
-        { "rtx-3090", "nvidia-ampere", "base sub f16 dot8", 24 },
-        { "rtx-4090", "nvidia-ada", "base sub f16 dot8", 23 },
-        { "rtx-5090", "nvidia-blackwell", "base sub f16 dot8", 32 },
-        { "h100", "nvidia-hopper", "base sub f16 dot8", 80 },
-        { "apple-m2", "apple", "base sub f16", 11 },
-        { "adreno-730", "adreno", "base sub f16", 8 },
-        { "adreno-740", "adreno", "base sub f16 dot8", 10 },
-        { "mali-g715", "mali", "base sub f16 dot8", 10 },
-        { "raspberry-pi-5", "videocore", "base", 4 },
-        { "minimal", "unknown", "base", 1 },
+        { "lavapipe", "lavapipe", "base sub texel f16", 2, 8 },
+        { "swiftshader", "swiftshader", "base sub", 2, 2 },
+        { "rx-580", "amd-gcn", "base sub", 8, 256 },
+        { "vega-64", "amd-gcn5", "base sub f16", 8, 483.8 },
+        { "radeon-vii", "amd-gcn5", "base sub f16 dot8", 16, 1024 },
+        { "rx-5700-xt", "amd-rdna1", "base sub f16", 8, 448 },
+        { "navi21", "amd-rdna2", "base sub f16 dot8", 16, 512 },
+        { "navi31", "amd-rdna3", "base sub f16 dot8", 24, 960 },
+        { "rx-9070-xt", "amd-rdna4", "base sub f16 dot8", 16, 644.6 },
+        { "mi210", "amd-cdna", "base sub f16 dot8", 64, 1638.4 },
+        { "uhd-630", "intel-gen9", "base sub f16", 12, 42.7 },
+        { "iris-xe", "intel-xe-lp", "base sub f16 dot8", 12, 68.3 },
+        { "intel-a770", "intel-xe-hpg", "base sub f16 dot8", 16, 560 },
+        { "intel-b580", "intel-xe2", "base sub f16 dot8", 12, 456 },
+        { "lunar-lake", "intel-xe2", "base sub f16 dot8", 16, 136.5 },
+        { "gtx-970", "nvidia-maxwell", "base sub", 4, 224 },
+        { "gtx-1080", "nvidia-pascal", "base sub dot8", 8, 320 },
+        { "titan-v", "nvidia-volta", "base sub f16 dot8", 12, 652.8 },
+        { "rtx-2080", "nvidia-turing", "base sub f16 dot8", 8, 448 },
+        { "rtx-3090", "nvidia-ampere", "base sub f16 dot8", 24, 936 },
+        { "rtx-4090", "nvidia-ada", "base sub f16 dot8", 23, 1008 },
+        { "rtx-5090", "nvidia-blackwell", "base sub f16 dot8", 32, 1792 },
+        { "h100", "nvidia-hopper", "base sub f16 dot8", 80, 3350 },
+        { "apple-m2", "apple", "base sub f16", 11, 102.4 },
+        { "adreno-730", "adreno", "base sub f16", 8, 51.2 },
+        { "adreno-740", "adreno", "base sub f16 dot8", 10, 67.2 },
+        { "mali-g715", "mali", "base sub f16 dot8", 10, 68.3 },
+        { "raspberry-pi-5", "videocore", "base", 4, 17.1 },
+        { "minimal", "unknown", "base", 1, 12.8 },
     };
     pum_caps c;
     char tiers[64];
@@ -359,6 +360,11 @@ static void test_profiles(void **state)
         pum_caps_tiers_text(c.bits, tiers, sizeof tiers);
         assert_string_equal(tiers, expected[i].tiers);
         assert_int_equal(c.local_heap_bytes >> 30, expected[i].heap_gib);
+        pum_tuning t;
+        pum_tuning_for(&c, &t);
+        assert_true(pum_tuning_bandwidth(&c, &t) == expected[i].gbs);
+        c.peak_gbs = 0; /* as a driver's */
+        assert_true(pum_tuning_bandwidth(&c, &t) == t.read_gbs);
         /* cooperative matrices, once their quirk is off */
         pum_caps_wishes w = { .quirks_off = quirk_bit("coop-unproven") };
         bool coop = strstr("navi31 rx-9070-xt intel-b580 lunar-lake rtx-2080 rtx-3090 rtx-4090 rtx-5090 h100",
