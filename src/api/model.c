@@ -25,9 +25,8 @@ static void destroy(pumice_model *m)
 static pumice_status open_tokenizer(pumice_model *m, const char *path, pumice_error *err)
 {
     if (pum_model_is_gguf(path)) {
-        return pum_tokenizer_is_none(m->gguf)
-                   ? PUMICE_OK
-                   : pum_tokenizer_create(m->gguf, &m->tokenizer, err);
+        if (pum_tokenizer_is_none(m->gguf)) return PUMICE_OK;
+        return pum_error_place(err, pum_tokenizer_create(m->gguf, &m->tokenizer, err), path);
     }
     return pum_tokenizer_path_ok(path) ? pum_tokenizer_create_path(path, &m->tokenizer, err)
                                        : PUMICE_OK;

@@ -36,6 +36,9 @@ bool pum_add_u64(uint64_t a, uint64_t b, uint64_t *out);
 pumice_status pum_fail(pumice_error *err, pumice_status status, const char *fmt, ...)
     PUM_PRINTF(3, 4);
 void pum_error_clear(pumice_error *err);
+/* Puts a file or folder before the sentence of a fault that its reader found: "PLACE: sentence". Of a
+ * long path the end is kept. Only what a file's content can be blamed for gets it. */
+pumice_status pum_error_place(pumice_error *err, pumice_status status, const char *place);
 
 /* Returns from the calling function if expr is not PUMICE_OK (for functions with nothing to clean
  * up). */

@@ -31,6 +31,24 @@ pumice_status pum_fail(pumice_error *err, pumice_status status, const char *fmt,
     return status;
 }
 
+pumice_status pum_error_place(pumice_error *err, pumice_status status, const char *place)
+{
+    enum { MAX_PLACE_BYTES = 240 };
+    bool content = status == PUMICE_ERROR_FORMAT || status == PUMICE_ERROR_UNSUPPORTED;
+    if (!content || !err || err->status != status) return status;
+    char before[MAX_PLACE_BYTES + 8];
+    size_t n = strlen(place), room = sizeof err->text - 1;
+    if (n > MAX_PLACE_BYTES) place += n - MAX_PLACE_BYTES;
+    snprintf(before, sizeof before, "%s%s: ", n > MAX_PLACE_BYTES ? "..." : "", place);
+    n = strlen(before);
+    size_t keep = PUM_MIN(strlen(err->text), room - n);
+    memmove(err->text + n, err->text, keep);
+    memcpy(err->text, before, n);
+    err->text[n + keep] = '\0';
+    cut_to_utf8(err->text);
+    return status;
+}
+
 void pum_error_clear(pumice_error *err)
 {
     if (err) *err = (pumice_error){ 0 };

@@ -24,14 +24,14 @@ typedef PUM_ARRAY(pum_added) pum_added_list;
 
 /* ---- hf_json.c: helpers ---- */
 
-/* Parses a file's bytes; `name` is for messages. *out_json is json_decref'd by the caller. */
-pumice_status pum_json_parse(const void *data, size_t bytes, const char *name, json_t **out_json,
-                             pumice_error *err);
+/* Parses a file's bytes. *out_json is json_decref'd by the caller. */
+pumice_status pum_json_parse(const void *data, size_t bytes, json_t **out_json, pumice_error *err);
 /* A member that is a string, else NULL; of tokens also {"content": "..."}. */
 const char *pum_json_text(const json_t *object, const char *key);
 bool pum_json_bool(const json_t *object, const char *key, bool if_absent);
 
-/* ---- readers: fill an empty tokenizer as far as their file goes ---- */
+/* ---- readers: fill an empty tokenizer as far as their file goes. Their sentences leave the file's
+ * name to the caller (pum_error_place) ---- */
 
 /* A SentencePiece model. */
 pumice_status pum_spm_file_read(const void *data, size_t bytes, pum_tokenizer *t,

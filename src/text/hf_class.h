@@ -9,6 +9,7 @@
 /* The configuration files of a directory; NULL where there is none. */
 typedef struct pum_hf_configs {
     json_t *tokenizer, *model, *special, *added, *generation;
+    const char *folder; /* for messages */
     bool has_ice_text;
 } pum_hf_configs;
 

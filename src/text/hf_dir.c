@@ -38,9 +38,9 @@ static pumice_status read_json(const char *folder, const char *name, json_t **ou
     *out_json = NULL;
     if (!path_in(folder, name, path)) return PUMICE_OK;
     PUM_TRY(pum_file_read(path, MAX_FILE_BYTES, &data, &bytes, err));
-    pumice_status status = pum_json_parse(data, bytes, name, out_json, err);
+    pumice_status status = pum_json_parse(data, bytes, out_json, err);
     pum_free(data);
-    return status;
+    return pum_error_place(err, status, path);
 }
 
 static const char *const model_names[] = { "tokenizer.model", "spiece.model", "ice_text.model",
@@ -107,18 +107,19 @@ static pumice_status read_bytes(const char *path, uint8_t **out_data, size_t *ou
     return pum_file_read(path, MAX_FILE_BYTES, out_data, out_bytes, err);
 }
 
-static pumice_status from_json_bytes(const uint8_t *data, size_t bytes, const pum_hf_configs *c,
-                                     pum_tokenizer *t, pumice_error *err)
+/* `path`: of the file, for messages. */
+static pumice_status from_json_bytes(const char *path, const uint8_t *data, size_t bytes,
+                                     const pum_hf_configs *c, pum_tokenizer *t, pumice_error *err)
 {
     pumice_status status = PUMICE_OK;
     json_t *root = NULL;
     pum_added_list added = { 0 };
-    PUM_GOTO(pum_json_parse(data, bytes, "tokenizer.json", &root, err));
-    PUM_GOTO(pum_hf_json_read(root, t, &added, err));
-    PUM_GOTO(pum_hf_config_tokens(c, &added, err));
-    PUM_GOTO(pum_hf_add_tokens(t, &added, err));
-    PUM_GOTO(pum_hf_json_index(root, t, err));
-    PUM_GOTO(pum_hf_finish(c, t, true, err));
+    PUM_GOTO(pum_error_place(err, pum_json_parse(data, bytes, &root, err), path));
+    PUM_GOTO(pum_error_place(err, pum_hf_json_read(root, t, &added, err), path));
+    PUM_GOTO(pum_error_place(err, pum_hf_config_tokens(c, &added, err), c->folder));
+    PUM_GOTO(pum_error_place(err, pum_hf_add_tokens(t, &added, err), path));
+    PUM_GOTO(pum_error_place(err, pum_hf_json_index(root, t, err), path));
+    PUM_GOTO(pum_error_place(err, pum_hf_finish(c, t, true, err), c->folder));
 fail:
     pum_array_free(&added);
     json_decref(root);
@@ -131,7 +132,19 @@ static pumice_status from_json(const char *path, const pum_hf_configs *c, pum_to
     uint8_t *data = NULL;
     PUM_TRY(read_bytes(path, &data, &t->source_json_bytes, err));
     t->source_json = (char *)data;
-    return from_json_bytes(data, t->source_json_bytes, c, t, err);
+    return from_json_bytes(path, data, t->source_json_bytes, c, t, err);
+}
+
+static pumice_status from_tiktoken(const char *path, const uint8_t *data, size_t bytes,
+                                   const pum_hf_configs *c, pum_tokenizer *t, pum_added_list *added,
+                                   pumice_error *err)
+{
+    const char *folder = c ? c->folder : path;
+    PUM_TRY(pum_error_place(err, pum_tiktoken_read((const char *)data, bytes, t, err), path));
+    PUM_TRY(pum_error_place(err, pum_hf_class_tiktoken(c, t, added, err), folder));
+    PUM_TRY(pum_error_place(err, pum_hf_add_tokens(t, added, err), path));
+    PUM_TRY(pum_error_place(err, pum_tiktoken_index(t, err), path));
+    return pum_error_place(err, pum_hf_finish(c, t, false, err), folder);
 }
 
 static pumice_status from_model(const char *path, const pum_hf_configs *c, pum_tokenizer *t,
@@ -143,23 +156,20 @@ static pumice_status from_model(const char *path, const pum_hf_configs *c, pum_t
     pum_added_list added = { 0 };
     PUM_GOTO(read_bytes(path, &data, &bytes, err));
     if (!pum_spm_file_is(data, bytes)) {
-        PUM_GOTO(pum_tiktoken_read((const char *)data, bytes, t, err));
-        PUM_GOTO(pum_hf_class_tiktoken(c, t, &added, err));
-        PUM_GOTO(pum_hf_add_tokens(t, &added, err));
-        PUM_GOTO(pum_tiktoken_index(t, err));
-        PUM_GOTO(pum_hf_finish(c, t, false, err));
+        PUM_GOTO(from_tiktoken(path, data, bytes, c, t, &added, err));
         goto fail;
     }
-    PUM_GOTO(pum_spm_file_read(data, bytes, t, err));
+    PUM_GOTO(pum_error_place(err, pum_spm_file_read(data, bytes, t, err), path));
     if (c) {
-        PUM_GOTO(pum_hf_class_sentencepiece(c, t, &added, err));
-        PUM_GOTO(pum_hf_config_tokens(c, &added, err));
-        PUM_GOTO(pum_hf_add_tokens(t, &added, err));
+        PUM_GOTO(pum_error_place(err, pum_hf_class_sentencepiece(c, t, &added, err), c->folder));
+        PUM_GOTO(pum_error_place(err, pum_hf_config_tokens(c, &added, err), c->folder));
+        PUM_GOTO(pum_error_place(err, pum_hf_add_tokens(t, &added, err), path));
     }
-    PUM_GOTO(pum_normalizer_add_user(t, err));
+    PUM_GOTO(pum_error_place(err, pum_normalizer_add_user(t, err), path));
     pum_tokenizer_note_bytes(t);
-    PUM_GOTO(t->kind == PUM_TOKENIZER_UNIGRAM ? pum_unigram_index(t, err) : pum_spm_index(t, err));
-    PUM_GOTO(pum_hf_finish(c, t, false, err));
+    status = t->kind == PUM_TOKENIZER_UNIGRAM ? pum_unigram_index(t, err) : pum_spm_index(t, err);
+    PUM_GOTO(pum_error_place(err, status, path));
+    PUM_GOTO(pum_error_place(err, pum_hf_finish(c, t, false, err), c ? c->folder : path));
 fail:
     pum_array_free(&added);
     pum_free(data);
@@ -181,16 +191,15 @@ static pumice_status from_vocab(const char *folder, const char *path, const pum_
     }
     PUM_GOTO(read_bytes(path, &data, &bytes, err));
     PUM_GOTO(read_bytes(merges_path, &merges, &merges_bytes, err));
-    PUM_GOTO(pum_json_parse(data, bytes, "vocab.json", &vocab, err));
-    if (!json_is_object(vocab))
-        PUM_GOTO(pum_fail(err, PUMICE_ERROR_FORMAT, "vocab.json is no object of pieces and ids"));
+    PUM_GOTO(pum_error_place(err, pum_json_parse(data, bytes, &vocab, err), path));
     t->kind = PUM_TOKENIZER_BPE;
-    PUM_GOTO(pum_hf_pieces(vocab, t, err));
-    PUM_GOTO(pum_hf_class_bpe(c, t, &added, err));
-    PUM_GOTO(pum_hf_config_tokens(c, &added, err));
-    PUM_GOTO(pum_hf_add_tokens(t, &added, err));
-    PUM_GOTO(pum_hf_merges_index((const char *)merges, merges_bytes, t, err));
-    PUM_GOTO(pum_hf_finish(c, t, false, err));
+    PUM_GOTO(pum_error_place(err, pum_hf_pieces(vocab, t, err), path));
+    PUM_GOTO(pum_error_place(err, pum_hf_class_bpe(c, t, &added, err), folder));
+    PUM_GOTO(pum_error_place(err, pum_hf_config_tokens(c, &added, err), folder));
+    PUM_GOTO(pum_error_place(err, pum_hf_add_tokens(t, &added, err), path));
+    status = pum_hf_merges_index((const char *)merges, merges_bytes, t, err);
+    PUM_GOTO(pum_error_place(err, status, merges_path));
+    PUM_GOTO(pum_error_place(err, pum_hf_finish(c, t, false, err), folder));
 fail:
     pum_array_free(&added);
     json_decref(vocab);
@@ -253,10 +262,11 @@ pumice_status pum_tokenizer_create_json(const char *data, size_t bytes,
                                         pum_tokenizer **out_tokenizer, pumice_error *err)
 {
     *out_tokenizer = NULL;
-    const pum_hf_configs none = { 0 };
+    static const char key[] = "tokenizer.huggingface.json";
+    const pum_hf_configs none = { .folder = key };
     pum_tokenizer *t = new_tokenizer();
     if (!t) return pum_no_memory(err);
-    pumice_status status = from_json_bytes((const uint8_t *)data, bytes, &none, t, err);
+    pumice_status status = from_json_bytes(key, (const uint8_t *)data, bytes, &none, t, err);
     if (status == PUMICE_OK && !pum_special_init(t)) status = pum_no_memory(err);
     if (status == PUMICE_OK) *out_tokenizer = t;
     else pum_tokenizer_destroy(&t);
@@ -274,6 +284,7 @@ pumice_status pum_tokenizer_create_path(const char *path, pum_tokenizer **out_to
     if (!t) return pum_no_memory(err);
     if (!exists(path, &folder))
         PUM_GOTO(pum_fail(err, PUMICE_ERROR_IO, "%.300s does not exist", path));
+    configs.folder = path;
     PUM_GOTO(folder ? from_folder(path, &configs, t, err) : from_file(path, &configs, t, err));
     if (folder) PUM_GOTO(read_template_file(path, t, err));
     if (!pum_special_init(t)) PUM_GOTO(pum_no_memory(err));

@@ -4,18 +4,18 @@
  * hf_pipeline.c. */
 #include "hf.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- helpers ---- */
 
-pumice_status pum_json_parse(const void *data, size_t bytes, const char *name, json_t **out_json,
-                             pumice_error *err)
+pumice_status pum_json_parse(const void *data, size_t bytes, json_t **out_json, pumice_error *err)
 {
     json_error_t fault;
     *out_json = json_loadb(data, bytes, JSON_ALLOW_NUL, &fault);
     if (*out_json) return PUMICE_OK;
     if (json_error_code(&fault) == json_error_out_of_memory) return pum_no_memory(err);
-    return pum_fail(err, PUMICE_ERROR_FORMAT, "%s is no valid JSON (line %d: %.100s)", name,
+    return pum_fail(err, PUMICE_ERROR_FORMAT, "no valid JSON (line %d: %.100s); copy the file anew",
                     fault.line, fault.text);
 }
 
@@ -34,7 +34,7 @@ bool pum_json_bool(const json_t *object, const char *key, bool if_absent)
 
 static pumice_status wrong(pumice_error *err, const char *what)
 {
-    return pum_fail(err, PUMICE_ERROR_FORMAT, "tokenizer.json: %s", what);
+    return pum_fail(err, PUMICE_ERROR_FORMAT, "%s", what);
 }
 
 /* ---- the vocabulary ---- */
@@ -49,12 +49,19 @@ pumice_status pum_hf_pieces(const json_t *vocab, pum_tokenizer *t, pumice_error 
     json_object_foreach(object, key, value) {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         if (id < 0 || id >= PUM_MAX_TOKENS || id > (json_int_t)count + (1 << 20)) {
+            char number[24] = "no integer";
+            if (json_is_integer(value))
+                snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
             return pum_fail(err, PUMICE_ERROR_FORMAT,
-                            "the vocabulary gives '%.60s' a number that cannot be", key);
+                            "the vocabulary of %zu pieces gives '%.60s' as its number %s, which "
+                            "cannot be: copy the file anew",
+                            count, key, number);
         }
         last = id > last ? id : last;
     }
-    if (last < 0) return pum_fail(err, PUMICE_ERROR_FORMAT, "the vocabulary is empty");
+    if (last < 0)
+        return pum_fail(err, PUMICE_ERROR_FORMAT, "the vocabulary is empty or no object of pieces "
+                                                  "and their numbers; copy the file anew");
     t->count = (uint32_t)last + 1;
     PUM_TRY(pum_tokenizer_allocate(t, err));
     pum_str *by_id = pum_alloc_array(t->count, sizeof *by_id);
@@ -127,7 +134,7 @@ static pumice_status read_bpe(const json_t *model, pum_tokenizer *t, pumice_erro
         const char *text = pum_json_text(model, key);
         if (text && text[0]) {
             return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                            "tokenizer.json: model.%s '%.20s' is not supported", key, text);
+                            "model.%s '%.20s' is not supported", key, text);
         }
     }
     const json_t *vocab = json_object_get(model, "vocab");
@@ -157,7 +164,7 @@ static pumice_status read_model(const json_t *root, pum_tokenizer *t, pumice_err
     if (strcmp(type, "Unigram") == 0) return read_unigram(model, t, err);
     if (strcmp(type, "BPE") == 0) return read_bpe(model, t, err);
     return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                    "tokenizer.json: a model of type '%.40s' is not supported; 'BPE' and 'Unigram' "
+                    "a model of type '%.40s' is not supported; 'BPE' and 'Unigram' "
                     "are",
                     type);
 }
@@ -214,7 +221,7 @@ static pumice_status read_processor(const json_t *processor, pum_tokenizer *t, i
         return PUMICE_OK;
     }
     return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                    "tokenizer.json: the post_processor '%.40s' is not supported", type);
+                    "the post_processor '%.40s' is not supported", type);
 }
 
 /* ---- whole ---- */
@@ -244,10 +251,11 @@ static bool next_merge(void *user, pum_str *out_left, pum_str *out_right)
     merge_reader *r = user;
     const json_t *row = json_array_get(r->merges, r->index++);
     const json_t *left = json_array_get(row, 0), *right = json_array_get(row, 1);
-    *out_left = *out_right = (pum_str){ 0 };
+    *out_left = (pum_str){ "[...]", 5 }; /* no merge, if it stays so */
+    *out_right = (pum_str){ 0 };
     if (json_is_string(row)) {
-        pum_merge_of_line((pum_str){ json_string_value(row), json_string_length(row) }, out_left,
-                          out_right);
+        pum_merge_of_line((pum_str){ json_string_value(row), json_string_length(row) }, true,
+                          out_left, out_right);
     } else if (json_is_string(left) && json_is_string(right)) {
         *out_left = (pum_str){ json_string_value(left), json_string_length(left) };
         *out_right = (pum_str){ json_string_value(right), json_string_length(right) };
@@ -263,6 +271,7 @@ pumice_status pum_hf_json_index(const json_t *root, pum_tokenizer *t, pumice_err
     if (t->kind == PUM_TOKENIZER_UNIGRAM) return pum_unigram_index(t, err);
     const json_t *merges = json_object_get(json_object_get(root, "model"), "merges");
     merge_reader reader = { .merges = merges };
-    pum_merge_list list = { "model.merges", json_array_size(merges), &reader, next_merge };
+    pum_merge_list list = { "model.merges", json_array_size(merges), &reader, next_merge,
+                            true };
     return pum_bpe_index(t, &list, err);
 }

@@ -16,7 +16,7 @@ static const char gpt2_expression[] =
 static pumice_status unknown_step(pumice_error *err, const char *what, const char *type)
 {
     return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                    "tokenizer.json: the %s '%.40s' is not supported", what,
+                    "the %s '%.40s' is not supported", what,
                     type ? type : "(without a type)");
 }
 
@@ -55,7 +55,7 @@ static pumice_status add_replace(const json_t *step, pum_normalizer *n, pumice_e
     pum_norm_step s = { .op = regex ? PUM_NORM_REPLACE_REGEX : PUM_NORM_REPLACE };
     if (!pattern || !json_is_string(content)) {
         return pum_fail(err, PUMICE_ERROR_FORMAT,
-                        "tokenizer.json: a Replace lacks its pattern or content");
+                        "a Replace lacks its pattern or content");
     }
     if (regex) {
         PUM_TRY(pum_regex_create_onig(json_string_value(pattern), json_string_length(pattern),
@@ -100,7 +100,7 @@ static pumice_status add_charsmap(const json_t *step, pum_normalizer *n, pumice_
     if (!json_is_string(text) || json_string_length(text) == 0) return PUMICE_OK; /* no rules */
     if (!pum_base64(json_string_value(text), json_string_length(text), &blob)) {
         status = pum_fail(err, PUMICE_ERROR_FORMAT,
-                          "tokenizer.json: precompiled_charsmap is no base64");
+                          "precompiled_charsmap is no base64");
     } else if (blob.failed) {
         status = pum_no_memory(err);
     } else {
@@ -177,7 +177,7 @@ static pumice_status add_split(const json_t *step, pum_tokenizer *t, pumice_erro
     const char *behavior = pum_json_text(step, "behavior");
     if (!pattern || !cut_of(behavior, &s.cut)) {
         return pum_fail(err, PUMICE_ERROR_FORMAT,
-                        "tokenizer.json: a Split lacks its pattern, or its behavior is unknown");
+                        "a Split lacks its pattern, or its behavior is unknown");
     }
     if (regex) {
         PUM_TRY(pum_regex_create_onig(json_string_value(pattern), json_string_length(pattern),
@@ -213,7 +213,7 @@ static pumice_status prepend_of(const json_t *step, pum_prepend *out, pumice_err
             return PUMICE_OK;
         }
     }
-    return pum_fail(err, PUMICE_ERROR_FORMAT, "tokenizer.json: the prepend_scheme '%.20s' is unknown",
+    return pum_fail(err, PUMICE_ERROR_FORMAT, "the prepend_scheme '%.20s' is unknown",
                     scheme);
 }
 

@@ -24,7 +24,7 @@ static bool next_merge(void *user, pum_str *out_left, pum_str *out_right)
 {
     pum_str line;
     if (!next_line(user, &line)) return false;
-    pum_merge_of_line(line, out_left, out_right);
+    pum_merge_of_line(line, true, out_left, out_right);
     return true;
 }
 
@@ -34,7 +34,7 @@ pumice_status pum_hf_merges_index(const char *text, size_t bytes, pum_tokenizer 
     static const char version[] = "#version";
     text_lines lines = { text, text + bytes };
     pum_str line;
-    pum_merge_list list = { "merges.txt", 1, &lines, next_merge };
+    pum_merge_list list = { "the merges", 1, &lines, next_merge, true };
     if (bytes >= sizeof version - 1 && memcmp(text, version, sizeof version - 1) == 0)
         next_line(&lines, &line);
     for (const char *p = lines.at; p < lines.end; p++) list.count += *p == '\n';
@@ -45,8 +45,14 @@ pumice_status pum_hf_merges_index(const char *text, size_t bytes, pum_tokenizer 
 
 static pumice_status bad_line(pumice_error *err, uint64_t number)
 {
+    if (number == 1) {
+        return pum_fail(err, PUMICE_ERROR_FORMAT,
+                        "neither a SentencePiece model nor tiktoken's lines (base64 and rank): "
+                        "copy the whole file anew");
+    }
     return pum_fail(err, PUMICE_ERROR_FORMAT,
-                    "line %llu of the tokenizer file is not a token in base64 and its rank",
+                    "line %llu is not a token in base64 and its rank, as those before it are: copy "
+                    "the whole file anew",
                     (unsigned long long)number);
 }
 
@@ -97,6 +103,6 @@ static bool no_merge(void *user, pum_str *out_left, pum_str *out_right)
 
 pumice_status pum_tiktoken_index(pum_tokenizer *t, pumice_error *err)
 {
-    pum_merge_list none = { "the tokenizer file", 0, NULL, no_merge };
+    pum_merge_list none = { .name = "the list", .next = no_merge };
     return pum_bpe_index(t, &none, err);
 }

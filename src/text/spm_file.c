@@ -107,7 +107,7 @@ static pum_str str_of(const proto_field *f)
 
 static pumice_status damaged(pumice_error *err, const char *what)
 {
-    return pum_fail(err, PUMICE_ERROR_FORMAT, "the SentencePiece model is damaged: %s", what);
+    return pum_fail(err, PUMICE_ERROR_FORMAT, "the SentencePiece model is damaged (%s); copy the file anew", what);
 }
 
 typedef struct piece_lists {

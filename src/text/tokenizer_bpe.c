@@ -148,12 +148,13 @@ static uint32_t find_result(merge_reader *r, const char *bytes, size_t n)
     return intern(&t->raw, bytes, n);
 }
 
-void pum_merge_of_line(pum_str line, pum_str *out_left, pum_str *out_right)
+void pum_merge_of_line(pum_str line, bool strict, pum_str *out_left, pum_str *out_right)
 {
     const char *blank = line.count > 1 ? memchr(line.data + 1, ' ', line.count - 1) : NULL;
-    *out_left = *out_right = (pum_str){ 0 };
-    if (!blank) return;
-    size_t n = (size_t)(blank - line.data);
+    size_t n = blank ? (size_t)(blank - line.data) : 0;
+    *out_left = line;
+    *out_right = (pum_str){ 0 };
+    if (!blank || (strict && memchr(blank + 1, ' ', line.count - n - 1))) return;
     *out_left = (pum_str){ line.data, n };
     *out_right = (pum_str){ blank + 1, line.count - n - 1 };
 }
@@ -201,6 +202,13 @@ static pumice_status read_merges(const pum_merge_list *list, merge_reader *r, pu
     t->pair_mask = (uint32_t)(slots - 1);
     pum_str left, right;
     for (uint64_t i = 0; i < list->count && list->next(list->user, &left, &right); i++) {
+        if (list->strict && left.count && !right.count) {
+            return pum_fail(err, PUMICE_ERROR_FORMAT,
+                            "%s: number %llu, '%.*s', is not two pieces with a blank between: copy "
+                            "the file anew",
+                            list->name, (unsigned long long)i, (int)PUM_MIN(left.count, 60),
+                            left.data);
+        }
         if (add_merge(r, left, right, (uint32_t)i)) continue;
         PUM_TRY(pum_tokenizer_degenerate(err, list->name, PUM_MAX(r->steps, t->raw.steps),
                                          r->steps > t->raw.steps ? t->pair_mask : t->raw.mask));

@@ -281,7 +281,7 @@ static bool next_merge(void *user, pum_str *out_left, pum_str *out_right)
     line_reader *r = user;
     pum_str line;
     if (!pum_gguf_next_str(r->lines, &r->cursor, &r->index, &line)) return false;
-    pum_merge_of_line(line, out_left, out_right);
+    pum_merge_of_line(line, false, out_left, out_right);
     return true;
 }
 
@@ -308,7 +308,7 @@ static pumice_status create_bpe(const pum_gguf *gguf, pum_tokenizer *t, pumice_e
         return pum_fail(err, PUMICE_ERROR_FORMAT, KEY("merges") " is missing or no list of strings");
     }
     line_reader reader = { .lines = v };
-    pum_merge_list list = { KEY("merges"), v->count, &reader, next_merge };
+    pum_merge_list list = { KEY("merges"), v->count, &reader, next_merge, false };
     return pum_bpe_index(t, &list, err);
 }
 

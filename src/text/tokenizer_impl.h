@@ -261,7 +261,7 @@ int32_t pum_tokenizer_find(const pum_tokenizer *t, const char *piece);
 /* Puts BOS before and EOS after a text. */
 void pum_tokenizer_around(pum_tokenizer *t, bool bos, bool eos);
 
-/* hf_dir.c: from the bytes of a tokenizer.json */
+/* hf_dir.c: from the bytes of a tokenizer.json in a GGUF file */
 pumice_status pum_tokenizer_create_json(const char *data, size_t bytes,
                                         pum_tokenizer **out_tokenizer, pumice_error *err);
 
@@ -283,12 +283,15 @@ typedef struct pum_merge_list {
     const char *name; /* of the list, for messages */
     uint64_t count;
     void *user;
-    /* The next merge; false at the end. A merge without a left or right is passed over. */
+    /* The next merge; false at the end. A merge without a left or right is passed over, if `strict`
+     * one without a right is refused. */
     bool (*next)(void *user, pum_str *out_left, pum_str *out_right);
+    bool strict;
 } pum_merge_list;
 pumice_status pum_bpe_index(pum_tokenizer *t, const pum_merge_list *merges, pumice_error *err);
-/* A line of a list: two strings and a blank between them. */
-void pum_merge_of_line(pum_str line, pum_str *out_left, pum_str *out_right);
+/* A line of a list: two strings and a blank between them. Of a line with no blank or, if `strict`, with
+ * several, all is left. */
+void pum_merge_of_line(pum_str line, bool strict, pum_str *out_left, pum_str *out_right);
 pumice_status pum_bpe_encode_word(const pum_tokenizer *t, const char *word, uint32_t bytes,
                                   pum_merger *m, pum_tokens *tokens, pumice_error *err);
 /* Appends bytes in GPT-2's alphabet. */

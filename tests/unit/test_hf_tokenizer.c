@@ -233,8 +233,6 @@ static void test_t5(void **state)
     remove_folder(&f);
 }
 
-/* ---- Falcon's order of steps ---- */
-
 /* Ids of a text, as far as there is room. */
 static size_t ids_of(const pum_tokenizer *t, const char *text, uint32_t flags, int32_t out[64])
 {
@@ -248,6 +246,81 @@ static size_t ids_of(const pum_tokenizer *t, const char *text, uint32_t flags, i
     pum_array_free(&ids);
     return n;
 }
+
+/* ---- damaged files: the sentence names the file and what is wrong ---- */
+
+#define JSON_OF(vocab, merges) \
+    "{\"model\": {\"type\": \"BPE\", \"vocab\": " vocab ", \"merges\": " merges "}}"
+#define ABC "{\"a\": 0, \"b\": 1, \"c\": 2, \"ab\": 3}"
+
+static void test_damaged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *text, *more, *more_text; /* `more`: a second file */
+        const char *place, *words;
+    } rows[] = {
+        { "tokenizer.model", "", NULL, NULL, "/tokenizer.model: ", "neither a SentencePiece model nor" },
+        { "tokenizer.model", "version https://x\n", NULL, NULL, "/tokenizer.model: ", "nor tiktoken" },
+        { "tokenizer.model", "YQ== 0\nYg== 1\nx\n", NULL, NULL, "/tokenizer.model: ", "line 3 is not" },
+        { "spiece.model", "\n\5\n\3abc\n\x7f", NULL, NULL, "/spiece.model: ", "ends too early" },
+        { "tokenizer.json", "{\"model\": {\"typ", NULL, NULL, "/tokenizer.json: ", "no valid JSON" },
+        { "tokenizer.json", "{\"model\": {\"type\": \"WordPiece\"}}", NULL, NULL, "/tokenizer.json: ",
+          "'WordPiece' is not supported" },
+        { "tokenizer.json", JSON_OF("{\"a\": 0, \"b\": 1000000000}", "[]"), NULL, NULL,
+          "/tokenizer.json: ", "'b' as its number 1000000000" },
+        { "tokenizer.json", JSON_OF("{\"a\": 0, \"b\": \"1\"}", "[]"), NULL, NULL, "/tokenizer.json: ",
+          "'b' as its number no integer" },
+        { "tokenizer.json", JSON_OF(ABC, "[\"a b\", \"a b c\"]"), NULL, NULL, "/tokenizer.json: ",
+          "number 1, 'a b c', is not two pieces" },
+        { "tokenizer.json", JSON_OF(ABC, "[\"ab\"]"), NULL, NULL, "/tokenizer.json: ", "number 0, 'ab'" },
+        { "tokenizer.json", JSON_OF(ABC, "[[\"a\"]]"), NULL, NULL, "/tokenizer.json: ", "number 0" },
+        { "vocab.json", ABC, "merges.txt", "#version: 0.2\na b\n\na b c\n", "/merges.txt: ",
+          "number 2, 'a b c', is not" },
+        { "vocab.json", "[1]", "merges.txt", "", "/vocab.json: ", "no object of pieces" },
+        { "tokenizer.json", JSON_OF(ABC, "[\"a b\"]"), "tokenizer_config.json", "{",
+          "/tokenizer_config.json: ", "no valid JSON" },
+    };
+    size_t wrong = 0;
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        folder f = make_folder();
+        put(&f, rows[i].file, rows[i].text);
+        if (rows[i].more) put(&f, rows[i].more, rows[i].more_text);
+        pum_tokenizer *t = NULL;
+        pumice_error err = { 0 };
+        char place[TEST_PATH_BYTES];
+        snprintf(place, sizeof place, "%s%s", f.path, rows[i].place);
+        pumice_status status = pum_tokenizer_create_path(f.path, &t, &err);
+        bool good = status != PUMICE_OK && !t && strncmp(err.text, place, strlen(place)) == 0 &&
+                    strstr(err.text, rows[i].words);
+        if (!good) print_message("row %zu: '%s' does not say '%s'\n", i, err.text, rows[i].words);
+        wrong += !good;
+        pum_tokenizer_destroy(&t);
+        remove_folder(&f);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* What merges of two pieces mean, in both forms; the blank lines of a merges.txt mean nothing. */
+static void test_merges(void **state)
+{
+    (void)state;
+    static const char *const jsons[] = { JSON_OF(ABC, "[\"a b\"]"), JSON_OF(ABC, "[[\"a\", \"b\"]]") };
+    int32_t ids[64];
+    for (size_t i = 0; i < 3; i++) {
+        folder f = make_folder();
+        put(&f, i < 2 ? "tokenizer.json" : "vocab.json", i < 2 ? jsons[i] : ABC);
+        if (i == 2) put(&f, "merges.txt", "#version: 0.2\r\na b\r\n\r\n\n");
+        pum_tokenizer *t = load(f.path);
+        assert_int_equal(ids_of(t, "abc", 0, ids), 2);
+        assert_int_equal(ids[0], 3);
+        assert_int_equal(ids[1], 2);
+        pum_tokenizer_destroy(&t);
+        remove_folder(&f);
+    }
+}
+
+/* ---- Falcon's order of steps ---- */
 
 /* Digits stands behind ByteLevel and sees its alphabet, where the byte 0xbd is a number. */
 static void test_falcon_order(void **state)
@@ -576,6 +649,8 @@ int main(void)
         cmocka_unit_test(test_byte_level),
         cmocka_unit_test(test_chatglm),
         cmocka_unit_test(test_t5),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_merges),
         cmocka_unit_test(test_falcon_order),
         cmocka_unit_test(test_renumbered),
         cmocka_unit_test(test_pegasus),
