@@ -84,10 +84,6 @@ static pum_dtype wanted(const convert *z, const pum_quant_model *model, const pu
 
 static pumice_status check_type(const convert *z, const pum_gguf_tensor *t, pum_dtype to)
 {
-    if (!t->data && !t->n_parts) {
-        return pum_fail(z->err, PUMICE_ERROR_FORMAT, "'%s' comes without weights to %s",
-                        z->params->in_path, z->verb);
-    }
     if (t->type == to || (is_plain(t->type) && is_plain(to))) return PUMICE_OK;
     if (!pum_quantizer_can(t->type, to)) {
         return pum_fail(z->err, PUMICE_ERROR_UNSUPPORTED,
@@ -314,6 +310,7 @@ static pumice_status write_file(convert *z)
 {
     pumice_status status;
     PUM_GOTO(pum_model_open(z->params->in_path, &z->gguf, z->err));
+    PUM_GOTO(pum_model_need_weights(z->params->in_path, z->gguf, z->err));
     z->gguf_source = pum_model_is_gguf(z->params->in_path);
     PUM_GOTO(choose(z));
     PUM_GOTO(export_tokenizer(z));

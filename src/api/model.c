@@ -75,6 +75,7 @@ static pumice_status open_file(load *l)
     pumice_model *m = l->model;
     pumice_error ignored = { 0 };
     PUM_TRY(pum_model_open(p->path, &m->gguf, &l->err));
+    if (!p->vocab_only) PUM_TRY(pum_model_need_weights(p->path, m->gguf, &l->err));
     pumice_status status = pum_model_def_load(m->gguf, &m->def, p->vocab_only ? &ignored : &l->err);
     if (p->vocab_only) return PUMICE_OK;
     if (status != PUMICE_OK) return status;

@@ -134,6 +134,9 @@ pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_da
 pumice_status pum_file_write(const char *path, const void *data, size_t bytes, pumice_error *err);
 bool pum_is_folder(const char *path);
 bool pum_is_file(const char *path); /* or a link to one */
+/* The alphabetically first name in a folder that a pattern of fnmatch(3) fits; false if there is none, the folder
+ * cannot be read, or the name does not fit. */
+bool pum_folder_find(const char *path, const char *pattern, char *out_name, size_t capacity);
 /* A file that is written bit by bit and appears under its name only when it is committed.
  * Zero-initialise; discard is fine after commit and on a zeroed one. */
 typedef struct pum_file_out {

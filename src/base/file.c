@@ -4,8 +4,10 @@
  * folder. */
 #include "base.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +169,21 @@ bool pum_is_file(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool pum_folder_find(const char *path, const char *pattern, char *out_name, size_t capacity)
+{
+    DIR *folder = opendir(path);
+    bool found = false;
+    if (!folder) return false;
+    for (const struct dirent *e = readdir(folder); e; e = readdir(folder)) {
+        if (fnmatch(pattern, e->d_name, FNM_PERIOD) != 0 || strlen(e->d_name) >= capacity) continue;
+        if (found && strcmp(e->d_name, out_name) >= 0) continue;
+        memcpy(out_name, e->d_name, strlen(e->d_name) + 1);
+        found = true;
+    }
+    closedir(folder);
+    return found;
 }
 
 static pumice_status cannot_write(const pum_file_out *file, pumice_error *err)

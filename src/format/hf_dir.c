@@ -181,6 +181,37 @@ static pumice_status open_weights(pum_hf_dir *dir, pumice_error *err)
     return pum_is_file(path) ? open_index(dir, path, err) : PUMICE_OK;
 }
 
+/* Weights in other forms or places, most likely first. */
+static const struct {
+    const char *pattern, *what;
+} elsewhere[] = {
+    { "model-*-of-*.safetensors", "needs model.safetensors.index.json beside it, which lists the files of the "
+                                  "model: download it too" },
+    { "adapter_model.safetensors", "changes another model, which must be merged with it first" },
+    { "*.safetensors", "is not read: weights are those of model.safetensors, or of the files that "
+                       "model.safetensors.index.json lists" },
+    { "*.gguf", "is not read as part of a directory: name the file itself" },
+    { "*.bin", "is not read: convert it to safetensors" },
+    { "*.pt", "is not read: convert it to safetensors" },
+    { "*.pth", "is not read: convert it to safetensors" },
+    { "*.ckpt", "is not read: convert it to safetensors" },
+    { "*.h5", "is not read: convert it to safetensors" },
+    { "*.msgpack", "is not read: convert it to safetensors" },
+};
+
+pumice_status pum_hf_dir_fail_weights(const char *path, pumice_error *err)
+{
+    char name[256];
+    for (size_t i = 0; i < PUM_COUNT(elsewhere); i++) {
+        if (!pum_folder_find(path, elsewhere[i].pattern, name, sizeof name)) continue;
+        return pum_fail(err, PUMICE_ERROR_FORMAT, "'%s': '%s' %s", path, name, elsewhere[i].what);
+    }
+    return pum_fail(err, PUMICE_ERROR_FORMAT,
+                    "'%s' comes without weights: it can be measured and planned, but neither run nor "
+                    "converted",
+                    path);
+}
+
 static pumice_status index_tensors(pum_hf_dir *dir, pumice_error *err)
 {
     if (!pum_name_index_init(&dir->index, entry_name, dir->tensors.count)) {

@@ -24,6 +24,8 @@ const char *pum_hf_dir_config_path(const pum_hf_dir *dir); /* of config.json, fo
 const json_t *pum_hf_dir_config(const pum_hf_dir *dir);
 const json_t *pum_hf_dir_generation(const pum_hf_dir *dir); /* NULL if there is none */
 bool pum_hf_dir_has_weights(const pum_hf_dir *dir);
+/* What a path without weights lacks: fails with FORMAT and a sentence, in any case. */
+pumice_status pum_hf_dir_fail_weights(const char *path, pumice_error *err);
 uint64_t pum_hf_dir_weight_bytes(const pum_hf_dir *dir); /* of all safetensors files */
 
 /* A tensor and (out_file may be NULL) the file that it lies in; NULL if absent. */

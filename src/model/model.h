@@ -144,6 +144,8 @@ typedef struct pum_model_def {
 /* Opens a model in any form that it is stored in, as the one form that is read here: a GGUF file, a Hugging Face
  * directory, or the config.json of one alone (then its tensors have shapes and no bytes). */
 pumice_status pum_model_open(const char *path, pum_gguf **out_gguf, pumice_error *err);
+/* Fails with FORMAT, and says what the directory has instead, if a tensor has no bytes. */
+pumice_status pum_model_need_weights(const char *path, const pum_gguf *gguf, pumice_error *err);
 bool pum_model_is_gguf(const char *path); /* false for a directory or a config.json */
 
 /* Reads hyper-parameters and weights through the row of arch.def that the file's general.architecture names.

@@ -34,6 +34,15 @@ fail:
 
 bool pum_model_is_gguf(const char *path) { return !pum_hf_dir_is(path); }
 
+pumice_status pum_model_need_weights(const char *path, const pum_gguf *gguf, pumice_error *err)
+{
+    for (size_t i = 0; i < pum_gguf_tensor_count(gguf); i++) {
+        const pum_gguf_tensor *t = pum_gguf_tensor_at(gguf, i);
+        if (!t->data && !t->n_parts) return pum_hf_dir_fail_weights(path, err);
+    }
+    return PUMICE_OK;
+}
+
 pumice_status pum_model_open(const char *path, pum_gguf **out_gguf, pumice_error *err)
 {
     pum_gguf *first;

@@ -44,7 +44,9 @@ static void write_text(const folder *f, const char *name, const char *text)
 static void remove_folder(const folder *f)
 {
     static const char *const names[] = { "config.json", "model.safetensors", "a.safetensors",
-                                         "model.safetensors.index.json", "generation_config.json" };
+                                         "model.safetensors.index.json", "generation_config.json",
+                                         "model-00001-of-00002.safetensors", "pytorch_model.bin",
+                                         "adapter_model.safetensors" };
     char path[256];
     for (size_t i = 0; i < PUM_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s/%s", f->path, names[i]);
@@ -512,6 +514,37 @@ static void test_unlisted(void **state)
     remove_folder(&f);
 }
 
+/* Weights that are there, but not where or as they are read: such a directory can be measured, and says what
+ * is wrong when its weights are asked for. */
+static void test_weights_elsewhere(void **state)
+{
+    static const struct {
+        const char *files[2], *words[2];
+    } cases[] = {
+        { { NULL }, { "without weights" } },
+        { { "pytorch_model.bin" }, { "'pytorch_model.bin'", "convert it to safetensors" } },
+        { { "model-00001-of-00002.safetensors", "pytorch_model.bin" },
+          { "'model-00001-of-00002.safetensors'", "model.safetensors.index.json" } },
+        { { "adapter_model.safetensors" }, { "'adapter_model.safetensors'", "merged" } },
+        { { "a.safetensors" }, { "'a.safetensors'", "model.safetensors" } },
+    };
+    (void)state;
+    for (size_t i = 0; i < PUM_COUNT(cases); i++) {
+        folder f = make_folder();
+        pum_gguf *g = NULL;
+        pumice_error err = { 0 };
+        write_text(&f, "config.json", LLAMA);
+        for (size_t k = 0; k < 2 && cases[i].files[k]; k++) write_text(&f, cases[i].files[k], "x");
+        assert_int_equal(pum_model_open(f.path, &g, &err), PUMICE_OK);
+        assert_int_equal(pum_model_need_weights(f.path, g, &err), PUMICE_ERROR_FORMAT);
+        bool good = strstr(err.text, f.path) != NULL;
+        for (size_t k = 0; k < 2 && cases[i].words[k]; k++) good = good && strstr(err.text, cases[i].words[k]);
+        if (!good) fail_msg("case %zu: '%s'", i, err.text);
+        pum_gguf_close(&g);
+        remove_folder(&f);
+    }
+}
+
 /* A tensor that the index puts into a shard that does not have it. */
 static void test_wrong_shard(void **state)
 {
@@ -672,6 +705,7 @@ int main(void)
         cmocka_unit_test(test_broken),      cmocka_unit_test(test_wrong_shard),
         cmocka_unit_test(test_more_tensors),
         cmocka_unit_test(test_unlisted),
+        cmocka_unit_test(test_weights_elsewhere),
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_split),
     };
