@@ -265,9 +265,34 @@ static const struct {
     { "su", write_longrope },     { "longrope", write_longrope },
 };
 
+/* rope_parameters by kind of layer: layers with a window have a base of their own, and no scaling. */
+static pumice_status check_layer_rope(const hf *h)
+{
+    const char *layers;
+    json_t *value, *all = json_object_get(h->config, "rope_parameters");
+    json_object_foreach (all, layers, value) {
+        if (!json_is_object(value)) continue;
+        bool sliding = strcmp(layers, "sliding_attention") == 0;
+        if (!(h->f.rope_base_local > 0) || (!sliding && strcmp(layers, "full_attention") != 0)) {
+            return hf_unsupported(h, "rope_parameters.%.40s: rotary parameters for some layers are not "
+                                     "supported for this model_type",
+                                  layers);
+        }
+        const json_t *type = json_object_get(value, "rope_type");
+        if (!type) type = json_object_get(value, "type");
+        const char *text = type ? json_string_value(type) : "default";
+        if (!sliding || (text && strcmp(text, "default") == 0)) continue;
+        return hf_unsupported(h, "rope_parameters.sliding_attention is of type '%.40s', which is not "
+                                 "supported: layers with a window have 'default'",
+                              text ? text : "(no text)");
+    }
+    return PUMICE_OK;
+}
+
 static pumice_status write_rope(hf *h)
 {
     scaling s;
+    PUM_TRY(check_layer_rope(h));
     const json_t *object = hf_get(h, scaling_names);
     put_f32(h, "rope.freq_base", h->f.rope_base);
     if (h->f.rope_linear > 0 && h->f.rope_linear != 1.0f) {

@@ -336,6 +336,8 @@ static void test_rows(void **state)
     "\"hidden_size\":4,\"num_attention_heads\":1,\"intermediate_size\":4,"                         \
     "\"num_hidden_layers\":1,\"vocab_size\":2,\"tie_word_embeddings\":true}"
 #define LLAMA "{\"model_type\":\"llama\"," LLAMA_TAIL
+#define GEMMA3(rope) \
+    "{\"model_type\":\"gemma3_text\",\"head_dim\":4,\"num_key_value_heads\":1,\"rope_parameters\":" rope "," LLAMA_TAIL
 #define TENSOR(name, dtype, shape, a, b)                                                           \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #a "," #b "]}"
 
@@ -359,6 +361,16 @@ static void test_broken(void **state)
           NULL, NULL, { "config.json", "rope_scaling", "frog" } },
         { "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"linear\"}," LLAMA_TAIL,
           NULL, NULL, { "config.json", "rope_scaling", "factor" } },
+        { GEMMA3("{\"sliding_attention\":{\"rope_type\":\"spiral\"},\"full_attention\":{}}"), NULL, NULL,
+          { "config.json", "rope_parameters.sliding_attention", "spiral" } },
+        { GEMMA3("{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":8.0}}"), NULL, NULL,
+          { "config.json", "rope_parameters.sliding_attention", "linear" } },
+        { GEMMA3("{\"full_attention\":{\"rope_type\":\"spiral\"}}"), NULL, NULL,
+          { "config.json", "rope_scaling", "spiral" } },
+        { GEMMA3("{\"other_attention\":{\"rope_type\":\"default\"}}"), NULL, NULL,
+          { "config.json", "rope_parameters.other_attention" } },
+        { "{\"model_type\":\"llama\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5.0}}," LLAMA_TAIL,
+          NULL, NULL, { "config.json", "rope_parameters.full_attention", "model_type" } },
         { "{\"model_type\":\"llama\",\"num_key_value_heads\":3," LLAMA_TAIL, NULL, NULL,
           { "config.json", "num_attention_heads", "KV heads" } },
         { "{\"model_type\":\"mixtral\"," LLAMA_TAIL, NULL, NULL,
@@ -581,6 +593,9 @@ static const char *const families[] = {
     "{\"model_type\":\"gemma2\",\"head_dim\":32," DIMS "}",
     "{\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"gemma3_text\",\"head_dim\":32," DIMS
     "}}",
+    "{\"model_type\":\"gemma3_text\",\"head_dim\":32,\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":"
+    "\"default\",\"rope_theta\":1e4},\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8.0,"
+    "\"rope_theta\":1e6}}," DIMS "}",
     "{\"model_type\":\"phi\"," DIMS "}",
     "{\"model_type\":\"phi3\"," DIMS "}",
     "{\"model_type\":\"gpt2\"," DIMS "}",
