@@ -334,14 +334,45 @@ static pumice_status read_type(hf *h)
     return PUMICE_OK;
 }
 
+static bool says_something(const json_t *v)
+{
+    switch (json_typeof(v)) {
+    case JSON_OBJECT: return json_object_size(v) > 0;
+    case JSON_ARRAY: return json_array_size(v) > 0;
+    case JSON_NULL: case JSON_FALSE: return false;
+    case JSON_INTEGER: case JSON_REAL: return json_number_value(v) != 0;
+    case JSON_STRING: case JSON_TRUE: break;
+    }
+    return true;
+}
+
+/* Keys that say that the tensors are other than the family's. */
+static pumice_status refuse_changed(const hf *h, const json_t *config)
+{
+    static const char quantized[] = "weights that are quantized already are supported as GGUF only";
+    static const struct {
+        const char *key, *why;
+    } keys[] = {
+        { "quantization_config", quantized },
+        { "compression_config", quantized },
+        { "quantization_bit", quantized },
+        { "pre_seq_len", "prefixes of P-tuning are not supported" },
+    };
+    for (size_t i = 0; i < PUM_COUNT(keys); i++) {
+        const json_t *v = json_object_get(config, keys[i].key);
+        if (!v || !says_something(v)) continue;
+        if (!json_is_integer(v)) return hf_unsupported(h, "%s: %s", keys[i].key, keys[i].why);
+        return hf_unsupported(h, "%s is %lld: %s", keys[i].key, (long long)json_integer_value(v), keys[i].why);
+    }
+    return PUMICE_OK;
+}
+
 pumice_status hf_config_read(hf *h)
 {
     bool tied;
     PUM_TRY(find_family(h));
-    if (hf_get(h, "quantization_config.quant_method")) {
-        return hf_unsupported(h, "quantization_config: weights that are quantized already are "
-                                 "supported as GGUF only");
-    }
+    PUM_TRY(refuse_changed(h, h->config));
+    PUM_TRY(refuse_changed(h, pum_hf_dir_config(h->dir)));
     h->f.flags = h->family->flags | HF_ALWAYS;
     h->f.eps = h->family->eps;
     h->f.activation = h->family->activation;

@@ -371,6 +371,18 @@ static void test_broken(void **state)
           { "config.json", "rope_parameters.other_attention" } },
         { "{\"model_type\":\"llama\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5.0}}," LLAMA_TAIL,
           NULL, NULL, { "config.json", "rope_parameters.full_attention", "model_type" } },
+        { "{\"model_type\":\"gemma3\",\"quantization_config\":{\"bits\":4},\"text_config\":{"
+          "\"model_type\":\"gemma3_text\"}}",
+          NULL, NULL, { "config.json", "quantization_config", "quantized already" } },
+        { "{\"model_type\":\"gemma3\",\"text_config\":{\"quantization_config\":{\"bits\":4},"
+          "\"model_type\":\"gemma3_text\"}}",
+          NULL, NULL, { "config.json", "quantization_config", "quantized already" } },
+        { "{\"model_type\":\"llama\",\"compression_config\":{\"format\":\"x\"}," LLAMA_TAIL, NULL, NULL,
+          { "config.json", "compression_config" } },
+        { "{\"model_type\":\"chatglm\",\"quantization_bit\":4," LLAMA_TAIL, NULL, NULL,
+          { "config.json", "quantization_bit is 4" } },
+        { "{\"model_type\":\"chatglm\",\"quantization_bit\":0,\"pre_seq_len\":128," LLAMA_TAIL, NULL, NULL,
+          { "config.json", "pre_seq_len is 128" } },
         { "{\"model_type\":\"llama\",\"num_key_value_heads\":3," LLAMA_TAIL, NULL, NULL,
           { "config.json", "num_attention_heads", "KV heads" } },
         { "{\"model_type\":\"mixtral\"," LLAMA_TAIL, NULL, NULL,
@@ -596,6 +608,8 @@ static const char *const families[] = {
     "{\"model_type\":\"gemma3_text\",\"head_dim\":32,\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":"
     "\"default\",\"rope_theta\":1e4},\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8.0,"
     "\"rope_theta\":1e6}}," DIMS "}",
+    "{\"model_type\":\"chatglm\",\"quantization_bit\":0,\"pre_seq_len\":null,\"quantization_config\":{},"
+    "\"padded_vocab_size\":40,\"kv_channels\":16," DIMS "}",
     "{\"model_type\":\"phi\"," DIMS "}",
     "{\"model_type\":\"phi3\"," DIMS "}",
     "{\"model_type\":\"gpt2\"," DIMS "}",
