@@ -291,7 +291,7 @@ static uint32_t extras(const pum_node *node)
  * are, would compute garbage. */
 static pumice_status find_kernel(pum_select *s, uint32_t *out_kernel)
 {
-    bool promised = pum_caps_may_pin(s->caps, s->caps->subgroup_size);
+    bool promised = s->tuning->attn_sub && pum_caps_may_pin(s->caps, s->caps->subgroup_size);
     int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, s->caps,
                                                  PUM_CAP_SUBGROUP);
     *out_kernel = (uint32_t)kernel;

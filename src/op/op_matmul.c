@@ -111,7 +111,7 @@ static void draft_matvec(const pum_select *s, const product *p, pum_draft *d)
     const pum_tuning *t = s->tuning;
     d->spec[PUM_SPEC_MATVEC_WG] = t->matvec_wg;
     d->spec[PUM_SPEC_MATVEC_ROWS] = p->glu ? (uint32_t)pum_align_up(t->matvec_rows, 2) : t->matvec_rows;
-    d->spec[PUM_SPEC_MATVEC_COLS] = (uint32_t)PUM_MIN(p->x->rows, 8u);
+    d->spec[PUM_SPEC_MATVEC_COLS] = (uint32_t)PUM_MIN(p->x->rows, PUM_MAX(t->matvec_cols, 1u));
     d->spec[PUM_SPEC_MATVEC_ACT] = p->act;
     d->spec[PUM_SPEC_MATVEC_ALIGNED] = aligned_rows(p->w);
     d->spec[PUM_SPEC_MATVEC_GROUP] = t->matvec_group;
