@@ -255,7 +255,8 @@ typedef struct pumice_model_info {
     int32_t token_bos, token_eos, token_unk; /* -1 = none */
     uint32_t tied_head;                      /* 1 = the head is the embedding table */
     char tokenizer[32];                      /* "llama", "gpt2" or "t5" */
-    char rope_scaling[16];                   /* "none", "linear", "yarn", "llama3" */
+    char rope_scaling[16]; /* "none", "linear", "ntk", "dynamic", "yarn", "llama3", "longrope"; "" = not known, for
+                              files that cannot run here */
     uint64_t decode_bytes; /* of weights that one decoded token reads: the limit of decoding */
     uint64_t decode_flops; /* of matrices for one decoded token, a multiply-add is two */
     uint64_t head_flops;   /* the output matrix's part: a prompt needs it once */

@@ -198,6 +198,7 @@ bool pum_model_ends(const pumice_model *model, int32_t token)
 
 static const char *rope_name(const pum_hparams *hp)
 {
+    if (hp->n_layers == 0) return ""; /* nobody could read it */
     switch (hp->rope.kind) {
     case PUM_ROPE_LINEAR:
         return "linear";
@@ -207,8 +208,10 @@ static const char *rope_name(const pum_hparams *hp)
         return "llama3";
     case PUM_ROPE_NTK:
         return "ntk";
+    case PUM_ROPE_LONG:
+        return "longrope";
     default:
-        return "none";
+        return hp->rope.dynamic ? "dynamic" : "none";
     }
 }
 

@@ -92,6 +92,15 @@ int hf_name_of(const hf *h, const char *names, const char **out_name)
     return n;
 }
 
+bool hf_name(const hf *h, const char *names, char *out, size_t capacity)
+{
+    const char *name = names;
+    int count = (int)strcspn(names, "|");
+    bool given = get_named(h, names, &name, &count) != NULL;
+    snprintf(out, capacity, "%.*s", count, name);
+    return given;
+}
+
 pumice_status hf_u32(hf *h, const char *names, uint32_t min, uint32_t max, uint32_t *out)
 {
     const char *name;
@@ -175,6 +184,8 @@ enum { MAX_LAYERS = 10000 };
 
 #define AT(field) offsetof(hf_facts, field)
 
+static const char head_dim_names[] = "head_dim|kv_channels|d_kv|dim_head";
+
 static const struct {
     const char *names;
     size_t at;
@@ -184,7 +195,7 @@ static const struct {
     { "hidden_size|n_embd|n_embed|d_model|dim", AT(embd), 1, 1u << 20 },
     { "num_attention_heads|n_head|n_heads|num_heads|heads", AT(heads), 1, 1u << 16 },
     { "num_key_value_heads", AT(kv_heads), 1, 1u << 16 },
-    { "head_dim|kv_channels|d_kv|dim_head", AT(head_dim), 1, 1u << 16 },
+    { head_dim_names, AT(head_dim), 1, 1u << 16 },
     { "intermediate_size|ffn_hidden_size|inner_hidden_size|n_inner|ffn_dim|d_ff", AT(ff), 1,
       1u << 22 },
     { "padded_vocab_size|vocab_size|num_tokens", AT(vocab), 1, 1u << 24 },
@@ -249,6 +260,38 @@ static pumice_status read_numbers(hf *h)
     return PUMICE_OK;
 }
 
+/* Heads that the network can have, in config.json's words; all numbers are known. */
+static pumice_status check_heads(hf *h)
+{
+    const hf_facts *f = &h->f;
+    char name[64];
+    bool given = hf_name(h, head_dim_names, name, sizeof name);
+    if (f->head_dim % 2 != 0 || f->head_dim > PUM_MAX_HEAD_DIM) {
+        return hf_unsupported(h, "%s is %u, but heads are supported with an even number of "
+                                 "elements, at most %d",
+                              given ? name : "hidden_size by num_attention_heads", f->head_dim,
+                              PUM_MAX_HEAD_DIM);
+    }
+    if (f->rot_dim % 2 != 0 || f->rot_dim > f->head_dim) {
+        return hf_unsupported(h, "%u of %u elements of a head are rotated, but the number must be "
+                                 "even and no more than there are",
+                              f->rot_dim, f->head_dim);
+    }
+    if (f->flags & HF_PERMUTED && f->rot_dim != f->head_dim) {
+        return hf_unsupported(h, "only %u of %u elements of a head are rotated, which is not "
+                                 "supported for this model_type",
+                              f->rot_dim, f->head_dim);
+    }
+    if (f->dec_heads == f->heads) return PUMICE_OK;
+    uint32_t dim = f->embd / f->dec_heads;
+    if (f->embd % f->dec_heads != 0 || dim % 2 != 0 || dim > PUM_MAX_HEAD_DIM) {
+        return hf_unsupported(h, "decoder_attention_heads is %u, but must divide the width of %u "
+                                 "into heads with an even number of elements, at most %d",
+                              f->dec_heads, f->embd, PUM_MAX_HEAD_DIM);
+    }
+    return PUMICE_OK;
+}
+
 /* What must be known in the end, from whatever key. */
 static pumice_status check_numbers(hf *h)
 {
@@ -266,7 +309,7 @@ static pumice_status check_numbers(hf *h)
         return hf_damaged(h, "num_attention_heads is %u, which is no multiple of the %u KV heads",
                           h->f.heads, h->f.kv_heads);
     }
-    return PUMICE_OK;
+    return check_heads(h);
 }
 
 static pumice_status set_defaults(hf *h)
@@ -290,11 +333,6 @@ static pumice_status set_defaults(hf *h)
     if (!f->dec_ff) f->dec_ff = f->ff;
     if (h->family->rotary && !f->rot_dim) {
         f->rot_dim = f->rot_part > 0 ? (uint32_t)(f->rot_part * (float)f->head_dim) : f->head_dim;
-    }
-    if (f->flags & HF_PERMUTED && (f->head_dim % 2 || f->rot_dim != f->head_dim)) {
-        return hf_unsupported(h, "only %u of %u elements of a head are rotated, which is not "
-                                 "supported for this model_type",
-                              f->rot_dim, f->head_dim);
     }
     return PUMICE_OK;
 }

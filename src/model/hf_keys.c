@@ -136,55 +136,57 @@ static void put_flags(hf *h, const char *suffix, const bool_list *list)
 /* ---- rotary scaling ---- */
 
 typedef struct scaling {
+    char at[64];      /* what config.json calls the object, with a path; "" if there is none */
+    const char *type;
     float factor, attention_factor, beta_fast, beta_slow, low, high;
     uint32_t original;
-    bool factor_given, attention_given;
+    bool original_given;
 } scaling;
 
 static const char scaling_names[] = "rope_scaling|rope_parameters.full_attention|rope_parameters";
 
-/* A number of the scaling object. */
-static pumice_status member(hf *h, const char *name, float min, float max, float *out)
+/* A number of the scaling object; 0 if it is absent. */
+static pumice_status member(hf *h, const scaling *s, const char *name, float min, float max,
+                            float *out)
 {
-    char names[200];
-    snprintf(names, sizeof names, "rope_scaling.%s|rope_parameters.full_attention.%s|"
-             "rope_parameters.%s", name, name, name);
-    return hf_f32(h, names, min, max, out);
+    char path[128];
+    snprintf(path, sizeof path, "%s.%s", s->at, name);
+    return hf_f32(h, path, min, max, out);
 }
 
 static pumice_status read_scaling(hf *h, scaling *s)
 {
     float original = 0;
-    *s = (scaling){ .low = 1, .high = 4 };
-    PUM_TRY(member(h, "factor", 1e-3f, 1e6f, &s->factor));
-    PUM_TRY(member(h, "attention_factor", 1e-3f, 1e3f, &s->attention_factor));
-    PUM_TRY(member(h, "beta_fast", 1e-3f, 1e6f, &s->beta_fast));
-    PUM_TRY(member(h, "beta_slow", 1e-3f, 1e6f, &s->beta_slow));
-    PUM_TRY(member(h, "low_freq_factor", 1e-3f, 1e6f, &s->low));
-    PUM_TRY(member(h, "high_freq_factor", 1e-3f, 1e6f, &s->high));
-    PUM_TRY(member(h, "original_max_position_embeddings", 1, 1 << 30, &original));
-    s->original = original > 0 ? (uint32_t)original
-                               : h->f.original_ctx ? h->f.original_ctx : h->f.ctx;
+    PUM_TRY(member(h, s, "factor", 1e-3f, 1e6f, &s->factor));
+    PUM_TRY(member(h, s, "attention_factor", 1e-3f, 1e3f, &s->attention_factor));
+    PUM_TRY(member(h, s, "beta_fast", 1e-3f, 1e6f, &s->beta_fast));
+    PUM_TRY(member(h, s, "beta_slow", 1e-3f, 1e6f, &s->beta_slow));
+    PUM_TRY(member(h, s, "low_freq_factor", 1e-3f, 1e6f, &s->low));
+    PUM_TRY(member(h, s, "high_freq_factor", 1e-3f, 1e6f, &s->high));
+    PUM_TRY(member(h, s, "original_max_position_embeddings", 1, 1 << 30, &original));
+    s->original_given = original > 0;
+    s->original = s->original_given ? (uint32_t)original
+                                    : h->f.original_ctx ? h->f.original_ctx : h->f.ctx;
     return PUMICE_OK;
 }
 
-static pumice_status need_factor(hf *h, const scaling *s, const char *type)
+static pumice_status need(hf *h, const scaling *s, bool given, const char *name)
 {
-    if (s->factor > 0) return PUMICE_OK;
-    return hf_damaged(h, "rope_scaling is of type '%s' but has no factor", type);
+    if (given) return PUMICE_OK;
+    return hf_damaged(h, "%s is of type '%s' but has no %s", s->at, s->type, name);
 }
 
-static pumice_status write_linear(hf *h, const scaling *s, const char *type)
+static pumice_status write_linear(hf *h, const scaling *s)
 {
-    PUM_TRY(need_factor(h, s, type));
+    PUM_TRY(need(h, s, s->factor > 0, "factor"));
     put_text(h, "rope.scaling.type", "linear");
     put_f32(h, "rope.scaling.factor", s->factor);
     return PUMICE_OK;
 }
 
-static pumice_status write_yarn(hf *h, const scaling *s, const char *type)
+static pumice_status write_yarn(hf *h, const scaling *s)
 {
-    PUM_TRY(need_factor(h, s, type));
+    PUM_TRY(need(h, s, s->factor > 0, "factor"));
     put_text(h, "rope.scaling.type", "yarn");
     put_f32(h, "rope.scaling.factor", s->factor);
     put_u32(h, "rope.scaling.original_context_length", s->original);
@@ -198,13 +200,16 @@ static pumice_status write_yarn(hf *h, const scaling *s, const char *type)
 }
 
 /* What divides each frequency: 1 for short waves, the factor for long ones, a ramp between. */
-static pumice_status write_llama3(hf *h, const scaling *s, const char *type)
+static pumice_status write_llama3(hf *h, const scaling *s)
 {
     float divisors[512];
     uint32_t n = h->f.rot_dim / 2;
-    PUM_TRY(need_factor(h, s, type));
+    PUM_TRY(need(h, s, s->factor > 0, "factor"));
+    PUM_TRY(need(h, s, s->low > 0, "low_freq_factor"));
+    PUM_TRY(need(h, s, s->high > 0, "high_freq_factor"));
+    PUM_TRY(need(h, s, s->original_given, "original_max_position_embeddings"));
     if (s->high <= s->low || n > PUM_COUNT(divisors)) {
-        return hf_damaged(h, "rope_scaling: high_freq_factor must be above low_freq_factor");
+        return hf_damaged(h, "%s: high_freq_factor must be above low_freq_factor", s->at);
     }
     for (uint32_t i = 0; i < n; i++) {
         double inverse = pow((double)h->f.rope_base, -(double)i / n);
@@ -215,33 +220,32 @@ static pumice_status write_llama3(hf *h, const scaling *s, const char *type)
     return pum_gguf_add_f32(h->out, "rope_freqs.weight", divisors, n, h->err);
 }
 
-static pumice_status add_list(hf *h, const char *name, const char *tensor)
+static pumice_status add_list(hf *h, const scaling *s, const char *name, const char *tensor)
 {
-    char names[160];
+    char path[128];
     float values[512];
     uint32_t n = h->f.rot_dim / 2;
-    snprintf(names, sizeof names, "rope_scaling.%s|rope_parameters.%s", name, name);
-    const json_t *list = hf_get(h, names);
+    snprintf(path, sizeof path, "%s.%s", s->at, name);
+    const json_t *list = hf_get(h, path);
     if (json_array_size(list) != n || n > PUM_COUNT(values)) {
-        return hf_damaged(h, "rope_scaling.%s must be a list of %u numbers", name, n);
+        return hf_damaged(h, "%s must be a list of %u numbers", path, n);
     }
     for (uint32_t i = 0; i < n; i++) {
         double x = json_number_value(json_array_get(list, i));
         if (!(x >= 1e-3 && x <= 1e6)) {
-            return hf_damaged(h, "item %u of rope_scaling.%s must be from 0.001 to 1e+06", i, name);
+            return hf_damaged(h, "item %u of %s must be from 0.001 to 1e+06", i, path);
         }
         values[i] = (float)x;
     }
     return pum_gguf_add_f32(h->out, tensor, values, n, h->err);
 }
 
-static pumice_status write_longrope(hf *h, const scaling *s, const char *type)
+static pumice_status write_longrope(hf *h, const scaling *s)
 {
     double stretch = s->factor > 0 ? (double)s->factor : (double)h->f.ctx / s->original;
     double own = stretch > 1 ? sqrt(1.0 + log(stretch) / log((double)s->original)) : 1.0;
-    (void)type;
-    PUM_TRY(add_list(h, "long_factor", "rope_factors_long.weight"));
-    PUM_TRY(add_list(h, "short_factor", "rope_factors_short.weight"));
+    PUM_TRY(add_list(h, s, "long_factor", "rope_factors_long.weight"));
+    PUM_TRY(add_list(h, s, "short_factor", "rope_factors_short.weight"));
     put_u32(h, "rope.scaling.original_context_length", s->original);
     put_f32(h, "rope.scaling.attn_factor", s->attention_factor > 0 ? s->attention_factor
                                                                    : (float)own);
@@ -249,18 +253,26 @@ static pumice_status write_longrope(hf *h, const scaling *s, const char *type)
 }
 
 /* "dynamic" does nothing within the context that the model was trained for, and no more than that
- * is promised here. */
-static pumice_status write_nothing(hf *h, const scaling *s, const char *type)
+ * is promised here: a key says that it is there. */
+static pumice_status write_dynamic(hf *h, const scaling *s)
 {
-    (void)h, (void)s, (void)type;
+    char key[96];
+    (void)s;
+    pum_gguf_set_bool(h->out, full_key(h, "rope.scaling.dynamic", key), true);
+    return PUMICE_OK;
+}
+
+static pumice_status write_nothing(hf *h, const scaling *s)
+{
+    (void)h, (void)s;
     return PUMICE_OK;
 }
 
 static const struct {
     const char *type;
-    pumice_status (*write)(hf *h, const scaling *s, const char *type);
+    pumice_status (*write)(hf *h, const scaling *s);
 } scalings[] = {
-    { "default", write_nothing }, { "none", write_nothing },      { "dynamic", write_nothing },
+    { "default", write_nothing }, { "none", write_nothing },      { "dynamic", write_dynamic },
     { "linear", write_linear },   { "yarn", write_yarn },         { "llama3", write_llama3 },
     { "su", write_longrope },     { "longrope", write_longrope },
 };
@@ -291,30 +303,31 @@ static pumice_status check_layer_rope(const hf *h)
 
 static pumice_status write_rope(hf *h)
 {
-    scaling s;
+    scaling s = { 0 };
     PUM_TRY(check_layer_rope(h));
     const json_t *object = hf_get(h, scaling_names);
     put_f32(h, "rope.freq_base", h->f.rope_base);
     if (h->f.rope_linear > 0 && h->f.rope_linear != 1.0f) {
-        s = (scaling){ .factor = h->f.rope_linear };
-        return write_linear(h, &s, "linear");
+        s.factor = h->f.rope_linear;
+        return write_linear(h, &s);
     }
     if (!object) return PUMICE_OK;
-    if (!json_is_object(object)) return hf_damaged(h, "rope_scaling must be an object or null");
+    hf_name(h, scaling_names, s.at, sizeof s.at);
+    if (!json_is_object(object)) return hf_damaged(h, "%s must be an object or null", s.at);
     const json_t *v = json_object_get(object, "rope_type");
     if (!v) v = json_object_get(object, "type");
-    const char *type = v ? json_string_value(v) : "default";
+    s.type = v ? json_string_value(v) : "default";
     if (!v && json_object_get(object, "factor")) {
-        return hf_damaged(h, "rope_scaling has a factor but no type");
+        return hf_damaged(h, "%s has a factor but no type", s.at);
     }
-    for (size_t i = 0; type && i < PUM_COUNT(scalings); i++) {
-        if (strcmp(type, scalings[i].type) != 0) continue;
+    for (size_t i = 0; s.type && i < PUM_COUNT(scalings); i++) {
+        if (strcmp(s.type, scalings[i].type) != 0) continue;
         PUM_TRY(read_scaling(h, &s));
-        return scalings[i].write(h, &s, type);
+        return scalings[i].write(h, &s);
     }
-    return hf_unsupported(h, "rope_scaling is of type '%.40s', which is not supported; these are: "
+    return hf_unsupported(h, "%s is of type '%.40s', which is not supported; these are: "
                              "linear, dynamic, yarn, llama3, longrope",
-                          type ? type : "(no text)");
+                          s.at, s.type ? s.type : "(no text)");
 }
 
 /* ---- the whole ---- */

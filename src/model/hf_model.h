@@ -145,6 +145,8 @@ pumice_status hf_tensors_check(hf *h, const char *prefix, const pum_st_tensor *e
 /* The value of the first of the names (separated by '|', each may be a path with dots) that is
  * there and not null; NULL if none is. */
 const json_t *hf_get(const hf *h, const char *names);
+/* Which of the names that is; false and the first of them if none is there. */
+bool hf_name(const hf *h, const char *names, char *out, size_t capacity);
 /* The name that is there, or the first; returns its length. */
 int hf_name_of(const hf *h, const char *names, const char **out_name);
 /* Unchanged if absent; a sentence if it is something else or out of range. */

@@ -9,7 +9,7 @@
 
 #include "arch.h"
 
-enum { MAX_LAYERS = 10000, MAX_HEAD_DIM = 256 };
+enum { MAX_LAYERS = 10000 };
 
 /* How a key is read. PER_LAYER: an array of one number a layer is accepted if all are equal. */
 enum { REQUIRED = 1, PER_LAYER = 2 };
@@ -89,6 +89,7 @@ static const bool_row bool_rows[] = {
     { "use_parallel_residual", AT(parallel) },
     { "expert_weights_norm", AT(expert_renorm) },
     { "rope.freq_f16", AT(rope.f16) },
+    { "rope.scaling.dynamic", AT(rope.dynamic) },
     { "attention.scale_by_inverse_layer", AT(scale_by_layer) },
 };
 
@@ -250,12 +251,12 @@ static pumice_status check_heads(reader *r)
         }
         hp->head_dim = hp->n_embd / hp->n_heads;
     }
-    if (hp->head_dim % 2 != 0 || hp->head_dim > MAX_HEAD_DIM) {
+    if (hp->head_dim % 2 != 0 || hp->head_dim > PUM_MAX_HEAD_DIM) {
         return PUM_UNSUPPORTED(r,
                                "heads of %u elements (%s.attention.key_length, or embedding_length "
                                "by attention.head_count) are not supported: the number must be "
                                "even and at most %d",
-                               hp->head_dim, r->arch->name, MAX_HEAD_DIM);
+                               hp->head_dim, r->arch->name, PUM_MAX_HEAD_DIM);
     }
     const pum_gguf_value *v = look_up(r, "attention.value_length");
     if (v) {
@@ -310,7 +311,7 @@ static pumice_status read_encoder(reader *r)
     hp->n_kv_heads = hp->n_heads;
     if (hp->n_heads != hp->encoder.n_heads) {
         hp->head_dim = hp->n_embd / hp->n_heads;
-        if (hp->n_embd % hp->n_heads != 0 || hp->head_dim % 2 != 0 || hp->head_dim > MAX_HEAD_DIM) {
+        if (hp->n_embd % hp->n_heads != 0 || hp->head_dim % 2 != 0 || hp->head_dim > PUM_MAX_HEAD_DIM) {
             return PUM_UNSUPPORTED(r, "%s.attention.decoder_head_count is %u, which with an "
                                       "embedding_length of %u is not supported",
                                    r->arch->name, hp->n_heads, hp->n_embd);

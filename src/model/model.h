@@ -20,6 +20,8 @@ typedef enum pum_qk_norm { PUM_QK_PLAIN, PUM_QK_HEADS, PUM_QK_WHOLE } pum_qk_nor
 
 #define PUM_NO_TOKEN UINT32_MAX
 
+enum { PUM_MAX_HEAD_DIM = 256 };    /* elements of a head, which are even in number */
+
 /* Hyper-parameters of a transformer; those of the blocks are the decoder's, unless named `encoder`. Options that a
  * derivative switches on are here and not in copies of the builder; 0 or false is plain LLaMA. */
 typedef struct pum_hparams {
@@ -80,6 +82,7 @@ typedef struct pum_hparams {
         float beta_fast, beta_slow;/* YaRN: 32 and 1 */
         float ext_factor;          /* YaRN: 1 */
         float low_freq_factor, high_freq_factor; /* Llama 3: 1 and 4 */
+        bool dynamic;              /* beyond the trained context the original stretches: not here, where it ends */
         bool f16;                  /* frequencies are rounded to half precision (ChatGLM-6B) */
     } rope;
 } pum_hparams;

@@ -319,6 +319,20 @@ class Facts(Case):
                 whole = gbs * 1e9 / (line["weight_bytes"] + sizes["kv_bytes"])
                 self.assertGreater(line["tokens_per_second"], 0.99 * whole)
 
+    def test_rotary_scaling(self):
+        llama = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 2,
+                 "vocab_size": 40, "max_position_embeddings": 128, "original_max_position_embeddings": 64}
+        lists = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8}
+        path = TMP / "config.json"
+        for family, scaling, shown in (("llama", None, "none"),
+                                       ("llama", {"type": "dynamic", "factor": 2.0}, "dynamic"),
+                                       ("llama", {"type": "linear", "factor": 2.0}, "linear"),
+                                       ("phi3", {"type": "longrope", **lists}, "longrope"),
+                                       ("phi3", {"rope_type": "su", **lists}, "longrope")):
+            path.write_text(json.dumps({"model_type": family, "rope_scaling": scaling, **llama}))
+            self.assertEqual(self.json("info", str(path), "--json")["rope_scaling"], shown)
+            self.assertRegex(self.ok("info", str(path))[0].decode(), rf"(?m)^rotary scaling +{shown}$")
+
     def test_plan_of_several(self):
         n = self.json("info", MODEL, "--json")["n_layers"]
         plan = self.json("plan", MODEL, "--device", "navi31,intel-a770,rtx-4090", "--rows", 8, "--check", "--json")

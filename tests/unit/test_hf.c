@@ -338,6 +338,8 @@ static void test_rows(void **state)
 #define LLAMA "{\"model_type\":\"llama\"," LLAMA_TAIL
 #define GEMMA3(rope) \
     "{\"model_type\":\"gemma3_text\",\"head_dim\":4,\"num_key_value_heads\":1,\"rope_parameters\":" rope "," LLAMA_TAIL
+#define LLAMA3(members)                                                                            \
+    "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\"," members "}," LLAMA_TAIL
 #define TENSOR(name, dtype, shape, a, b)                                                           \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #a "," #b "]}"
 
@@ -366,7 +368,7 @@ static void test_broken(void **state)
         { GEMMA3("{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":8.0}}"), NULL, NULL,
           { "config.json", "rope_parameters.sliding_attention", "linear" } },
         { GEMMA3("{\"full_attention\":{\"rope_type\":\"spiral\"}}"), NULL, NULL,
-          { "config.json", "rope_scaling", "spiral" } },
+          { "config.json': rope_parameters.full_attention is", "spiral" } },
         { GEMMA3("{\"other_attention\":{\"rope_type\":\"default\"}}"), NULL, NULL,
           { "config.json", "rope_parameters.other_attention" } },
         { "{\"model_type\":\"llama\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5.0}}," LLAMA_TAIL,
@@ -383,6 +385,28 @@ static void test_broken(void **state)
           { "config.json", "quantization_bit is 4" } },
         { "{\"model_type\":\"chatglm\",\"quantization_bit\":0,\"pre_seq_len\":128," LLAMA_TAIL, NULL, NULL,
           { "config.json", "pre_seq_len is 128" } },
+        { "{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"frog\"}," LLAMA_TAIL, NULL,
+          NULL, { "config.json': rope_parameters is", "frog" } },
+        { "{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"yarn\"}," LLAMA_TAIL, NULL,
+          NULL, { "config.json': rope_parameters is", "no factor" } },
+        { "{\"model_type\":\"llama\",\"rope_parameters\":7," LLAMA_TAIL, NULL, NULL,
+          { "config.json': rope_parameters must" } },
+        { LLAMA3("\"low_freq_factor\":1.0"), NULL, NULL, { "config.json", "no factor" } },
+        { LLAMA3("\"factor\":8.0"), NULL, NULL, { "config.json", "no low_freq_factor" } },
+        { LLAMA3("\"factor\":8.0,\"low_freq_factor\":1.0"), NULL, NULL,
+          { "config.json", "no high_freq_factor" } },
+        { LLAMA3("\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0"), NULL, NULL,
+          { "config.json", "no original_max_position_embeddings" } },
+        { "{\"model_type\":\"llama\",\"head_dim\":512," LLAMA_TAIL, NULL, NULL,
+          { "config.json': head_dim is 512", "even", "256" } },
+        { "{\"model_type\":\"llama\",\"head_dim\":127," LLAMA_TAIL, NULL, NULL,
+          { "config.json': head_dim is 127", "even", "256" } },
+        { "{\"model_type\":\"gpt_neox\",\"rotary_pct\":0.3,\"head_dim\":64," LLAMA_TAIL, NULL, NULL,
+          { "config.json", "19 of 64 elements" } },
+        { "{\"model_type\":\"bart\",\"decoder_attention_heads\":3," LLAMA_TAIL, NULL, NULL,
+          { "config.json': decoder_attention_heads is 3" } },
+        { "{\"model_type\":\"bart\",\"decoder_attention_heads\":4," LLAMA_TAIL, NULL, NULL,
+          { "config.json': decoder_attention_heads is 4" } },
         { "{\"model_type\":\"llama\",\"num_key_value_heads\":3," LLAMA_TAIL, NULL, NULL,
           { "config.json", "num_attention_heads", "KV heads" } },
         { "{\"model_type\":\"mixtral\"," LLAMA_TAIL, NULL, NULL,
