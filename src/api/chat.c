@@ -149,7 +149,9 @@ pumice_status pumice_chat_format(const pumice_model *model, const pumice_chat_pa
         return pum_fail(err, PUMICE_ERROR_INVALID, "params.messages must be given");
     if (!model->tokenizer) {
         return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                        "the model comes without a tokenizer: there is no text to format");
+                        "'%.300s' comes without a tokenizer, which a conversation needs: put its "
+                        "files (tokenizer.json or the like) beside the model",
+                        pum_gguf_path(model->gguf));
     }
     pumice_status status = PUMICE_OK;
     const char *form = NULL, *source = p.template_text;

@@ -142,9 +142,13 @@ pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens,
         return pum_fail(&s->err, PUMICE_ERROR_INVALID, "at least one token must be given");
     for (size_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab) {
+            const char *path = pum_gguf_path(s->model->gguf);
             return pum_fail(&s->err, PUMICE_ERROR_INVALID,
-                            "token %d (number %zu) is not in the vocabulary of %u", (int)tokens[i],
-                            i, n_vocab);
+                            "token %d (number %zu) is not in the vocabulary of %u (vocab_size of "
+                            "'%.250s%s'): give ids below it, or take the tokenizer that belongs to "
+                            "the model",
+                            (int)tokens[i], i, n_vocab, path,
+                            pum_is_folder(path) ? "/config.json" : "");
         }
     }
     if (count > s->size.n_ctx) {

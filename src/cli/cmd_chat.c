@@ -367,6 +367,11 @@ static int work(chat *c)
     }
     if (code == CLI_OK) code = cli_open_device(run);
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
+    if (code == CLI_OK && !run->model_info.tokenizer[0]) {
+        return cli_fail("'%s' comes without a tokenizer, which a conversation needs: put its files "
+                        "(tokenizer.json or the like) beside the model",
+                        o->models[0]);
+    }
     if (code == CLI_OK) code = cli_open_session(run, 0, false);
     if (code != CLI_OK) return code;
     c->seed = o->seed_given ? o->seed : random_seed();

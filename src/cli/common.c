@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -466,12 +467,27 @@ int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t fl
     return CLI_OK;
 }
 
+/* A token that no vocabulary of the command line has: which file says so. */
+static int outside(const cli_run *run, int32_t token, size_t number)
+{
+    const char *path = run->options->models[0];
+    uint32_t n_vocab = run->model_info.n_vocab;
+    struct stat s;
+    if (!run->model_info.n_layers) { /* a tokenizer by itself */
+        return cli_fail("token %d (number %zu) is not in the vocabulary of %u of '%s'", (int)token,
+                        number, n_vocab, path);
+    }
+    return cli_fail("token %d (number %zu) is not in the vocabulary of %u (vocab_size of '%s%s'): "
+                    "give ids below it, or take the tokenizer that belongs to the model",
+                    (int)token, number, n_vocab, path,
+                    stat(path, &s) == 0 && S_ISDIR(s.st_mode) ? "/config.json" : "");
+}
+
 int cli_check_ids(const cli_run *run, const int32_t *tokens, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= run->model_info.n_vocab) {
-            return cli_fail("token %d (number %zu) is not in the vocabulary of %u", (int)tokens[i],
-                            i, run->model_info.n_vocab);
+            return outside(run, tokens[i], i);
         }
     }
     return CLI_OK;

@@ -87,6 +87,21 @@ class Pipe(unittest.TestCase):
             self.assertIn(words, err)
             self.assertEqual(len(err.strip().splitlines()), 1, err)
 
+    def test_without_a_tokenizer(self):
+        def resized(data, key, change):  # the file's length, and so all offsets, must stay
+            at = data.index(key) + len(key) + 4
+            size = int.from_bytes(data[at:at + 8], "little")
+            value = change(data[at + 8:at + 8 + size])
+            return data[:at] + len(value).to_bytes(8, "little") + value + data[at + 8 + size:]
+        path, whole = TMP / "mute.gguf", pathlib.Path(MODEL).read_bytes()
+        data = resized(whole, b"tokenizer.ggml.model", lambda _: b"none")
+        path.write_bytes(resized(data, b"general.name", lambda name: name + b"x" * (len(whole) - len(data))))
+        code, out, err = chat("-q", "-p", "x", model=path)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("mute.gguf", err)
+        self.assertIn("without a tokenizer", err)
+        self.assertEqual(len(err.strip().splitlines()), 1, err)
+
     def test_the_form_is_named_once(self):
         code, out, err = chat(stdin=b"a\nb\n")
         self.assertEqual(code, 0, err)

@@ -174,7 +174,8 @@ class Failures(Case):
     def test_bad_token_ids(self):
         n_vocab = self.json("info", MODEL, "--json")["n_vocab"]
         for bad in (n_vocab, -1, 2**31 - 1):
-            self.fails(1, "run", MODEL, "--tokens", f"1,{bad}", words=[str(bad)])
+            self.fails(1, "run", MODEL, "--tokens", f"1,{bad}",
+                       words=[str(bad), "vocab_size", os.path.basename(MODEL)])
             self.fails(1, "logits", MODEL, "--tokens", f"1,{bad}", "-o", TMP / "bad.f32", words=[str(bad)])
             self.fails(1, "tokenize", MODEL, "--decode", stdin=f"1 {bad}".encode(), words=[str(bad)])
         self.fails(1, "tokenize", MODEL, "--decode", stdin=b"1 two 3", words=["two"])
