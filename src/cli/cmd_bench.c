@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pumice bench: tokens per second of prompt evaluation (ppN) and of generation (tgN), in
  * llama-bench's table and field names so that its readers and scripts can be used. Decides what is
- * timed: pp is one pumice_session_sync of N random tokens on an empty sequence; tg is N forward
- * passes with greedy sampling, by pumice_session_generate. Beside the speed stands what a wrong
- * fast path would change, a hash of greedy tokens, and with --roof the share of the device's limit.
+ * timed: pp is one pumice_session_sync of N random tokens on an empty sequence (with an encoder its
+ * pass over them, and what the decoder keeps of it); tg is N forward passes with greedy sampling, by
+ * pumice_session_generate. Beside the speed stands what a wrong fast path would change, a hash of
+ * greedy tokens, and with --roof the share of the device's limit.
  */
 #include "common.h"
 
@@ -74,17 +75,17 @@ static pumice_status generate(pumice_session *session, uint32_t count, uint64_t 
 }
 
 /* One repetition; *out_ns and *out_cpu_ns are of the part that counts. */
-static pumice_status measure(pumice_session *session, test *t, const cli_list *tokens,
-                             uint64_t *out_ns, uint64_t *out_cpu_ns)
+static pumice_status measure(const cli_run *run, test *t, const cli_list *tokens, uint64_t *out_ns,
+                             uint64_t *out_cpu_ns)
 {
+    pumice_session *session = run->session;
     pumice_timings before = { .struct_size = sizeof before }, after = before;
     pumice_status status = pumice_session_clear(session, 0);
     uint64_t begin = cli_now_ns(), cpu = cpu_ns();
     if (t->n_prompt) {
-        if (status == PUMICE_OK)
-            status = pumice_session_sync(session, 0, tokens->data, t->n_prompt);
+        if (status == PUMICE_OK) status = cli_evaluate(run, tokens->data, t->n_prompt);
     } else {
-        if (status == PUMICE_OK) status = pumice_session_sync(session, 0, tokens->data, 1);
+        if (status == PUMICE_OK) status = cli_evaluate(run, tokens->data, 1);
         /* One token more, so that the next call begins with a forward pass and not with ready
          * logits: what is timed is then exactly n_gen forward passes. */
         if (status == PUMICE_OK) status = generate(session, 1, NULL);
@@ -108,12 +109,12 @@ static pumice_status prove(pumice_session *session, test *t)
 }
 
 /* The same passes as the test, so that plans, pipelines and clocks are ready. */
-static pumice_status warm_up(pumice_session *session, const test *t, const cli_list *tokens)
+static pumice_status warm_up(const cli_run *run, const test *t, const cli_list *tokens)
 {
     test shorter = *t;
     uint64_t ignored, ignored_cpu;
     if (shorter.n_gen > 8) shorter.n_gen = 8;
-    return measure(session, &shorter, tokens, &ignored, &ignored_cpu);
+    return measure(run, &shorter, tokens, &ignored, &ignored_cpu);
 }
 
 static void mean_and_deviation(const double *values, uint32_t count, double *out_mean,
@@ -147,10 +148,10 @@ static int summarise(const bench *b, test *t)
 static int run_repetitions(bench *b, test *t, const cli_list *tokens)
 {
     pumice_session *session = b->run.session;
-    pumice_status status = b->options->no_warmup ? PUMICE_OK : warm_up(session, t, tokens);
+    pumice_status status = b->options->no_warmup ? PUMICE_OK : warm_up(&b->run, t, tokens);
     for (uint32_t i = 0; i < b->repetitions && status == PUMICE_OK; i++) {
         if (cli_interrupted()) return CLI_INTERRUPTED;
-        status = measure(session, t, tokens, &b->samples_ns[i], &b->samples_cpu_ns[i]);
+        status = measure(&b->run, t, tokens, &b->samples_ns[i], &b->samples_cpu_ns[i]);
     }
     if (status == PUMICE_OK && !cli_interrupted()) status = prove(session, t);
     if (status != PUMICE_OK) return cli_fail_session(status, session);
@@ -163,6 +164,7 @@ static double share_of_limit(const bench *b, const test *t)
 {
     const pumice_model_info *m = &b->run.model_info;
     if (b->roof.read_gbs <= 0 || b->roof.f32_gflops <= 0) return 0;
+    if (t->n_prompt && cli_has_encoder(&b->run)) return 0; /* the operations are known of the decoder alone */
     if (t->n_gen) return t->avg_ts * (double)m->decode_bytes / (b->roof.read_gbs * 1e9);
     double flops = (double)(m->decode_flops - m->head_flops) * t->n_prompt + (double)m->head_flops;
     return t->avg_ts / t->n_prompt * flops / (b->roof.f32_gflops * 1e9);
@@ -232,7 +234,9 @@ static int print_row(bench *b, const test *t)
     if (o->kv_type_k) printf(" %6s |", kv_name(o->kv_type_k));
     if (o->kv_type_v) printf(" %6s |", kv_name(o->kv_type_v));
     printf(" %15s | %*s |", name, 21, ts); /* the sign has two bytes and one column */
-    if (o->roof) printf(" %7.1f |", 100 * share_of_limit(b, t));
+    double share = o->roof ? share_of_limit(b, t) : 0;
+    if (share > 0) printf(" %7.1f |", 100 * share);
+    else if (o->roof) printf(" %7s |", "");
     if (t->n_gen) printf(" %9.1f |", t->host_us);
     else printf(" %9s |", "");
     printf(" %016llx |\n", (unsigned long long)t->hash);
@@ -352,6 +356,9 @@ static int run_test(bench *b, uint32_t n_prompt, uint32_t n_gen)
     strftime(t.time, sizeof t.time, "%Y-%m-%dT%H:%M:%SZ", &utc);
     /* for tg one token before and one to begin with */
     uint32_t need = n_prompt ? n_prompt + PROOF_TOKENS : n_gen + 2;
+    if (n_prompt && cli_has_encoder(&b->run)) { /* the proof is the decoder's, which has a context of its own */
+        need = n_prompt > PROOF_TOKENS + 1 ? n_prompt : (uint32_t)PROOF_TOKENS + 1;
+    }
     int code = cli_random_tokens(&b->run, b->options->seed, n_prompt ? n_prompt : 1, &tokens);
     if (code == CLI_OK)
         code = cli_open_session(&b->run, b->options->n_ctx ? b->options->n_ctx : need, false);

@@ -351,6 +351,19 @@ static uint64_t random_seed(void)
     return (cli_now_ns() ^ ((uint64_t)time(NULL) << 20) ^ (uint64_t)getpid()) & 0xffffffffu;
 }
 
+/* What cannot hold a conversation. */
+static int check_model(const cli_run *run)
+{
+    const char *path = run->options->models[0];
+    if (cli_has_encoder(run)) {
+        return cli_fail("'%s' has an encoder, which answers a text and holds no conversation: see pumice run", path);
+    }
+    if (run->model_info.tokenizer[0]) return CLI_OK;
+    return cli_fail("'%s' comes without a tokenizer, which a conversation needs: put its files "
+                    "(tokenizer.json or the like) beside the model",
+                    path);
+}
+
 static int work(chat *c)
 {
     cli_run *run = c->run;
@@ -367,11 +380,7 @@ static int work(chat *c)
     }
     if (code == CLI_OK) code = cli_open_device(run);
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
-    if (code == CLI_OK && !run->model_info.tokenizer[0]) {
-        return cli_fail("'%s' comes without a tokenizer, which a conversation needs: put its files "
-                        "(tokenizer.json or the like) beside the model",
-                        o->models[0]);
-    }
+    if (code == CLI_OK) code = check_model(run);
     if (code == CLI_OK) code = cli_open_session(run, 0, false);
     if (code != CLI_OK) return code;
     c->seed = o->seed_given ? o->seed : random_seed();

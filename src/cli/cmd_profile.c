@@ -112,7 +112,7 @@ static pumice_status run_phases(profile *p, uint32_t n_decode, bool recorded)
     pumice_status status = pumice_session_clear(session, 0);
     p->phase = recorded ? PREFILL : NOT_RECORDED;
     if (status == PUMICE_OK) {
-        status = pumice_session_sync(session, 0, p->prompt.tokens.data, p->prompt.tokens.count);
+        status = cli_evaluate(&p->run, p->prompt.tokens.data, p->prompt.tokens.count);
     }
     p->phase = recorded ? DECODE : NOT_RECORDED;
     if (status == PUMICE_OK && n_decode)
@@ -360,9 +360,9 @@ const cli_command cli_cmd_profile = {
     .name = "profile",
     .arguments = "MODEL [-p TEXT] [-n N] [--trace FILE] [options]",
     .summary = "Show where the device's time goes, kernel by kernel",
-    .details = "Without a prompt 32 random tokens are evaluated. Bytes and operations are the\n"
-               "least that is needed, so GB/s and GFLOP/s say how close a kernel is to the\n"
-               "device's limits.",
+    .details = "Without a prompt 32 random tokens are evaluated, by the encoder if there is one. Bytes\n"
+               "and operations are the least that is needed, so GB/s and GFLOP/s say how close a\n"
+               "kernel is to the device's limits.",
     .min_models = 1,
     .max_models = 1,
     .groups = { cli_prompt_options, profile_options, cli_session_options, cli_device_options,

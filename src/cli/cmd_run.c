@@ -79,15 +79,13 @@ static double per_second(uint64_t count, uint64_t ns)
     return ns ? (double)count * 1e9 / (double)ns : 0;
 }
 
-static bool has_encoder(const cli_run *run) { return run->model_info.n_encoder_layers > 0; }
-
 static const char *stop_reason(const cli_run *run, const generation *g)
 {
     uint32_t want = run->options->n_predict ? run->options->n_predict : (uint32_t)DEFAULT_PREDICT;
     if (cli_interrupted()) return "cancelled";
     if (g->tokens.count >= want) return "length";
     if (g->ended_by_eos) return "eos";
-    size_t before = has_encoder(run) ? 1 : g->prompt.tokens.count;
+    size_t before = cli_has_encoder(run) ? 1 : g->prompt.tokens.count;
     if (before + g->tokens.count >= cli_context(run)) return "context";
     return "end"; /* another token that ends a reply: only the library knows them all */
 }
@@ -164,12 +162,9 @@ static void print_timings(const cli_run *run, const generation *g)
 static pumice_status evaluate_prompt(cli_run *run, const generation *g)
 {
     const cli_list *tokens = &g->prompt.tokens;
-    if (has_encoder(run)) {
-        return pumice_session_encode(run->session, 0, tokens->data, tokens->count);
-    }
-    pumice_status status = pumice_session_set_prefix(run->session, 0, g->prefix);
-    if (status != PUMICE_OK) return status;
-    return pumice_session_sync(run->session, 0, tokens->data, tokens->count);
+    pumice_status status = PUMICE_OK;
+    if (!cli_has_encoder(run)) status = pumice_session_set_prefix(run->session, 0, g->prefix);
+    return status == PUMICE_OK ? cli_evaluate(run, tokens->data, tokens->count) : status;
 }
 
 /* The text of all tokens, less that of the first n: a token's blank may depend on what is before. */
@@ -191,7 +186,7 @@ static int text_after(const cli_run *run, const cli_list *all, size_t n, char **
 static void show_prompt(const cli_run *run, generation *g)
 {
     const cli_options *o = run->options;
-    if (!o->json && !o->no_echo && !has_encoder(run)) show(g, g->prompt.text, g->prompt.bytes);
+    if (!o->json && !o->no_echo && !cli_has_encoder(run)) show(g, g->prompt.text, g->prompt.bytes);
 }
 
 /* What the search found is shown as if it had been streamed. */
@@ -199,7 +194,7 @@ static int show_found(cli_run *run, generation *g, const int32_t *tokens, size_t
 {
     cli_list all = { 0 };
     char *text = NULL;
-    size_t bytes = 0, before = has_encoder(run) ? 0 : g->prompt.tokens.count;
+    size_t bytes = 0, before = cli_has_encoder(run) ? 0 : g->prompt.tokens.count;
     bool fine = true;
     for (size_t i = 0; i < before; i++) fine = fine && cli_list_add(&all, g->prompt.tokens.data[i]);
     for (size_t i = 0; i < count; i++) fine = fine && cli_list_add(&all, tokens[i]);
@@ -278,7 +273,7 @@ static int work(cli_run *run, generation *g)
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);
     if (code == CLI_OK) code = cli_prompt_tokens(run, &g->prompt);
     if (code == CLI_OK) code = cli_check_context(run, g->prompt.tokens.count);
-    if (code == CLI_OK && o->prefix && has_encoder(run)) {
+    if (code == CLI_OK && o->prefix && cli_has_encoder(run)) {
         code = cli_usage("a model with an encoder takes no --prefix");
     }
     if (code == CLI_OK) code = cli_prefix_read(o, g->prompt.tokens.count, &g->prefix);

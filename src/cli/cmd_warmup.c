@@ -18,7 +18,7 @@ static int run_passes(cli_run *run, const cli_list *tokens, size_t count, float 
                                                     .top_p = 0.95f } };
     uint32_t made = 0;
     pumice_status status = pumice_session_clear(run->session, 0);
-    if (status == PUMICE_OK) status = pumice_session_sync(run->session, 0, tokens->data, count);
+    if (status == PUMICE_OK) status = cli_evaluate(run, tokens->data, count);
     if (status == PUMICE_OK) status = pumice_session_generate(run->session, 0, &params, &made);
     if (status != PUMICE_OK) return cli_fail_session(status, run->session);
     return cli_interrupted() ? CLI_INTERRUPTED : CLI_OK;

@@ -501,6 +501,14 @@ uint32_t cli_context(const cli_run *run)
     return train && train < DEFAULT_CONTEXT ? train : DEFAULT_CONTEXT;
 }
 
+bool cli_has_encoder(const cli_run *run) { return run->model_info.n_encoder_layers > 0; }
+
+pumice_status cli_evaluate(const cli_run *run, const int32_t *tokens, size_t count)
+{
+    return cli_has_encoder(run) ? pumice_session_encode(run->session, 0, tokens, count)
+                                : pumice_session_sync(run->session, 0, tokens, count);
+}
+
 int cli_check_context(const cli_run *run, size_t count)
 {
     uint32_t context = cli_context(run);

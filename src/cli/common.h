@@ -108,6 +108,9 @@ int cli_tokenize(const cli_run *run, const char *text, size_t bytes, uint32_t fl
 int cli_check_ids(const cli_run *run, const int32_t *tokens, size_t count);
 int cli_check_context(const cli_run *run, size_t count);
 uint32_t cli_context(const cli_run *run);
+bool cli_has_encoder(const cli_run *run);
+/* Evaluates tokens in sequence 0: as a prompt, or as what an encoder reads. */
+pumice_status cli_evaluate(const cli_run *run, const int32_t *tokens, size_t count);
 /* *out_text is the caller's to free; not NUL-terminated. */
 int cli_detokenize(const cli_run *run, const int32_t *tokens, size_t count, char **out_text,
                    size_t *out_bytes);

@@ -586,6 +586,32 @@ class Measure(Case):
                          ["prefill:", "total", "decode:", "total"])
 
 
+class Encoder(Case):
+    """Commands that measure, on a model whose prompt goes to an encoder."""
+
+    def setUp(self):
+        self.model = pathlib.Path(os.environ.get("PUMICE_TEST_DATA", "/nonexistent")) / "golden/flan_t5"
+        if not self.model.is_dir():
+            self.skipTest("no test data (set PUMICE_TEST_DATA)")
+
+    def test_bench(self):
+        tests = self.json("bench", self.model, "-p", "16,4", "-n", 4, "-r", 2, "--roof", "--json")
+        self.assertEqual([(t["n_prompt"], t["n_gen"]) for t in tests], [(16, 0), (4, 0), (0, 4)])
+        self.assertEqual(len({t["output_hash"] for t in tests}), 3, "the decoder saw what the encoder read")
+        self.assertEqual([t["share_of_limit"] > 0 for t in tests], [False, False, True])
+        self.ok("bench", self.model, "-p", 512, "-n", 0, "-r", 1)  # what the encoder reads fills its context
+
+    def test_profile(self):
+        value = self.json("profile", self.model, "-n", 3, "--json", "-q")
+        self.assertEqual([(value[p]["tokens"], value[p]["passes"]) for p in ("prefill", "decode")], [(32, 1), (3, 3)])
+
+    def test_warmup(self):
+        self.assertGreater(self.json("warmup", self.model, "--json", "-q")["total_ms"], 0)
+
+    def test_chat(self):
+        self.fails(1, "chat", self.model, "-q", stdin=b"Hello\n", words=("flan_t5", "encoder", "pumice run"))
+
+
 class Interrupt(Case):
     def start(self, *args):
         return subprocess.Popen([PUMICE, *map(str, args)], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
