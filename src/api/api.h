@@ -123,6 +123,8 @@ typedef struct pum_session_size {
     pum_dtype kv_k, kv_v;
     pum_step_layout step;
 } pum_session_size;
+/* The sentence about a context that the model was not trained for. */
+pumice_status pum_context_too_long(uint32_t n_ctx, uint32_t train, pumice_error *err);
 pumice_status pum_session_size_make(const pum_model_def *def, const pumice_session_params *params,
                                     pum_session_size *out, pumice_error *err);
 

@@ -85,6 +85,14 @@ static pumice_status check_kv_type(pum_dtype type, const pum_hparams *hp, const 
                     which, info->name, info->block_elems, head_dim);
 }
 
+pumice_status pum_context_too_long(uint32_t n_ctx, uint32_t train, pumice_error *err)
+{
+    return pum_fail(err, PUMICE_ERROR_INVALID,
+                    "a context of %u tokens is more than the %u this model was trained for: ask "
+                    "for fewer",
+                    n_ctx, train);
+}
+
 pumice_status pum_session_size_make(const pum_model_def *def, const pumice_session_params *params,
                                     pum_session_size *out, pumice_error *err)
 {
@@ -97,12 +105,7 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
     z.n_sequences = params->n_sequences ? params->n_sequences : 1;
     z.n_batch =
         PUM_MIN(params->n_batch_tokens ? params->n_batch_tokens : (uint32_t)DEFAULT_BATCH, z.n_ctx);
-    if (z.n_ctx > train) {
-        return pum_fail(err, PUMICE_ERROR_INVALID,
-                        "a context of %u tokens is more than the %u this model was trained "
-                        "for: ask for fewer",
-                        z.n_ctx, train);
-    }
+    if (z.n_ctx > train) return pum_context_too_long(z.n_ctx, train, err);
     if (z.n_sequences > MAX_SEQUENCES || z.n_batch > MAX_BATCH) {
         return pum_fail(err, PUMICE_ERROR_INVALID,
                         "at most %d sequences and a batch of %d tokens are possible, not %u "

@@ -290,8 +290,7 @@ pumice_status pumice_plan(const pumice_plan_params *params, pumice_text_fn text,
     PUM_GOTO(add_targets(&made));
     PUM_GOTO(pum_model_open(p.path, &gguf, err));
     if (p.sizes) {
-        pum_sizes_text(gguf, &made.targets[0].caps, &p, &out);
-        if (out.failed) PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for sizes"));
+        PUM_GOTO(pum_sizes_text(gguf, &made.targets[0].caps, &p, &out, err));
     } else {
         PUM_GOTO(pum_model_def_load(gguf, &def, err));
         if (p.quant) PUM_GOTO(pum_quant_mix_apply(p.quant, gguf, &def, err));

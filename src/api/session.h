@@ -173,7 +173,7 @@ pumice_status pum_run_copy_pages(pumice_session *s, bool cross, const pum_page_c
 void pum_run_report(pumice_session *s);
 
 /* sizes.c: appends what pumice_plan tells with params.sizes. */
-void pum_sizes_text(const pum_gguf *gguf, const pum_caps *caps, const pumice_plan_params *params,
-                    pum_text *text);
+pumice_status pum_sizes_text(const pum_gguf *gguf, const pum_caps *caps,
+                             const pumice_plan_params *params, pum_text *text, pumice_error *err);
 
 #endif

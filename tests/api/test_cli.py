@@ -320,6 +320,27 @@ class Facts(Case):
                 whole = gbs * 1e9 / (line["weight_bytes"] + sizes["kv_bytes"])
                 self.assertGreater(line["tokens_per_second"], 0.99 * whole)
 
+    def test_sizes_of_caches(self):
+        for k, v in (("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "f32")):
+            args = "plan", MODEL, "--device", "rtx-4090", "-c", 512, "-ctk", k, "-ctv", v
+            planned = int(re.search(r"KV cache: (\d+) bytes", self.ok(*args)[0].decode())[1])
+            self.assertEqual(self.json(*args, "--sizes", "--json")["kv_bytes"], planned)
+
+    def test_sizes_of_what_does_not_run(self):
+        numbers = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 2,
+                   "vocab_size": 40, "max_position_embeddings": 128}
+        path = TMP / "config.json"
+        path.write_text(json.dumps({"model_type": "gpt2", "n_positions": 128, **numbers}))
+        args = "plan", str(path), "--device", "rtx-4090", "--sizes"
+        self.fails(1, *args, "-c", 129, words=("a context of 129 tokens", "128"))
+        self.assertGreater(self.json(*args, "--json", "-c", 128)["activation_bytes"], 0)
+        # more experts than run here: known by size alone
+        path.write_text(json.dumps({"model_type": "mixtral", "num_local_experts": 600, "num_experts_per_tok": 2,
+                                    **numbers}))
+        self.assertRegex(self.ok(*args)[0].decode(), r"(?m)^activations: not counted, since .*expert_count")
+        self.assertIsNone(self.json(*args, "--json")["activation_bytes"])
+        self.fails(1, *args, "-c", 129, words=("a context of 129 tokens", "128"))
+
     def test_rotary_scaling(self):
         llama = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 2,
                  "vocab_size": 40, "max_position_embeddings": 128, "original_max_position_embeddings": 64}
