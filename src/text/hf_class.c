@@ -312,9 +312,26 @@ static pumice_status add_contents(json_t *object, pum_added_list *added, pumice_
     return PUMICE_OK;
 }
 
+static pumice_status add_keys(const pum_tokenizer *keys, pum_added_list *added, pumice_error *err)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        size_t n;
+        uint8_t flags = keys->flags[i];
+        pum_added a = { .id = (int32_t)i,
+                        .content = pum_strings_at(&keys->pieces, i, &n),
+                        .special = keys->types[i] != PUM_TOKEN_USER_DEFINED,
+                        .left = flags & PUM_TOKEN_EATS_LEFT,
+                        .right = flags & PUM_TOKEN_EATS_RIGHT,
+                        .whole_word = flags & PUM_TOKEN_WHOLE_WORD };
+        if ((flags & PUM_TOKEN_ADDED) && !pum_array_push(added, a)) return pum_no_memory(err);
+    }
+    return PUMICE_OK;
+}
+
 pumice_status pum_hf_config_tokens(const pum_hf_configs *c, pum_added_list *added,
                                    pumice_error *err)
 {
+    if (c->keys) PUM_TRY(add_keys(c->keys, added, err));
     json_t *decoder = json_object_get(c->tokenizer, "added_tokens_decoder");
     if (decoder) PUM_TRY(add_decoder(decoder, added, err));
     else if (c->added) PUM_TRY(add_contents(c->added, added, err));

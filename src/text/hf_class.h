@@ -10,6 +10,7 @@
 typedef struct pum_hf_configs {
     json_t *tokenizer, *model, *special, *added, *generation;
     const char *folder; /* for messages */
+    const pum_tokenizer *keys; /* in their place in a GGUF file: its added tokens; NULL = none */
     bool has_ice_text;
 } pum_hf_configs;
 

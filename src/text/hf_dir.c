@@ -258,12 +258,12 @@ static pum_tokenizer *new_tokenizer(void)
     return t;
 }
 
-pumice_status pum_tokenizer_create_json(const char *data, size_t bytes,
+pumice_status pum_tokenizer_create_json(const char *data, size_t bytes, const pum_tokenizer *keys,
                                         pum_tokenizer **out_tokenizer, pumice_error *err)
 {
     *out_tokenizer = NULL;
     static const char key[] = "tokenizer.huggingface.json";
-    const pum_hf_configs none = { .folder = key };
+    const pum_hf_configs none = { .folder = key, .keys = keys };
     pum_tokenizer *t = new_tokenizer();
     if (!t) return pum_no_memory(err);
     pumice_status status = from_json_bytes(key, (const uint8_t *)data, bytes, &none, t, err);

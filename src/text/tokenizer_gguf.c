@@ -352,16 +352,25 @@ static pumice_status read_template(const pum_gguf *gguf, pum_tokenizer *t, pumic
 static pumice_status create_json(const pum_gguf *gguf, pum_str json, pum_tokenizer **out_tokenizer,
                                  pumice_error *err)
 {
-    PUM_TRY(pum_tokenizer_create_json(json.data, json.count, out_tokenizer, err));
-    pum_tokenizer *t = *out_tokenizer;
+    pumice_status status = PUMICE_OK;
+    pum_tokenizer *t = NULL, *keys = pum_alloc(sizeof *keys);
+    if (!keys) return pum_no_memory(err);
+    PUM_GOTO(read_pieces(gguf, keys, err));
+    PUM_GOTO(read_types(gguf, keys, err));
+    PUM_GOTO(read_added(gguf, keys, err));
+    PUM_GOTO(pum_tokenizer_create_json(json.data, json.count, keys, &t, err));
     t->bos = read_id(gguf, KEY("bos_token_id"), t->bos, t->count);
     t->eos = read_id(gguf, KEY("eos_token_id"), t->eos, t->count);
     t->eot = read_id(gguf, KEY("eot_token_id"), -1, t->count);
     if (t->eos >= 0) t->flags[t->eos] |= PUM_TOKEN_ENDS;
     if (t->eot >= 0) t->flags[t->eot] |= PUM_TOKEN_ENDS;
     read_surroundings(gguf, t);
-    pumice_status status = read_template(gguf, t, err);
-    if (status != PUMICE_OK) pum_tokenizer_destroy(out_tokenizer);
+    PUM_GOTO(read_template(gguf, t, err));
+    *out_tokenizer = t;
+    t = NULL;
+fail:
+    pum_tokenizer_destroy(&keys);
+    pum_tokenizer_destroy(&t);
     return status;
 }
 

@@ -261,8 +261,9 @@ int32_t pum_tokenizer_find(const pum_tokenizer *t, const char *piece);
 /* Puts BOS before and EOS after a text. */
 void pum_tokenizer_around(pum_tokenizer *t, bool bos, bool eos);
 
-/* hf_dir.c: from the bytes of a tokenizer.json in a GGUF file */
-pumice_status pum_tokenizer_create_json(const char *data, size_t bytes,
+/* hf_dir.c: from the bytes of a tokenizer.json in a GGUF file. `keys` (may be NULL): what the file's own
+ * keys say, whose added tokens are added, since configuration files named some of them. */
+pumice_status pum_tokenizer_create_json(const char *data, size_t bytes, const pum_tokenizer *keys,
                                         pum_tokenizer **out_tokenizer, pumice_error *err);
 
 /* tokenizer_spm.c: `scores` are set */
