@@ -216,7 +216,8 @@ static int reply(chat *c)
 
 static void show_help(void)
 {
-    fputs("/reset      begin anew (the system prompt stays)\n"
+    fputs("/help       show these\n"
+          "/reset      begin anew (the system prompt stays)\n"
           "/undo       forget the last turn\n"
           "/save FILE  write the conversation as JSON\n"
           "/quit       end, as Ctrl-D does; Ctrl-C stops a reply\n",
@@ -241,27 +242,31 @@ static json_t *messages_json(const chat *c)
     return list;
 }
 
-static void save(const chat *c, const char *path)
+static int save(const chat *c, const char *path)
 {
+    int code = CLI_OK;
     cli_output output = { 0 };
     json_t *list = messages_json(c);
     char *text = list ? json_dumps(list, JSON_INDENT(2)) : NULL;
     if (!text) {
-        cli_no_memory();
+        code = cli_no_memory();
     } else if (!path[0]) {
-        fputs("/save needs the name of a file\n", stderr);
-    } else if (cli_output_open(path, &output) == CLI_OK) {
-        fprintf(output.file, "%s\n", text);
-        cli_output_commit(&output);
+        code = cli_fail("/save needs the name of a file");
+    } else {
+        code = cli_output_open(path, &output);
+        if (code == CLI_OK) fprintf(output.file, "%s\n", text);
+        if (code == CLI_OK) code = cli_output_commit(&output);
     }
     cli_output_discard(&output);
     free(text);
     json_decref(list);
+    return code;
 }
 
-/* A line that begins with a slash and is one of the commands. */
-static bool run_command(chat *c, const char *line)
+/* A line that begins with a slash and is one of the commands; false for others. */
+static bool run_command(chat *c, const char *line, int *out_code)
 {
+    *out_code = CLI_OK;
     if (strcmp(line, "/quit") == 0 || strcmp(line, "/exit") == 0) {
         c->ended = true;
     } else if (strcmp(line, "/help") == 0) {
@@ -273,7 +278,7 @@ static bool run_command(chat *c, const char *line)
         while (last > from && strcmp(c->turns[last - 1].role, "user") != 0) last--;
         clear_turns(c, last > from ? last - 1 : from);
     } else if (strncmp(line, "/save", 5) == 0 && (line[5] == ' ' || !line[5])) {
-        save(c, line + 5 + (line[5] == ' '));
+        *out_code = save(c, line + 5 + (line[5] == ' '));
     } else {
         return false;
     }
@@ -304,10 +309,9 @@ static int converse(chat *c)
     while (!c->ended) {
         char *line = cli_line_read();
         if (!line) break;
-        if (line[0] && !(line[0] == '/' && run_command(c, line))) {
-            code = take_turn(c, line, strlen(line));
-            if (c->terminal && code != CLI_INTERRUPTED) code = CLI_OK; /* it was said; go on */
-        }
+        bool command = line[0] == '/' && run_command(c, line, &code);
+        if (line[0] && !command) code = take_turn(c, line, strlen(line));
+        if (c->terminal && code != CLI_INTERRUPTED) code = CLI_OK; /* it was said; go on */
         free(line);
         if (code != CLI_OK) break;
     }

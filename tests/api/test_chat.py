@@ -67,6 +67,19 @@ class Pipe(unittest.TestCase):
         saved = json.loads(path.read_text())
         self.assertEqual([m["role"] for m in saved], ["user", "assistant"])
 
+    def test_a_file_that_cannot_be_written_ends_it(self):
+        for line, words in (("/save /nonexistent/x", "/nonexistent/x"), ("/save", "name of a file")):
+            code, out, err = chat("-q", stdin=f"{line}\nhello\n".encode())
+            self.assertEqual((code, out), (1, ""), line)
+            self.assertIn(words, err)
+            self.assertEqual(len(err.strip().splitlines()), 1, err)
+
+    def test_help_is_complete(self):
+        code, _, err = chat("-q", stdin=b"/help\n")
+        self.assertEqual(code, 0, err)
+        self.assertEqual([line.split()[0] for line in err.splitlines()],
+                         ["/help", "/reset", "/undo", "/save", "/quit"])
+
     def test_a_template_of_ones_own(self):
         path = TMP / "template.jinja"
         path.write_text("{% if shout %}{{ messages[0].content | upper }}{% else %}{{ messages[0].content }}{% endif %}")
