@@ -34,7 +34,8 @@ static int unknown_command(const char *name)
 static void help(FILE *file)
 {
     fputs("usage: pumice COMMAND [arguments]\n\n"
-          "Runs transformer language models (GGUF files) on any Vulkan device.\n\ncommands:\n",
+          "Runs transformer language models (GGUF files, Hugging Face directories) on any Vulkan\n"
+          "device.\n\ncommands:\n",
           file);
     for (size_t i = 0; i < CLI_COUNT(commands); i++) {
         fprintf(file, "  %-10s %s\n", commands[i]->name, commands[i]->summary);

@@ -64,6 +64,7 @@ bool cli_list_append(cli_list *list, const cli_list *more);
 
 /* A text or its tokens, as a line gives them. */
 typedef struct cli_words {
+    const char *field; /* of the line */
     const char *text; /* NULL: tokens */
     size_t bytes;
     cli_list tokens;
@@ -79,6 +80,7 @@ typedef struct cli_task {
     bool is_choice;
 } cli_task;
 typedef struct cli_tasks {
+    const char *path; /* the caller's */
     cli_task *data;
     size_t count, capacity;
 } cli_tasks;

@@ -42,12 +42,10 @@ static bool has_encoder(const tasks_work *w) { return w->run->model_info.n_encod
 static int append_words(const tasks_work *w, const cli_words *words, uint32_t flags, cli_list *out)
 {
     cli_list ids = { 0 };
-    int code = CLI_OK;
     if (!words->text) {
-        code = cli_check_ids(w->run, words->tokens.data, words->tokens.count);
-        return code != CLI_OK ? code : cli_list_append(out, &words->tokens) ? CLI_OK : cli_no_memory();
+        return cli_list_append(out, &words->tokens) ? CLI_OK : cli_no_memory();
     }
-    code = cli_tokenize(w->run, words->text, words->bytes, w->frame.flags | flags, &ids);
+    int code = cli_tokenize(w->run, words->text, words->bytes, w->frame.flags | flags, &ids);
     if (code == CLI_OK && !cli_list_append(out, &ids)) code = cli_no_memory();
     free(ids.data);
     return code;
@@ -124,17 +122,34 @@ static int make_ending(const tasks_work *w, const cli_task *task, const cli_word
     out->length = words->text ? words->bytes : words->tokens.count;
     if (code == CLI_OK && out->first == 0) out->first = 1; /* no BOS, no context */
     if (code == CLI_OK && out->first >= out->tokens.count) {
-        return cli_fail("line %zu: a choice or target has no token", task->line);
+        return cli_fail("'%s', line %zu: field '%s' has no token to score", w->tasks->path, task->line,
+                        words->field);
     }
     return code;
 }
 
+static int check_ids(const tasks_work *w, const cli_task *task, const cli_words *words)
+{
+    uint32_t n_vocab = w->run->model_info.n_vocab;
+    for (size_t i = 0; i < words->tokens.count; i++) {
+        if ((uint32_t)words->tokens.data[i] < n_vocab) continue;
+        return cli_fail("'%s', line %zu: field '%s' has token %d, which is not in the vocabulary of %u", w->tasks->path,
+                        task->line, words->field, (int)words->tokens.data[i], n_vocab);
+    }
+    return CLI_OK;
+}
+
 static int make_question(const tasks_work *w, const cli_task *task, question *out)
 {
-    int code = make_context(w, &task->context, has_encoder(w) ? &out->input : &out->context);
+    int code = check_ids(w, task, &task->context);
+    for (size_t i = 0; i < task->n_endings && code == CLI_OK; i++) {
+        code = check_ids(w, task, &task->endings[i]);
+    }
+    if (code == CLI_OK) code = make_context(w, &task->context, has_encoder(w) ? &out->input : &out->context);
     if (code != CLI_OK) return code;
     if (has_encoder(w) && !out->input.count) {
-        return cli_fail("line %zu: there is no input for the encoder", task->line);
+        return cli_fail("'%s', line %zu: field '%s' gives the encoder no token", w->tasks->path, task->line,
+                        task->context.field);
     }
     out->endings = calloc(task->n_endings, sizeof *out->endings);
     if (!out->endings) return cli_no_memory();
@@ -175,8 +190,8 @@ static int open_session(tasks_work *w)
             if (q->endings[k].tokens.count > given) given = q->endings[k].tokens.count;
         }
         if (given > context) {
-            return cli_fail("line %zu has %zu tokens, which do not fit the context of %zu",
-                            w->tasks->data[i].line, given, context);
+            return cli_fail("'%s', line %zu has %zu tokens, which do not fit the context of %zu",
+                            w->tasks->path, w->tasks->data[i].line, given, context);
         }
         if (n > most) most = n;
     }

@@ -37,6 +37,7 @@ static int read_ids(const reader *r, const char *field, const json_t *list, cli_
 static int read_words(const reader *r, const char *field, const json_t *value, bool ids,
                       cli_words *out)
 {
+    out->field = field;
     if (ids) return read_ids(r, field, value, &out->tokens);
     if (!json_is_string(value)) return bad_field(r, field, "is not a text");
     out->text = json_string_value(value);
@@ -44,24 +45,34 @@ static int read_words(const reader *r, const char *field, const json_t *value, b
     return CLI_OK;
 }
 
-/* `name` or "name_tokens"; *out_field names what is there, NULL if neither is. */
-static const json_t *find(const reader *r, const char *const names[2], const char **out_field)
+enum { NAMES = 4 };
+
+/* The one of the fields that is there, NULL if none is; two contradict each other. */
+static int find(const reader *r, const char *const names[NAMES], const char **out_field,
+                const json_t **out_value)
 {
-    for (int i = 0; i < 2; i++) {
+    *out_field = NULL;
+    *out_value = NULL;
+    for (int i = 0; i < NAMES; i++) {
         const json_t *value = json_object_get(r->object, names[i]);
-        *out_field = value ? names[i] : NULL;
-        if (value) return value;
+        if (!value) continue;
+        if (*out_value) {
+            return cli_fail("'%s', line %zu: there are both a field '%s' and a field '%s'", r->path,
+                            r->line, *out_field, names[i]);
+        }
+        *out_field = names[i];
+        *out_value = value;
     }
-    return NULL;
+    return CLI_OK;
 }
 
 static int read_context(const reader *r, cli_task *task)
 {
-    static const char *const contexts[] = { "context", "context_tokens" };
-    static const char *const inputs[] = { "input", "input_tokens" };
+    static const char *const names[NAMES] = { "context", "context_tokens", "input", "input_tokens" };
     const char *field;
-    const json_t *value = find(r, contexts, &field);
-    if (!value) value = find(r, inputs, &field);
+    const json_t *value;
+    int code = find(r, names, &field, &value);
+    if (code != CLI_OK) return code;
     if (!value) return bad_field(r, task->is_choice ? "context" : "input", "is missing");
     return read_words(r, field, value, strstr(field, "_tokens") != NULL, &task->context);
 }
@@ -115,17 +126,17 @@ static int read_choices(const reader *r, const char *field, const json_t *choice
 
 static int read_endings(const reader *r, cli_task *task)
 {
-    static const char *const choices[] = { "choices", "choices_tokens" };
-    static const char *const targets[] = { "target", "target_tokens" };
+    static const char *const names[NAMES] = { "choices", "choices_tokens", "target", "target_tokens" };
     const char *field;
-    const json_t *value = find(r, choices, &field);
-    if (value) return read_choices(r, field, value, task);
-    value = find(r, targets, &field);
+    const json_t *value;
+    int code = find(r, names, &field, &value);
+    if (code != CLI_OK) return code;
+    if (value && strncmp(field, "choices", 7) == 0) return read_choices(r, field, value, task);
     if (!value) {
         return cli_fail("'%s', line %zu: there is neither a field 'choices' nor a field 'target'",
                         r->path, r->line);
     }
-    int code = allocate_endings(task, 1);
+    code = allocate_endings(task, 1);
     if (code != CLI_OK) return code;
     return read_words(r, field, value, strcmp(field, "target_tokens") == 0, &task->endings[0]);
 }
@@ -188,7 +199,7 @@ int cli_tasks_read(const char *path, cli_tasks *out_tasks)
     reader r = { .path = path };
     char *data;
     size_t bytes;
-    *out_tasks = (cli_tasks){ 0 };
+    *out_tasks = (cli_tasks){ .path = path };
     int code = cli_read(path, &data, &bytes);
     for (size_t at = 0; code == CLI_OK && at < bytes;) {
         const char *end = memchr(data + at, '\n', bytes - at);

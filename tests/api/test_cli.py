@@ -76,6 +76,7 @@ class Usage(Case):
     def test_help_and_version(self):
         out, err = self.ok("--help")
         self.assertEqual(err, "")
+        self.assertIn(b"GGUF files, Hugging Face directories", out)
         commands = re.findall(r"^  (\w+) ", out.decode(), flags=re.M)
         self.assertEqual(set(commands), {"run", "devices", "info", "plan", "tokenize", "logits", "bench", "profile",
                                          "warmup", "chat", "quantize", "score", "convert"})

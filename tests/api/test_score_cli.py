@@ -92,7 +92,7 @@ class Texts(Score):
         process.stdin.write(TEXT.encode() * 500)
         process.stdin.close()
         process.stdin = None
-        process.stderr.read(8)  # the device's line comes when work begins
+        os.read(process.stderr.fileno(), 8)  # the device's line comes when work begins; not into a buffer
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=cli.TIMEOUT)
         self.assertEqual((process.returncode, out, err.count(b"\n")), (130, b"", 1), err)
@@ -160,15 +160,20 @@ class Tasks(Score):
         for line, words in (('{"input": "a", "target": 3}', "'target'"), ('{"input": "a"', "not JSON"),
                             ('{"target": "b"}', "'input'"), ("[]", "not a JSON object"), ("{}", "'choices'"),
                             ('{"context": "a", "choices": ["b", "c"], "answer": 2}', "'answer'"),
-                            ('{"context": "a", "choices": ["b", 1], "answer": 0}', "'choices'")):
+                            ('{"context": "a", "choices": ["b", 1], "answer": 0}', "'choices'"),
+                            ('{"context": "a", "choices": ["b", "c"], "answer": 0, "target": "b"}', "'target'"),
+                            ('{"input": "a", "target_tokens": [5], "target": "b"}', "'target_tokens'"),
+                            ('{"input": "a", "context": "a", "target": "b"}', "'context'"),
+                            ('{"input": "a", "target_tokens": [99999]}', "'target_tokens' has token 99999"),
+                            ('{"input_tokens": [1, 99999], "target_tokens": [1]}', "'input_tokens' has token 99999"),
+                            ('{"input": "a", "target": ""}', "'target' has no token"),
+                            ('{"context": "a", "choices": ["b", ""], "answer": 0}', "'choices' has no token")):
             path = cli.TMP / "bad.jsonl"
             path.write_text(f"{good}\n\n{line}\n")
             with self.subTest(line=line):
                 self.fails(1, "score", cli.MODEL, "--tasks", path, words=["bad.jsonl", "line 3", words])
-        path.write_text('{"input_tokens": [1, 99999], "target_tokens": [1]}\n')
-        self.fails(1, "score", cli.MODEL, "--tasks", path, words=["99999", "vocabulary"])
         path.write_text(json.dumps({"input_tokens": [5] * 9000, "target_tokens": [1]}))
-        self.fails(1, "score", cli.MODEL, "--tasks", path, words=["line 1", "9001", "context"])
+        self.fails(1, "score", cli.MODEL, "--tasks", path, words=["bad.jsonl", "line 1", "9001", "context"])
         path.write_text("")
         self.fails(1, "score", cli.MODEL, "--tasks", path, words=["no task"])
 
