@@ -330,7 +330,7 @@ class Facts(Case):
     def test_sizes_of_what_does_not_run(self):
         numbers = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 2,
                    "vocab_size": 40, "max_position_embeddings": 128}
-        path = TMP / "config.json"
+        path = TMP / "alone.json"
         path.write_text(json.dumps({"model_type": "gpt2", "n_positions": 128, **numbers}))
         args = "plan", str(path), "--device", "rtx-4090", "--sizes"
         self.fails(1, *args, "-c", 129, words=("a context of 129 tokens", "128"))
@@ -346,7 +346,7 @@ class Facts(Case):
         llama = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 2,
                  "vocab_size": 40, "max_position_embeddings": 128, "original_max_position_embeddings": 64}
         lists = {"short_factor": [1.0] * 8, "long_factor": [2.0] * 8}
-        path = TMP / "config.json"
+        path = TMP / "alone.json"
         for family, scaling, shown in (("llama", None, "none"),
                                        ("llama", {"type": "dynamic", "factor": 2.0}, "dynamic"),
                                        ("llama", {"type": "linear", "factor": 2.0}, "linear"),
