@@ -263,6 +263,7 @@ typedef struct pumice_model_info {
     uint32_t n_encoder_layers;               /* 0 = decoder-only; n_layers is the decoder's */
     int32_t token_start; /* what an encoder-decoder's decoder begins with; -1 = none */
     uint32_t objective;  /* PUMICE_OBJECTIVE_* */
+    char left_out[96];   /* tensors of other networks beside the one that writes, such as one that sees; "" = none */
 } pumice_model_info;
 
 /* Loads a model. Blocks for the upload; progress may cancel it. The device must outlive nothing: it

@@ -285,6 +285,7 @@ pumice_status pumice_model_get_info(const pumice_model *model, pumice_model_info
     copy_text(model->gguf, "general.architecture", full.architecture, sizeof full.architecture);
     copy_text(model->gguf, "general.name", full.name, sizeof full.name);
     copy_text(model->gguf, "general.license", full.license, sizeof full.license);
+    copy_text(model->gguf, "pumice.left_out", full.left_out, sizeof full.left_out);
     snprintf(full.file_type, sizeof full.file_type, "%s", hp->file_type);
     snprintf(full.rope_scaling, sizeof full.rope_scaling, "%s", rope_name(hp));
     count_decode(&model->def, &full);

@@ -40,6 +40,7 @@ static const struct {
     FIELD(tied_head, "head tied to embedding", YES_NO),
     FIELD(tokenizer, "tokenizer", TEXT),
     FIELD(rope_scaling, "rotary scaling", TEXT),
+    FIELD(left_out, "left out", TEXT),
 #undef FIELD
 };
 

@@ -136,7 +136,8 @@ pumice_status hf_config_read(hf *h);
 pumice_status hf_keys_write(hf *h);
 /* hf_tensors.c: adds every tensor. */
 pumice_status hf_tensors_add(hf *h);
-/* hf_unused.c: refuses tensors that were not used, unless they are known to mean nothing here. `prefix`: of
+/* hf_unused.c: refuses tensors that were not used, unless they are known to mean nothing here; writes a key
+ * with what was left out of other networks. `prefix`: of
  * the directory's names; `embedding`: what an alternative to it must be equal to. */
 pumice_status hf_tensors_check(hf *h, const char *prefix, const pum_st_tensor *embedding);
 

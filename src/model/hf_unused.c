@@ -2,6 +2,7 @@
  * What a directory holds beyond the model: to leave a tensor out might change the result, so each that
  * nothing asked for must be in the table of those that mean nothing here, or is refused by name. */
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,8 @@
 typedef enum condition {
     ANY,
     ZERO, /* an addend that adds nothing */
-    SAME  /* the rows of the vocabulary once more */
+    SAME, /* the rows of the vocabulary once more */
+    BESIDE /* any; of another network, which is told */
 } condition;
 
 /* Patterns of whole names, as fnmatch(3) has them; `archs`: of which architectures in GGUF's terms, NULL = all. */
@@ -40,13 +42,13 @@ static const struct {
     { "*shared.weight", "t5|bart", SAME },
     { "*coder.embed_tokens.weight", "t5|bart", SAME },
     /* of networks that see, beside the one that writes */
-    { "vision_tower.*", NULL, ANY },
-    { "model.vision_tower.*", NULL, ANY },
-    { "vision_model.*", NULL, ANY },
-    { "multi_modal_projector.*", NULL, ANY },
-    { "model.multi_modal_projector.*", NULL, ANY },
-    { "image_newline", NULL, ANY },
-    { "model.image_newline", NULL, ANY },
+    { "vision_tower.*", NULL, BESIDE },
+    { "model.vision_tower.*", NULL, BESIDE },
+    { "vision_model.*", NULL, BESIDE },
+    { "multi_modal_projector.*", NULL, BESIDE },
+    { "model.multi_modal_projector.*", NULL, BESIDE },
+    { "image_newline", NULL, BESIDE },
+    { "model.image_newline", NULL, BESIDE },
     /* leftovers of older versions, which the originals pass over as well */
     { "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", "t5", ANY },
     { "*coder.version", "bart|opt", ANY },
@@ -109,9 +111,10 @@ static pumice_status check_layer(const hf *h, const char *prefix, size_t index)
 }
 
 static pumice_status check_one(const hf *h, const char *prefix, const pum_st_tensor *embedding,
-                               size_t index)
+                               size_t index, bool *out_beside)
 {
     const pum_st_tensor *t = pum_hf_dir_at(h->dir, index);
+    *out_beside = false;
     for (size_t i = 0; i < PUM_COUNT(harmless); i++) {
         if (harmless[i].archs && !hf_is_among(h->family->arch, harmless[i].archs)) continue;
         if (fnmatch(harmless[i].pattern, t->name.data, 0) != 0) continue;
@@ -122,6 +125,7 @@ static pumice_status check_one(const hf *h, const char *prefix, const pum_st_ten
             return refuse(h, index, "differs from the embedding, to which config.json ties it "
                                     "(tie_word_embeddings)", "");
         }
+        *out_beside = harmless[i].condition == BESIDE;
         return PUMICE_OK;
     }
     PUM_TRY(check_layer(h, prefix, index));
@@ -130,8 +134,17 @@ static pumice_status check_one(const hf *h, const char *prefix, const pum_st_ten
 
 pumice_status hf_tensors_check(hf *h, const char *prefix, const pum_st_tensor *embedding)
 {
+    size_t count = 0, bytes = 0;
+    char text[96];
     for (size_t i = 0; i < h->used.count; i++) {
-        if (!h->used.data[i]) PUM_TRY(check_one(h, prefix, embedding, i));
+        bool beside = false;
+        if (!h->used.data[i]) PUM_TRY(check_one(h, prefix, embedding, i, &beside));
+        if (!beside) continue;
+        count++;
+        bytes += (size_t)pum_hf_dir_at(h->dir, i)->bytes;
     }
+    if (!count) return PUMICE_OK;
+    snprintf(text, sizeof text, "%zu tensor%s of networks that see, %zu bytes", count, count == 1 ? "" : "s", bytes);
+    pum_gguf_set_text(h->out, "pumice.left_out", text);
     return PUMICE_OK;
 }

@@ -534,6 +534,10 @@ static void test_more_tensors(void **state)
                                          strstr(err.text, "model.safetensors")
                                    : status == PUMICE_OK;
         if (!good) fail_msg("%s: '%s'", cases[i].name, err.text);
+        pum_str told = { 0 };
+        bool beside = strncmp(cases[i].name, "vision_tower", 12) == 0;
+        assert_true((g && pum_gguf_str(g, "pumice.left_out", &told)) == beside);
+        if (beside) assert_memory_equal(told.data, "1 tensor of networks that see, 16 bytes", told.count);
         pum_gguf_close(&g);
         remove_folder(&f);
     }
