@@ -295,22 +295,13 @@ static void free_checker(checker *c)
     pum_free(c->scale);
 }
 
-static pumice_status check_kernels(const pum_plan *plan, pumice_error *err)
-{
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        if (plan->steps.data[i].kernel < PUM_KERNEL_COUNT) continue;
-        return pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", plan->steps.data[i].label);
-    }
-    return PUMICE_OK;
-}
-
 pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan,
                                  const pum_exec_buffers *buffers, pum_exec_check *out_check,
                                  pumice_error *err)
 {
     checker c = { .device = device, .buffers = buffers, .out = out_check, .err = err };
     *out_check = (pum_exec_check){ 0 };
-    pumice_status status = check_kernels(plan, err);
+    pumice_status status = pum_exec_check_kernels(plan, err);
     for (size_t i = 0; i < plan->steps.count && status == PUMICE_OK && !out_check->bad; i++) {
         status = check_step(&c, &plan->steps.data[i]);
         if (status == PUMICE_OK) {
@@ -329,13 +320,6 @@ pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan,
 enum { LEAST_COLUMNS = 32, MOST_ROWS = 32, MOST_PRODUCTS = 1 << 24 };
 /* A binding that is larger and cannot be looked at where it lies is not copied for this. */
 enum { MOST_BYTES = 512 << 20 };
-
-static pum_vk_pipeline_key key_of(const pum_step *step)
-{
-    pum_vk_pipeline_key key = { .kernel = step->kernel };
-    for (uint32_t s = 0; s < pum_kernels[step->kernel].n_spec; s++) key.spec[s] = step->spec[s];
-    return key;
-}
 
 /* Cuts items that `groups` workgroups share to about `most`, such that the workgroups returned are just those that
  * a kernel needs for them, whatever its tile is. */
@@ -377,7 +361,7 @@ static bool too_large(const checker *c, const pum_step *step)
 static pumice_status prove_step(checker *c, const pum_step *step)
 {
     pum_step part = *step;
-    pum_vk_pipeline_key key = key_of(step);
+    pum_vk_pipeline_key key = pum_exec_key(step);
     bool smaller = take_part(&part);
     if (too_large(c, &part)) {
         pum_log_write(pum_vk_device_log(c->device), PUMICE_LOG_DEBUG, "'%s' is too large to be proven here",
@@ -399,9 +383,9 @@ pumice_status pum_exec_prove(pum_vk_device *device, const pum_plan *plan, const 
     const pum_step *steps = plan->steps.data;
     size_t n = plan->steps.count, done = 0;
     *out_check = (pum_exec_check){ 0 };
-    pumice_status status = check_kernels(plan, err);
+    pumice_status status = pum_exec_check_kernels(plan, err);
     for (size_t i = 0; i < n && status == PUMICE_OK && !out_check->bad; i++) {
-        pum_vk_pipeline_key key = key_of(&steps[i]);
+        pum_vk_pipeline_key key = pum_exec_key(&steps[i]);
         if (pum_vk_is_proven(device, &key)) continue;
         if (cancel && atomic_load(cancel)) {
             status = pum_fail(err, PUMICE_ERROR_CANCELLED, "the work was cancelled");

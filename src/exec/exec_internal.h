@@ -24,6 +24,10 @@ struct pum_exec {
 
 /* record.c: the buffer a binding names; NULL when there is no such buffer. */
 pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number);
+/* record.c: fails where a step names no kernel. */
+pumice_status pum_exec_check_kernels(const pum_plan *plan, pumice_error *err);
+/* record.c: the pipeline of a step, whose kernel is one. */
+pum_vk_pipeline_key pum_exec_key(const pum_step *step);
 pumice_status pum_exec_record(pum_exec *exec, const pum_plan *plan, const pum_exec_buffers *buffers,
                               pumice_error *err);
 

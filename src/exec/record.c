@@ -29,6 +29,23 @@ pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
     }
 }
 
+pumice_status pum_exec_check_kernels(const pum_plan *plan, pumice_error *err)
+{
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const pum_step *step = &plan->steps.data[i];
+        if (step->kernel < PUM_KERNEL_COUNT) continue;
+        return pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", step->label);
+    }
+    return PUMICE_OK;
+}
+
+pum_vk_pipeline_key pum_exec_key(const pum_step *step)
+{
+    pum_vk_pipeline_key key = { .kernel = step->kernel };
+    for (uint32_t s = 0; s < pum_kernels[step->kernel].n_spec; s++) key.spec[s] = step->spec[s];
+    return key;
+}
+
 /* ---- descriptors ---- */
 
 static pumice_status create_pool(pum_exec *x, const pum_plan *plan, pumice_error *err)
@@ -154,9 +171,8 @@ static pumice_status record_step(pum_exec *x, VkCommandBuffer commands, size_t i
 {
     const struct VolkDeviceTable *t = pum_vk_table(x->device);
     const pum_kernel_info *k = &pum_kernels[step->kernel];
-    pum_vk_pipeline_key key = { .kernel = step->kernel };
+    pum_vk_pipeline_key key = pum_exec_key(step);
     pum_vk_pipeline p;
-    for (uint32_t s = 0; s < k->n_spec; s++) key.spec[s] = step->spec[s];
     PUM_TRY(pum_vk_pipeline_get(x->device, &key, &p, err));
     PUM_TRY(write_set(x, step, buffers, p.set_layout, &x->sets[i], err));
     pum_vk_label_begin(x->device, commands, step->label);
@@ -217,18 +233,9 @@ pumice_status pum_exec_prepare(pum_vk_device *device, const pum_plan *plan, atom
     size_t n = plan->steps.count;
     pum_vk_pipeline_key *keys = pum_alloc_array(n, sizeof *keys);
     if (!keys) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to record a plan");
-    pumice_status status = PUMICE_OK;
-    for (size_t i = 0; i < n; i++) {
-        const pum_step *step = &plan->steps.data[i];
-        if (step->kernel >= PUM_KERNEL_COUNT) {
-            PUM_GOTO(
-                pum_fail(err, PUMICE_ERROR_INTERNAL, "step '%s' names no kernel", step->label));
-        }
-        keys[i].kernel = step->kernel;
-        for (uint32_t s = 0; s < pum_kernels[step->kernel].n_spec; s++) {
-            keys[i].spec[s] = step->spec[s];
-        }
-    }
+    pumice_status status;
+    PUM_GOTO(pum_exec_check_kernels(plan, err));
+    for (size_t i = 0; i < n; i++) keys[i] = pum_exec_key(&plan->steps.data[i]);
     for (size_t i = 0; i < n; i += SLICE) {
         if (cancel && atomic_load(cancel))
             PUM_GOTO(pum_fail(err, PUMICE_ERROR_CANCELLED, "the work was cancelled"));

@@ -35,20 +35,24 @@ static bool is_ours(const pum_vk_device *device, const uint8_t *file, size_t byt
            && memcmp(data + VK_HEAD_UUID_AT, device->snapshot.cache_uuid, VK_UUID_SIZE) == 0;
 }
 
+char *pum_vk_cache_file(const pum_vk_device *device, const char *cache_dir, const char *ending)
+{
+    pum_text path = { 0 };
+    pum_text_printf(&path, "%s/%s-%08x-%016llx.%s", cache_dir, device->snapshot.uuid,
+                    device->snapshot.caps.driver_version,
+                    (unsigned long long)pum_kernel_spirv_hash, ending);
+    if (path.failed) pum_text_free(&path);
+    return path.data;
+}
+
 static pumice_status make_path(pum_vk_device *device, const char *cache_dir, pumice_error *err)
 {
     pum_vk_pipelines *p = &device->pipelines;
-    pum_text path = { 0 };
-    pum_text_printf(&path, "%s/%s-%08x-%016llx.bin", cache_dir, device->snapshot.uuid,
-                    device->snapshot.caps.driver_version,
-                    (unsigned long long)pum_kernel_spirv_hash);
     p->cache_dir = pum_strdup(cache_dir);
-    if (path.failed || !p->cache_dir) {
-        pum_text_free(&path);
-        return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for the pipeline cache");
-    }
-    p->cache_path = path.data;
-    return PUMICE_OK;
+    p->cache_path = pum_vk_cache_file(device, cache_dir, "bin");
+    return p->cache_dir && p->cache_path
+               ? PUMICE_OK
+               : pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for the pipeline cache");
 }
 
 pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir,

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels_spv.h"
-
 enum { MAX_FILE_BYTES = 1 << 20, LINE = 96 };
 
 static const char title[] = "pumice-proven 1";
@@ -103,15 +101,8 @@ pumice_status pum_vk_proven_init(pum_vk_device *device, pumice_error *err)
     }
     p->have_lock = true;
     if (!device->pipelines.cache_dir) return PUMICE_OK;
-    pum_text path = { 0 };
-    pum_text_printf(&path, "%s/%s-%08x-%016llx.proven", device->pipelines.cache_dir,
-                    device->snapshot.uuid, device->snapshot.caps.driver_version,
-                    (unsigned long long)pum_kernel_spirv_hash);
-    if (path.failed) {
-        pum_text_free(&path);
-        return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for the pipeline cache");
-    }
-    p->path = path.data;
+    p->path = pum_vk_cache_file(device, device->pipelines.cache_dir, "proven");
+    if (!p->path) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for the pipeline cache");
     read_file(device);
     return PUMICE_OK;
 }

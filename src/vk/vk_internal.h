@@ -249,6 +249,8 @@ typedef struct pum_vk_pipelines {
 pumice_status pum_vk_pipelines_init(pum_vk_device *device, const char *cache_dir,
                                     pumice_error *err);
 void pum_vk_pipelines_free(pum_vk_device *device);
+/* "FOLDER/DEVICE-DRIVER-SHADERS.ENDING", the caller's to free; NULL without memory. */
+char *pum_vk_cache_file(const pum_vk_device *device, const char *cache_dir, const char *ending);
 pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir,
                                          pumice_error *err);
 
