@@ -125,16 +125,10 @@ static void *live(void *user)
 
 static pumice_device *open_device(bool faulty, uint64_t budget)
 {
-    pumice_device *device = NULL;
-    pumice_error err = { 0 };
-    pumice_device_params p = { .struct_size = sizeof p,
-                               .no_cache = 1,
-                               .log = test_log,
-                               .memory_budget_bytes = budget,
-                               .get_instance_proc_addr = faulty ? fault_vk_loader() : NULL,
-                               .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
-    if (pumice_device_create(&p, &device, &err)) fail_msg("%s", err.text);
-    return device;
+    return test_device_open((pumice_device_params){
+        .memory_budget_bytes = budget,
+        .get_instance_proc_addr = faulty ? fault_vk_loader() : NULL,
+        .validation = 1 });
 }
 
 static void bundled(char path[TEST_PATH_BYTES]) { test_source("models/pumice-stories.gguf", path); }

@@ -41,18 +41,8 @@ static pumice_session *session(uint32_t n_batch)
 
 static int open_model(void **state)
 {
-    char path[TEST_PATH_BYTES];
     (void)state;
-    test_keep_modules();
-    test_source("models/pumice-stories.gguf", path);
-    fixture.device = test_device(NULL, 1);
-    fixture.model = test_model(fixture.device, path);
-    fixture.info.struct_size = sizeof fixture.info;
-    if (pumice_model_get_info(fixture.model, &fixture.info) != PUMICE_OK) return 1;
-    for (uint32_t i = 0; i < COUNT; i++) {
-        fixture.tokens[i] = i ? (int32_t)(3 + 37 * i % (fixture.info.n_vocab - 3))
-                              : fixture.info.token_bos;
-    }
+    test_open_bundled(&fixture.device, &fixture.model, &fixture.info, fixture.tokens, COUNT);
     pumice_session *s = session(0);
     pumice_status status =
         pumice_session_eval_logits(s, 0, fixture.tokens, COUNT, on_row, NULL);

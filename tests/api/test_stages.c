@@ -37,18 +37,12 @@ typedef struct setup {
 static pumice_device *open_device(uint32_t which, bool faulty, uint64_t budget)
 {
     char select[16];
-    pumice_device *device = NULL;
-    pumice_error err = { 0 };
     snprintf(select, sizeof select, "%u", driver_index[which]);
-    pumice_device_params p = { .struct_size = sizeof p,
-                               .select = select,
-                               .no_cache = 1,
-                               .log = test_log,
-                               .memory_budget_bytes = budget,
-                               .get_instance_proc_addr = faulty ? fault_vk_loader() : NULL,
-                               .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
-    if (pumice_device_create(&p, &device, &err)) fail_msg("%s", err.text);
-    return device;
+    return test_device_open((pumice_device_params){
+        .select = select,
+        .memory_budget_bytes = budget,
+        .get_instance_proc_addr = faulty ? fault_vk_loader() : NULL,
+        .validation = 1 });
 }
 
 /* Devices that tests share, since some drivers take seconds to compile what one keeps: of driver

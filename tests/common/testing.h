@@ -57,20 +57,27 @@ static inline void test_log_strictly(void *user, pumice_log_level level, const c
     if (level == PUMICE_LOG_WARNING) fail_msg("%s", text);
 }
 
+/* Opens a device with these parameters and what all tests want: no cache on disk, a log unless there is one. */
+static inline pumice_device *test_device_open(pumice_device_params p)
+{
+    pumice_device *device = NULL;
+    pumice_error err = { 0 };
+    p.struct_size = sizeof p;
+    p.no_cache = 1;
+    if (!p.log) p.log = test_log;
+    if (getenv("PUMICE_TEST_NO_VALIDATION")) p.validation = 0;
+    if (pumice_device_create(&p, &device, &err) != PUMICE_OK) fail_msg("no device: %s", err.text);
+    return device;
+}
+
 /* Opens the driver's device with validation where the layer is installed, or without if
  * `validation` is 0; with the self-test of kernels, which must find nothing, or without. */
 static inline pumice_device *test_device_proving(const char *disable, int validation, int self_test)
 {
-    pumice_device *device = NULL;
-    pumice_error err = { 0 };
-    pumice_device_params p = { .struct_size = sizeof p,
-                               .disable = disable,
-                               .no_cache = 1,
-                               .no_self_test = !self_test,
-                               .log = self_test ? test_log_strictly : test_log,
-                               .validation = validation && !getenv("PUMICE_TEST_NO_VALIDATION") };
-    if (pumice_device_create(&p, &device, &err) != PUMICE_OK) fail_msg("no device: %s", err.text);
-    return device;
+    return test_device_open((pumice_device_params){ .disable = disable,
+                                                    .no_self_test = !self_test,
+                                                    .log = self_test ? test_log_strictly : test_log,
+                                                    .validation = validation != 0 });
 }
 
 static inline pumice_device *test_device(const char *disable, int validation)
@@ -109,6 +116,22 @@ static inline pumice_model *test_model(pumice_device *device, const char *path)
     if (pumice_model_load(device, &p, &model, &err) != PUMICE_OK)
         fail_msg("%s: %s", path, err.text);
     return model;
+}
+
+/* The bundled model on a device of its own, and some tokens of it: BOS, then all kinds. */
+static inline void test_open_bundled(pumice_device **out_device, pumice_model **out_model, pumice_model_info *out_info,
+                                     int32_t *out_tokens, uint32_t count)
+{
+    char path[TEST_PATH_BYTES];
+    test_keep_modules();
+    test_source("models/pumice-stories.gguf", path);
+    *out_device = test_device(NULL, 1);
+    *out_model = test_model(*out_device, path);
+    out_info->struct_size = sizeof *out_info;
+    if (pumice_model_get_info(*out_model, out_info) != PUMICE_OK) fail_msg("no facts about %s", path);
+    for (uint32_t i = 0; i < count; i++) {
+        out_tokens[i] = i ? (int32_t)(3 + 37 * i % (out_info->n_vocab - 3)) : out_info->token_bos;
+    }
 }
 
 static inline pumice_session *test_session(pumice_model *model, const pumice_session_params *params)
