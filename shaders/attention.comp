@@ -59,6 +59,7 @@ shared vec4 ws[NQ * QUADS];                         // scores, then weights of a
 shared float fades[NQ], sums[NQ], tops[NQ];
 
 #ifdef PUM_SUB
+#include "lib/subgroup.glsl"
 void sync()
 {
     subgroupMemoryBarrierShared();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The index of the largest logit of a row, the lowest on ties; NaN counts as the smallest. All invocations call it
 // and get the result. Needs WG and logits[].
+#ifdef PUM_SUB
+#include "subgroup.glsl"
+#endif
 shared float argmax_values[WG];
 shared uint argmax_ids[WG];
 
@@ -27,11 +30,10 @@ uint argmax(uint at, uint cols)
     float all_top = subgroupMax(top);
     best = subgroupMin(top == all_top ? best : 0xffffffffu);
     top = all_top;
-    // lavapipe (Mesa 22.3) rounds gl_NumSubgroups down; elsewhere gl_SubgroupSize may be larger than the size in use
-    parts = max(gl_NumSubgroups, (WG + gl_SubgroupSize - 1u) / gl_SubgroupSize);
-    if (gl_SubgroupInvocationID == 0u) {
-        argmax_values[gl_SubgroupID] = top;
-        argmax_ids[gl_SubgroupID] = best;
+    parts = sub_count();
+    if (sub_lane() == 0u) {
+        argmax_values[sub_id()] = top;
+        argmax_ids[sub_id()] = best;
     }
 #else
     argmax_values[me] = top;

@@ -6,13 +6,13 @@
 // Sets go round the whole grid, so the result does not depend on its size: a wrong guess of the subgroup size costs
 // time only.
 #if defined(PUM_SUB) || defined(PUM_TEXEL)
-const bool SKIP_EMPTY = true;
+#include "subgroup.glsl"
+const bool SKIP_EMPTY = SUB_ALONE;
 // lanes are counted: in a workgroup that is no multiple of the subgroup size, some are missing
 uint set_lane() { return subgroupExclusiveAdd(1u); }
 uint set_lanes() { return subgroupAdd(1u); }
-uint set_index() { return gl_SubgroupID; }
-// lavapipe (Mesa 22.3) rounds gl_NumSubgroups down; elsewhere gl_SubgroupSize may be larger than the size in use
-uint sets_per_workgroup() { return max(gl_NumSubgroups, (WG + gl_SubgroupSize - 1u) / gl_SubgroupSize); }
+uint set_index() { return sub_id(); }
+uint sets_per_workgroup() { return sub_count(); }
 float set_sum(float v) { return subgroupAdd(v); }
 #else
 uint set_lane() { return gl_LocalInvocationID.x % GROUP; }

@@ -4,17 +4,17 @@
 shared float reduce_words[WG];
 
 #ifdef PUM_SUB
-// lavapipe (Mesa 22.3) rounds gl_NumSubgroups down; elsewhere gl_SubgroupSize may be larger than the size in use
-uint reduce_parts() { return max(gl_NumSubgroups, (WG + gl_SubgroupSize - 1u) / gl_SubgroupSize); }
+#include "subgroup.glsl"
 #define REDUCE(name, sub, merge) \
     float name(float v) \
     { \
         v = sub(v); \
-        if (reduce_parts() == 1u) return v; \
-        if (gl_SubgroupInvocationID == 0u) reduce_words[gl_SubgroupID] = v; \
+        uint parts = sub_count(); \
+        if (parts == 1u) return v; \
+        if (sub_lane() == 0u) reduce_words[sub_id()] = v; \
         barrier(); \
         v = reduce_words[0]; \
-        for (uint i = 1u; i < reduce_parts(); i++) v = merge(v, reduce_words[i]); \
+        for (uint i = 1u; i < parts; i++) v = merge(v, reduce_words[i]); \
         barrier(); \
         return v; \
     }

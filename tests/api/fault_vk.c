@@ -22,6 +22,7 @@ static atomic_bool lost;
 static uint32_t pretend_version = UINT32_MAX;
 static void (*edit_properties)(VkPhysicalDeviceProperties2 *);
 static void (*edit_memory)(VkPhysicalDeviceMemoryProperties *);
+static void (*edit_code)(VkShaderModuleCreateInfo *);
 
 static atomic_uint delay_us;
 static atomic_int delayed, together;
@@ -132,10 +133,6 @@ static VkResult before(const char *name, bool queue)
       (a, b, c, d), 0, 1)                                                                          \
     X(vkGetPipelineCacheData, (VkDevice a, VkPipelineCache b, size_t * c, void *d), (a, b, c, d),  \
       0, 0)                                                                                        \
-    X(vkCreateShaderModule,                                                                        \
-      (VkDevice a, const VkShaderModuleCreateInfo *b, const VkAllocationCallbacks *c,              \
-       VkShaderModule *d),                                                                         \
-      (a, b, c, d), 0, 1)                                                                          \
     X(vkCreateComputePipelines,                                                                    \
       (VkDevice a, VkPipelineCache b, uint32_t c, const VkComputePipelineCreateInfo *d,            \
        const VkAllocationCallbacks *e, VkPipeline *f),                                             \
@@ -203,6 +200,8 @@ typedef enum call_id {
     CALLS(X) WAITS(X) DESTROYS(X)
 #undef X
         ID_vkEnumerateInstanceVersion,
+    ID_vkCreateShaderModule,
+    ID_vkGetPhysicalDeviceProperties,
     ID_vkGetPhysicalDeviceProperties2,
     ID_vkGetPhysicalDeviceMemoryProperties2,
     ID_COUNT
@@ -256,6 +255,28 @@ static VKAPI_ATTR VkResult VKAPI_CALL wrap_vkEnumerateInstanceVersion(uint32_t *
     return r;
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL wrap_vkCreateShaderModule(VkDevice device, const VkShaderModuleCreateInfo *info,
+                                                                const VkAllocationCallbacks *allocator,
+                                                                VkShaderModule *out_module)
+{
+    VkShaderModuleCreateInfo edited = *info;
+    VkResult r = before("vkCreateShaderModule", false);
+    if (r != VK_SUCCESS) return r;
+    if (edit_code) edit_code(&edited);
+    r = REAL(vkCreateShaderModule)(device, &edited, allocator, out_module);
+    if (r == VK_SUCCESS) atomic_fetch_add(&live, 1);
+    return r;
+}
+
+static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceProperties(VkPhysicalDevice device,
+                                                                     VkPhysicalDeviceProperties *properties)
+{
+    VkPhysicalDeviceProperties2 alone = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2 };
+    REAL(vkGetPhysicalDeviceProperties)(device, &alone.properties);
+    if (edit_properties) edit_properties(&alone);
+    *properties = alone.properties;
+}
+
 static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceProperties2(
     VkPhysicalDevice device, VkPhysicalDeviceProperties2 *properties)
 {
@@ -275,7 +296,8 @@ static const struct {
     PFN_vkVoidFunction wrapper;
 } wrappers[ID_COUNT] = {
 #define X(name, ...) [ID_##name] = { #name, (PFN_vkVoidFunction)wrap_##name },
-    CALLS(X) WAITS(X) DESTROYS(X) X(vkEnumerateInstanceVersion) X(vkGetPhysicalDeviceProperties2)
+    CALLS(X) WAITS(X) DESTROYS(X) X(vkEnumerateInstanceVersion) X(vkCreateShaderModule)
+        X(vkGetPhysicalDeviceProperties) X(vkGetPhysicalDeviceProperties2)
         X(vkGetPhysicalDeviceMemoryProperties2)
 #undef X
 };
@@ -360,6 +382,7 @@ void fault_vk_honest(void)
     pretend_version = UINT32_MAX;
     edit_properties = NULL;
     edit_memory = NULL;
+    edit_code = NULL;
     fault_vk_arm(0, VK_SUCCESS);
 }
 
@@ -374,3 +397,5 @@ void fault_vk_pretend_memory(void (*edit)(VkPhysicalDeviceMemoryProperties *memo
 {
     edit_memory = edit;
 }
+
+void fault_vk_pretend_code(void (*edit)(VkShaderModuleCreateInfo *code)) { edit_code = edit; }

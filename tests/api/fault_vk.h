@@ -37,7 +37,10 @@ int fault_vk_together(void);
 void fault_vk_honest(void);
 void fault_vk_pretend_version(
     uint32_t api_version); /* what vkEnumerateInstanceVersion says; 0 = it does not exist */
+/* Also asked for the first of the properties alone, without a chain. */
 void fault_vk_pretend_properties(void (*edit)(VkPhysicalDeviceProperties2 *properties));
 void fault_vk_pretend_memory(void (*edit)(VkPhysicalDeviceMemoryProperties *memory));
+/* What a shader module is made from, from a copy of what the caller said; any thread. */
+void fault_vk_pretend_code(void (*edit)(VkShaderModuleCreateInfo *code));
 
 #endif

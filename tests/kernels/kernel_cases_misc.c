@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "family.h"
 #include "ref_sample.h"
 
 static uint32_t wg_of(const pum_caps *caps, uint32_t variant)
@@ -401,8 +400,8 @@ static bool make_choice(case_rng *rng, const pum_caps *caps, int kernel, uint32_
     uint32_t cols = sizes[variant % PUM_COUNT(sizes)], slots = case_range(rng, 1, 3),
              wg = wg_of(caps, variant);
     uint32_t rows = case_range(rng, 1, 4), kind = variant / 2 % 7;
-    /* lavapipe ends the loops of an invocation after 65,535 rounds in all: long rows need many */
-    if (caps->family == PUM_GPU_LAVAPIPE && cols > 4096) wg = 256;
+    /* long rows need many rounds */
+    if ((caps->flags & PUM_FLAG_SHORT_LOOPS) && cols > 4096) wg = 256;
     pum_args_sample args = { .cols = cols,
                              .slots = slots,
                              .x_stride = cols + coin(rng) * case_range(rng, 0, 5),
@@ -470,7 +469,7 @@ static bool make_score(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     static const uint32_t sizes[] = { 1000, 1, 32000, 5, 257, 4096, 50257, 3, 2049 };
     uint32_t cols = sizes[variant % PUM_COUNT(sizes)], rows = case_range(rng, 1, 5),
              wg = wg_of(caps, variant), kind = variant / 2 % 7;
-    if (caps->family == PUM_GPU_LAVAPIPE && cols > 4096) wg = 256; /* see make_choice */
+    if ((caps->flags & PUM_FLAG_SHORT_LOOPS) && cols > 4096) wg = 256; /* see make_choice */
     pum_args_score args = { .cols = cols, .rows = rows,
                             .x_stride = cols + coin(rng) * case_range(rng, 0, 5) };
     size_t bytes = 4 * (STEP_ROWS_AT + (size_t)rows * STEP_ROW_WORDS);

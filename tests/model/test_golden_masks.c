@@ -2,8 +2,10 @@
  * The golden directories on devices that are less than the one here: for every mask the original implementation's
  * greedy tokens, after a prompt of several pages but for one.
  *
- * usage: test_golden_masks [all | few | none]: every mask on every directory; some on a few; no mask, on every */
+ * usage: test_golden_masks [all | few | none | emulated]: every mask on every directory; some on a few; no mask, on
+ * every; emulated subgroups of sizes that the device has not, on every or on a few */
 #include "golden.h"
+#include "subgroups_vk.h"
 
 enum { TOKENS = 12 };
 
@@ -81,11 +83,13 @@ static int check_directory(void *user, const char *folder, const char *name)
     return bad;
 }
 
-static int check_mask(const char *root, const char *mask, int of_few, int small)
+static int check_device(const char *root, run r, void *loader)
 {
-    run r = { .mask = mask, .few = of_few, .small = small };
+    const char *mask = r.mask;
     pumice_error err = { 0 };
-    pumice_device_params p = { .struct_size = sizeof p, .caps = mask, .no_cache = 1, .no_self_test = 1, .log = test_log,
+    pumice_device_params p = { .struct_size = sizeof p, .caps = loader ? NULL : mask, .no_cache = 1,
+                               .no_self_test = 1, .log = test_log, .get_instance_proc_addr = loader,
+                               .quirks = loader ? "lavapipe-short-loops=on" : NULL,
                                .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
     if (pumice_device_create(&p, &r.device, &err) != PUMICE_OK) fail_msg("%s: no device: %s", mask, err.text);
     int bad = golden_each(root, &r, check_directory);
@@ -93,6 +97,23 @@ static int check_mask(const char *root, const char *mask, int of_few, int small)
     if (messages) print_message("%s: %llu validation messages\n", mask, (unsigned long long)messages);
     pumice_device_destroy(&r.device);
     return bad + (messages != 0);
+}
+
+static int check_mask(const char *root, const char *mask, int of_few, int small)
+{
+    return check_device(root, (run){ .mask = mask, .few = of_few, .small = small }, NULL);
+}
+
+/* All kernels with subgroups that these models need have emulated code, and the plans do need some. */
+static int check_emulated(const char *root, unsigned size, int of_few)
+{
+    char name[64];
+    snprintf(name, sizeof name, "emulated subgroups of %u", size);
+    int bad = check_device(root, (run){ .mask = name, .few = of_few }, subgroups_vk_loader(size));
+    if (subgroups_vk_emulated() && !subgroups_vk_not_emulated()) return bad;
+    print_message("%s: %u pipelines, and %u with the device's own\n", name, subgroups_vk_emulated(),
+                  subgroups_vk_not_emulated());
+    return bad + 1;
 }
 
 static const char *mode = "all";
@@ -104,7 +125,11 @@ static void test_masks(void **state)
     (void)state;
     if (!test_data("golden", root)) skip();
     if (strcmp(mode, "none") == 0) bad = check_mask(root, NULL, 0, 0);
-    for (size_t i = 0; i < sizeof masks / sizeof *masks && strcmp(mode, "none") != 0; i++) {
+    if (strcmp(mode, "emulated") == 0) {
+        bad = check_emulated(root, 64, 0) + check_emulated(root, 32, 1) + check_emulated(root, 16, 1) +
+              check_emulated(root, 1, 1);
+    }
+    for (size_t i = 0; i < sizeof masks / sizeof *masks && (of_few || strcmp(mode, "all") == 0); i++) {
         if (!of_few || masks[i].few) bad += check_mask(root, masks[i].caps, of_few, masks[i].small);
     }
     assert_int_equal(bad, 0);
