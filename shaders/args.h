@@ -265,6 +265,14 @@ PUM_ARGS(pum_args_quantize) {
     PUM_UINT cols, rows;
 };
 
+/* Rows of file blocks to the planes that a weight's rows have on the device (graph/dtype.def). Row 0 begins at byte
+ * `first` of what is bound; plane p is bytes [at p, at p + bytes p) of each block, bytes 0: no such plane.
+ * One invocation a word of the result; grid (x, y) with x * y >= ceil(words / WG) */
+PUM_ARGS(pum_args_repack) {
+    PUM_UINT first, rows, blocks, block_bytes; /* blocks of a row */
+    PUM_UINT at0, bytes0, at1, bytes1, at2, bytes2;
+};
+
 /* What is quantized (specialisation constant SRC) */
 #define SOURCE_F32 0u
 #define SOURCE_F16 1u

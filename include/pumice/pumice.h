@@ -145,7 +145,8 @@ typedef struct pumice_device_params {
     /* Makes the device less than it is, to run what weaker ones run: "subgroup=16,shared=16K,invocations=128,
      * range=64M,align=4K,allocation=1G,push=128,buffers=8" and NAME=0 for any capability; NULL = as it is.
      * "transfer=1": uploads that must be staged (with "unified=0" all) go to a queue of their own, or to the only one
-     * as if it were another. */
+     * as if it were another. "repack=1": weights are brought into the device's form on the device, "repack=0": on the
+     * host, whatever suits its family. */
     const char *caps;
     /* Known driver bugs to act upon or to ignore whatever the driver is: "NAME=on,NAME=off"; NULL = as they match.
      * pumice_quirk_get lists them. */
@@ -569,6 +570,10 @@ typedef struct pumice_timings {
     uint64_t model_open_ns, model_upload_ns; /* of the model: read and checked; put on the device */
     uint64_t first_pass_ns; /* the first pass: some drivers compile only now */
     uint64_t self_test_ns;  /* comparing pipelines with a reference, at their first use with a driver */
+    uint64_t model_ahead_ns; /* of the model: waiting for pipelines made ahead, when the weights were there */
+    /* the model's weights, in bytes on the devices, by how they got there: as the file has them; brought into the
+     * devices' form by the host, or by a device; rounded to another type while loaded */
+    uint64_t copied_bytes, repacked_host_bytes, repacked_device_bytes, rounded_bytes;
 } pumice_timings;
 PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
                                                     pumice_timings *out_timings);

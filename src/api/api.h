@@ -32,6 +32,11 @@ typedef struct pum_model_part {
     pum_vk_buffer *buffers; /* one per placement buffer */
 } pum_model_part;
 
+/* Bytes of weights, as they lie on the devices, by how they got there. */
+typedef struct pum_load_bytes {
+    uint64_t copied, repacked_host, repacked_device, rounded;
+} pum_load_bytes;
+
 struct pumice_model {
     atomic_uint references;
     pum_gguf *gguf;
@@ -44,7 +49,8 @@ struct pumice_model {
     struct pum_message *quit;   /* with this, made early so that it cannot fail */
     atomic_bool in_session;     /* rank 0: of the one session that ranks serve */
     bool vocab_only;
-    uint64_t open_ns, upload_ns; /* what loading took */
+    uint64_t open_ns, upload_ns, ahead_ns; /* what loading took; the last: until the pipelines made ahead were there */
+    pum_load_bytes loaded;
 };
 
 void pum_device_keep(pumice_device *device);
@@ -64,7 +70,7 @@ void pum_params_copy(void *out, size_t out_bytes, const void *params);
 pumice_status pum_parts_make(pumice_model *model, pumice_device *const *devices, uint32_t n,
                              const uint32_t *counts, const pumice_session_params *session,
                              pumice_error *err);
-/* Puts the weights where they were laid out. */
+/* upload.c: puts the weights where they were laid out. */
 pumice_status pum_parts_upload(pumice_model *model, const pumice_model_params *params,
                                pumice_error *err);
 void pum_parts_free(pumice_model *model);

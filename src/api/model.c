@@ -91,8 +91,9 @@ static pumice_status fill(load *l)
     PUM_TRY(open_tokenizer(m, l->params.path, &l->err));
     m->open_ns = pum_now_ns() - l->began_ns;
     PUM_TRY(pum_parts_upload(m, &l->params, &l->err));
-    pum_warm_end(&l->warm, false);
     m->upload_ns = pum_now_ns() - l->began_ns - m->open_ns;
+    pum_warm_end(&l->warm, false);
+    m->ahead_ns = pum_now_ns() - l->began_ns - m->open_ns - m->upload_ns;
     if (m->transport.n_ranks < 2 || m->transport.rank != 0) return PUMICE_OK;
     m->quit = pum_message_make(PUM_MESSAGE_QUIT, 0, 0);
     return m->quit ? PUMICE_OK

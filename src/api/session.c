@@ -538,6 +538,11 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
     full.struct_size = size;
     full.model_open_ns = session->model->open_ns;
     full.model_upload_ns = session->model->upload_ns;
+    full.model_ahead_ns = session->model->ahead_ns;
+    full.copied_bytes = session->model->loaded.copied;
+    full.repacked_host_bytes = session->model->loaded.repacked_host;
+    full.repacked_device_bytes = session->model->loaded.repacked_device;
+    full.rounded_bytes = session->model->loaded.rounded;
     for (uint32_t i = 0; i < session->n_stages; i++) {
         full.plan_ns += session->stages[i].plan_ns;
         full.pipeline_ns += session->stages[i].pipeline_ns;

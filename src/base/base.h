@@ -126,6 +126,9 @@ pumice_status pum_file_map(const char *path, pum_file *out_file, pumice_error *e
 void pum_file_unmap(pum_file *file);
 /* Has the system read all of it soon, in the background; only a hint. */
 void pum_file_prefetch(const pum_file *file);
+/* Asks for large pages behind memory that is about to be written for the first time, a hint: a page
+ * fault costs more than to fill 4 KiB. Nothing happens to what is there, or where there are none. */
+void pum_memory_large_pages(void *data, uint64_t bytes);
 /* Reads a whole small file (at most max_bytes); *out_data is pum_free'd by the caller. */
 pumice_status pum_file_read(const char *path, size_t max_bytes, uint8_t **out_data,
                             size_t *out_bytes, pumice_error *err);

@@ -77,6 +77,18 @@ void pum_file_prefetch(const pum_file *file)
         posix_madvise(file->handle, (size_t)file->size_bytes, POSIX_MADV_WILLNEED);
 }
 
+void pum_memory_large_pages(void *data, uint64_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    enum { PAGE = 4096 };
+    uintptr_t first = (uintptr_t)pum_align_up((uintptr_t)data, PAGE), end = (uintptr_t)data + (uintptr_t)bytes;
+    if (bytes >= 4u << 20) madvise((void *)first, (size_t)(end - first), MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)bytes;
+#endif
+}
+
 void pum_file_unmap(pum_file *file)
 {
     if (file->handle) munmap(file->handle, (size_t)file->size_bytes);

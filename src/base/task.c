@@ -3,6 +3,7 @@
 #include "task.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 struct pum_task_thread {
     pthread_t id;
@@ -38,6 +39,12 @@ void pum_task_join(pum_task *task)
     pthread_join(task->thread->id, NULL);
     pum_free(task->thread);
     task->thread = NULL;
+}
+
+uint32_t pum_core_count(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : (uint32_t)PUM_MIN(cores, 65536L);
 }
 
 /* ---- channels ---- */

@@ -16,6 +16,8 @@ bool pum_task_start(pum_task *task, void (*fn)(void *user), void *user);
 /* Waits until it has ended; fine on a zeroed task. */
 void pum_task_join(pum_task *task);
 
+uint32_t pum_core_count(void); /* of the machine, at least 1 */
+
 /* ---- channels: what one thread hands to another, in order ---- */
 
 /* The first member of what goes through a channel, so that to put it in cannot fail. */

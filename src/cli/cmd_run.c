@@ -100,7 +100,7 @@ static int print_json(const cli_run *run, const generation *g)
         run->options->beams ? json_real((double)g->beam_score) : json_null();
     /* clang-format off */
     json_t *timings = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
         "n_prompt_tokens", (json_int_t)t.n_prompt_tokens,
         "n_decode_tokens", (json_int_t)t.n_decode_tokens,
         "load_ns", (json_int_t)run->load_ns,
@@ -111,6 +111,11 @@ static int print_json(const cli_run *run, const generation *g)
         "device_ns", (json_int_t)run->device_ns,
         "model_open_ns", (json_int_t)t.model_open_ns,
         "model_upload_ns", (json_int_t)t.model_upload_ns,
+        "model_ahead_ns", (json_int_t)t.model_ahead_ns,
+        "copied_bytes", (json_int_t)t.copied_bytes,
+        "repacked_device_bytes", (json_int_t)t.repacked_device_bytes,
+        "repacked_host_bytes", (json_int_t)t.repacked_host_bytes,
+        "rounded_bytes", (json_int_t)t.rounded_bytes,
         "first_pass_ns", (json_int_t)t.first_pass_ns,
         "self_test_ns", (json_int_t)t.self_test_ns,
         "first_token_ns", (json_int_t)g->first_token_ns,
@@ -139,17 +144,39 @@ static int print_json(const cli_run *run, const generation *g)
     /* clang-format on */
 }
 
+/* How the weights got to the devices. */
+static void print_weights(const pumice_timings *t)
+{
+    const struct {
+        uint64_t bytes;
+        const char *how;
+    } rows[] = { { t->copied_bytes, "copied" },
+                 { t->repacked_device_bytes, "repacked on the device" },
+                 { t->repacked_host_bytes, "repacked on the host" },
+                 { t->rounded_bytes, "rounded on the device" } };
+    const char *between = "weights: ";
+    char size[32];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!rows[i].bytes) continue;
+        fprintf(stderr, "%s%s %s", between, cli_bytes_text(rows[i].bytes, size, sizeof size), rows[i].how);
+        between = ", ";
+    }
+    fputc('\n', stderr);
+}
+
 static void print_timings(const cli_run *run, const generation *g)
 {
     pumice_timings t = { .struct_size = sizeof t };
     if (pumice_session_get_timings(run->session, &t) != PUMICE_OK) return;
     fprintf(stderr, "seed: %llu\n", (unsigned long long)g->seed);
     fprintf(stderr,
-            "first token after %.1f ms: device %.1f, model %.1f, upload %.1f, plans %.1f, "
+            "first token after %.1f ms: device %.1f, model %.1f, upload %.1f, pipelines ahead %.1f, plans %.1f, "
             "pipelines %.1f, self-test %.1f, first pass %.1f\n",
             (double)g->first_token_ns / 1e6, (double)run->device_ns / 1e6,
-            (double)t.model_open_ns / 1e6, (double)t.model_upload_ns / 1e6, (double)t.plan_ns / 1e6,
+            (double)t.model_open_ns / 1e6, (double)t.model_upload_ns / 1e6, (double)t.model_ahead_ns / 1e6,
+            (double)t.plan_ns / 1e6,
             (double)t.pipeline_ns / 1e6, (double)t.self_test_ns / 1e6, (double)t.first_pass_ns / 1e6);
+    print_weights(&t);
     fprintf(stderr, "prompt: %9.1f ms, %6u tokens, %9.2f tokens/s\n", (double)t.prompt_ns / 1e6,
             t.n_prompt_tokens, per_second(t.n_prompt_tokens, t.prompt_ns));
     fprintf(stderr, "decode: %9.1f ms, %6u tokens, %9.2f tokens/s, host %.1f us/token\n",

@@ -70,6 +70,8 @@ void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning)
     /* what driver bugs ask for */
     if (caps->flags & PUM_FLAG_SHORT_LOOPS) t.sample_wg = PUM_MAX(t.sample_wg, 256u);
     if (caps->flags & PUM_FLAG_SHORT_SUBMITS) t.submit_us = PUM_MIN(t.submit_us, 1000u);
+    if (caps->flags & PUM_FLAG_REPACK) t.repack = PUM_REPACK_DEVICE;
+    if (!(caps->bits & PUM_CAP_REPACK)) t.repack = PUM_REPACK_HOST;
     fit_workgroup(&t.matvec_wg, caps);
     uint32_t most = PUM_MIN(caps->max_workgroup_invocations, caps->max_workgroup_size[0]);
     while (t.attn_wg > 1 && t.attn_wg > most) t.attn_wg /= 2; /* no subgroups in that tier */

@@ -5,6 +5,13 @@
 
 #include "caps.h"
 
+/* Who brings weights into the device's form while they are loaded (field repack). */
+enum {
+    PUM_REPACK_HOST,   /* the host */
+    PUM_REPACK_STAGED, /* the device, where the host does not see its memory */
+    PUM_REPACK_DEVICE  /* the device */
+};
+
 typedef struct pum_tuning {
 #define PUM_TUNING_FIELD(field, value, text) uint32_t field;
 #include "tuning_fields.def"

@@ -7,6 +7,8 @@
 
 #include "quirks.h"
 
+enum { FORCEABLE = PUM_CAP_TRANSFER | PUM_CAP_REPACK };
+
 static const struct {
     const char *name;
     size_t at, size;   /* of the field in pum_caps_wishes */
@@ -69,14 +71,14 @@ static bool parse_item(const char *text, size_t n, pum_caps_wishes *w, pumice_er
     if (i < PUM_COUNT(limits)) {
         if (number && set_limit(i, value, w)) return true;
     } else if (name[0] && pum_caps_bits_from_names(name, &bits, NULL)) {
-        bool transfer = number && value == 1 && bits == PUM_CAP_TRANSFER;
-        w->transfer = w->transfer || transfer;
+        bool force = number && value == 1 && !(bits & ~(uint32_t)FORCEABLE);
+        if (force) w->force_bits |= bits;
         if (number && value == 0) w->disable_bits |= bits;
-        if (transfer || (number && value == 0)) return true;
+        if (force || (number && value == 0)) return true;
     }
     pum_fail(err, PUMICE_ERROR_INVALID,
              "'%.*s' is no limit: use subgroup, invocations, shared, push, buffers, align, range or allocation =NUMBER "
-             "(K, M, G), a capability =0, or transfer=1",
+             "(K, M, G), a capability =0, transfer=1 or repack=1",
              (int)PUM_MIN(n, 60u), text);
     return false;
 }
@@ -100,7 +102,8 @@ bool pum_caps_wishes_parse(const char *disable, const char *caps, const char *qu
 void pum_caps_wishes_apply(const pum_caps_wishes *w, pum_caps *c)
 {
     pum_quirks_apply(c, w->quirks_on, w->quirks_off);
-    if (w->transfer) c->bits |= PUM_CAP_TRANSFER;
+    c->bits |= w->force_bits & PUM_CAP_TRANSFER;
+    if (w->force_bits & PUM_CAP_REPACK) c->flags |= PUM_FLAG_REPACK;
     c->bits &= ~w->disable_bits;
     if (!(c->bits & PUM_CAP_TIMELINE)) c->bits &= ~PUM_CAP_TRANSFER; /* what the queues wait for each other with */
 #define LOWER(field) \

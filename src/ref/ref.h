@@ -75,6 +75,7 @@ bool pum_ref_expert_sum(const pum_ref_step *step);
 bool pum_ref_argmax(const pum_ref_step *step);
 bool pum_ref_sample(const pum_ref_step *step);
 bool pum_ref_score(const pum_ref_step *step);
+bool pum_ref_repack(const pum_ref_step *step);
 bool pum_ref_quantize_rows(const pum_ref_step *step);
 bool pum_ref_roof_read(const pum_ref_step *step);
 bool pum_ref_roof_math(const pum_ref_step *step);

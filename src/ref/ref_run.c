@@ -29,6 +29,7 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_ARGMAX] = pum_ref_argmax,
     [PUM_FAMILY_SAMPLE] = pum_ref_sample,
     [PUM_FAMILY_SCORE] = pum_ref_score,
+    [PUM_FAMILY_REPACK] = pum_ref_repack,
     [PUM_FAMILY_QUANTIZE] = pum_ref_quantize_rows,
     [PUM_FAMILY_ROOF_READ] = pum_ref_roof_read,
     [PUM_FAMILY_ROOF_MATH] = pum_ref_roof_math,

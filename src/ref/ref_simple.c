@@ -110,3 +110,25 @@ bool pum_ref_gather_rows(const pum_ref_step *step)
     }
     return true;
 }
+
+/* Byte by byte. */
+bool pum_ref_repack(const pum_ref_step *step)
+{
+    const pum_args_repack *a = step->args;
+    const uint32_t at[] = { a->at0, a->at1, a->at2 }, bytes[] = { a->bytes0, a->bytes1, a->bytes2 };
+    uint64_t row_bytes = (uint64_t)a->blocks * a->block_bytes, to_bytes = 0;
+    for (int p = 0; p < 3; p++) to_bytes += pum_align_up((uint64_t)a->blocks * bytes[p], 16);
+    if (a->first + a->rows * row_bytes > step->bind[0].bytes || a->rows * to_bytes > step->bind[1].bytes) return false;
+    const uint8_t *from = (const uint8_t *)step->bind[0].data + a->first;
+    uint8_t *to = step->bind[1].data;
+    for (uint32_t r = 0; r < a->rows; r++, from += row_bytes) {
+        for (int p = 0; p < 3; p++) {
+            uint64_t used = (uint64_t)a->blocks * bytes[p], all = pum_align_up(used, 16);
+            for (uint64_t i = 0; i < all; i++) {
+                to[i] = i < used ? from[i / bytes[p] * a->block_bytes + at[p] + i % bytes[p]] : 0;
+            }
+            to += all;
+        }
+    }
+    return true;
+}

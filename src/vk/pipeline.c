@@ -6,9 +6,9 @@
 #include "vk_internal.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "kernels_spv.h"
+#include "task.h"
 
 enum { MAX_WORKERS = 16, FIRST_CAPACITY = 64 };
 
@@ -245,8 +245,7 @@ static void *work(void *user)
 
 static pumice_status run_jobs(job_list *jobs, pumice_error *err)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t wanted = PUM_MIN(jobs->count, (size_t)PUM_MIN(PUM_MAX(cores, 1), MAX_WORKERS)), n = 1;
+    size_t wanted = PUM_MIN(jobs->count, (size_t)PUM_MIN(pum_core_count(), (uint32_t)MAX_WORKERS)), n = 1;
     worker workers[MAX_WORKERS] = { 0 };
     for (size_t i = 0; i < wanted; i++) workers[i].jobs = jobs;
     /* the calling thread is worker 0: no thread at all is slower, not an error */

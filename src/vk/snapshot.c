@@ -394,6 +394,7 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
           f->size_control.subgroupSizeControl
               && (p->size_control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) },
         { PUM_CAP_HOST_QUERY_RESET, f->query_reset.hostQueryReset },
+        { PUM_CAP_REPACK, true },
     };
     for (size_t i = 0; i < PUM_COUNT(rows); i++) {
         if (rows[i].present) s->caps.bits |= rows[i].bit;

@@ -117,6 +117,15 @@ fail:
     return status;
 }
 
+/* What loads weights, which no plan of a model has. */
+static void add_repack(const pum_caps *caps)
+{
+    pum_tuning tuning;
+    pum_tuning_for(caps, &tuning);
+    pum_step step = { .kernel = PUM_KERNEL_repack_base, .spec = { tuning.elementwise_wg } };
+    add_steps(&(pum_plan){ .steps = { &step, 1, 1 } });
+}
+
 /* ---- the driver ---- */
 
 typedef struct driver {
@@ -304,6 +313,7 @@ int main(int argc, char **argv)
     for (int i = 3; i < argc; i++) {
         if (plan_model(argv[i], &caps, &err) != PUMICE_OK) return die(argv[i], err.text);
     }
+    add_repack(&caps);
     int code = open_driver(&d, subgroup);
     if (code == 0) code = make_layouts(&d);
     for (size_t i = 0; i < all.count && code == 0; i++) {

@@ -149,5 +149,61 @@ static bool make_quantize(case_rng *rng, const pum_caps *caps, int kernel, uint3
     return ok;
 }
 
-const case_family case_families_quantize[] = { { PUM_FAMILY_QUANTIZE, 6, make_quantize, 0, NULL } };
+/* ---- repack ---- */
+
+/* Types whose rows lie otherwise on the device than in a file, `index` counted round. */
+static pum_dtype planed_type(uint32_t index)
+{
+    pum_dtype list[PUM_DTYPE_COUNT];
+    uint32_t count = 0;
+    for (int t = 0; t < PUM_DTYPE_COUNT; t++) {
+        if (pum_dtype_get((pum_dtype)t)->planes[0].bytes) list[count++] = (pum_dtype)t;
+    }
+    return list[index % count];
+}
+
+/* Every type with planes, rows of 1 to 9 blocks that begin at any byte. */
+static bool make_repack_of(case_rng *rng, const pum_caps *caps, uint32_t variant, uint32_t rows, uint32_t blocks,
+                           kernel_case *out)
+{
+    pum_dtype type = planed_type(variant);
+    const pum_dtype_info *info = pum_dtype_get(type);
+    const pum_plane *p = info->planes;
+    uint32_t wg = variant % 2 ? 64 : 32, first = case_range(rng, 0, 31);
+    uint64_t row_bytes = 0;
+    if (wg > caps->max_workgroup_invocations) return false;
+    pum_dtype_device_row_bytes(type, (uint64_t)blocks * info->block_elems, &row_bytes);
+    pum_args_repack args = { first, rows, blocks, info->block_bytes, p[0].at, p[0].bytes, p[1].at, p[1].bytes, p[2].at,
+                             p[2].bytes };
+    size_t bytes = (size_t)rows * blocks * info->block_bytes;
+    uint64_t groups = pum_ceil_div(rows * row_bytes / 4, wg);
+    out->grid[1] = 1 + variant % 3;
+    out->grid[0] = (uint32_t)pum_ceil_div(groups, out->grid[1]);
+    out->grid[2] = 1;
+    uint8_t *x = case_bind(out, 0, CASE_INPUT, first + bytes);
+    if (!x || !case_bind(out, 1, CASE_WORDS, (size_t)(rows * row_bytes))) return false;
+    for (size_t i = 0; i < first + bytes; i++) x[i] = (uint8_t)case_next(rng);
+    out->spec[PUM_SPEC_REPACK_WG] = wg;
+    memcpy(out->args, &args, sizeof args);
+    out->bytes = (double)bytes + (double)(rows * row_bytes);
+    snprintf(out->name, sizeof out->name, "%s rows %u blocks %u from byte %u", info->name, rows, blocks, first);
+    return true;
+}
+
+static bool make_repack(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    (void)kernel;
+    return make_repack_of(rng, caps, variant, case_range(rng, 1, 7), case_range(rng, 1, 9), out);
+}
+
+static bool bench_repack(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    (void)kernel;
+    return make_repack_of(rng, caps, variant, 2048, 2048 / pum_dtype_get(planed_type(variant))->block_elems, out);
+}
+
+const case_family case_families_quantize[] = {
+    { PUM_FAMILY_QUANTIZE, 6, make_quantize, 0, NULL },
+    { PUM_FAMILY_REPACK, 40, make_repack, 3, bench_repack },
+};
 const uint32_t case_families_quantize_count = PUM_COUNT(case_families_quantize);
