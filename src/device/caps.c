@@ -15,6 +15,7 @@ static const struct {
     { "timeline", PUM_CAP_TIMELINE },
     { "timestamps", PUM_CAP_TIMESTAMPS }, { "budget", PUM_CAP_MEMORY_BUDGET },
     { "unified", PUM_CAP_UNIFIED },       { "size-control", PUM_CAP_SUBGROUP_SIZE_CONTROL },
+    { "full-subgroups", PUM_CAP_FULL_SUBGROUPS },
     { "query-reset", PUM_CAP_HOST_QUERY_RESET }, { "transfer", PUM_CAP_TRANSFER },
     { "repack", PUM_CAP_REPACK },
 };
@@ -44,7 +45,8 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
         if (i < PUM_COUNT(bit_names)) *out_bits |= bit_names[i].bits;
         else if (n > 0) {
             pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, texel, "
-                     "timeline, timestamps, budget, unified, size-control, query-reset, transfer or repack",
+                     "timeline, timestamps, budget, unified, size-control, full-subgroups, query-reset, transfer "
+                     "or repack",
                      (int)PUM_MIN(n, 40u), text);
             return false;
         }

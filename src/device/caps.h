@@ -21,8 +21,9 @@
 #define PUM_CAP_UNIFIED (1u << 11) /* all device-local memory is host-visible */
 #define PUM_CAP_SUBGROUP_SIZE_CONTROL (1u << 12)
 #define PUM_CAP_HOST_QUERY_RESET (1u << 13)
-#define PUM_CAP_REPACK (1u << 15) /* may bring weights into its own form: every device, unless it is wished away */
 #define PUM_CAP_TRANSFER (1u << 14) /* uploads have a queue of their own: a family that does nothing but copy */
+#define PUM_CAP_REPACK (1u << 15) /* may bring weights into its own form: every device, unless it is wished away */
+#define PUM_CAP_FULL_SUBGROUPS (1u << 16) /* workgroups of whole subgroups can be made to have no other */
 
 /* What a driver bug (quirks.def) or a wish asks of tuning and the planner. */
 #define PUM_FLAG_SHORT_LOOPS (1u << 0)   /* few rounds per invocation: large workgroups for long rows */

@@ -286,12 +286,13 @@ static uint32_t extras(const pum_node *node)
            (node->in[PUM_IN_ATTN_BIAS] >= 0 ? ATTN_BIAS : 0);
 }
 
-/* Tier sub takes a workgroup for one subgroup, which only a device that lets its size be asked for
- * promises, and only of sizes it has: a workgroup of two subgroups, as where a wish made them seem larger than they
+/* Tier sub takes a workgroup for one subgroup, which only a device promises that lets its size and that it be full be
+ * asked for, and only of sizes it has: a workgroup of two subgroups, as where a wish made them seem larger than they
  * are, would compute garbage. */
 static pumice_status find_kernel(pum_select *s, uint32_t *out_kernel)
 {
-    bool promised = s->tuning->attn_sub && pum_caps_may_pin(s->caps, s->caps->subgroup_size);
+    bool promised = s->tuning->attn_sub && (s->caps->bits & PUM_CAP_FULL_SUBGROUPS) &&
+                    pum_caps_may_pin(s->caps, s->caps->subgroup_size);
     int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, s->caps,
                                                  PUM_CAP_SUBGROUP);
     *out_kernel = (uint32_t)kernel;

@@ -158,6 +158,17 @@ static bool has_key(const pum_vk_pipelines *p, const pum_vk_pipeline_key *key)
 
 /* ---- creation ---- */
 
+/* Kernels with subgroups count on full ones wherever the workgroup is a whole number of them; where it is not, they
+ * count their lanes, and Vulkan does not allow to ask (VUID-VkPipelineShaderStageCreateInfo-flags-02759 and
+ * pNext-02757). */
+static bool wants_full(const pum_vk_device *device, const pum_vk_pipeline_key *key, bool pinned)
+{
+    const pum_caps *c = &device->snapshot.caps;
+    uint32_t size = pinned ? c->subgroup_size : device->snapshot.subgroup_size, wg = key->spec[0];
+    return (pum_kernels[key->kernel].needs & PUM_CAP_SUBGROUP) && (c->bits & PUM_CAP_FULL_SUBGROUPS) && size &&
+           wg % size == 0;
+}
+
 static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipeline_key *key,
                                      VkPipeline *out_pipeline, pumice_error *err)
 {
@@ -193,6 +204,8 @@ static pumice_status create_pipeline(pum_vk_device *device, const pum_vk_pipelin
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                    .pNext = pin ? &size : NULL,
+                   .flags = wants_full(device, key, pin) ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
+                                                         : 0,
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = shader,
                    .pName = "main",

@@ -97,7 +97,7 @@ const void *pum_vk_features_enable(pum_vk_snapshot *snapshot,
         [PUM_VK_FEATURE_timeline] = bits & PUM_CAP_TIMELINE,
         [PUM_VK_FEATURE_query_reset] = bits & PUM_CAP_HOST_QUERY_RESET,
         [PUM_VK_FEATURE_memory_model] = bits & PUM_CAP_COOP,
-        [PUM_VK_FEATURE_size_control] = bits & PUM_CAP_SUBGROUP_SIZE_CONTROL,
+        [PUM_VK_FEATURE_size_control] = bits & (PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_FULL_SUBGROUPS),
         [PUM_VK_FEATURE_dot8] = bits & PUM_CAP_DOT8,
         [PUM_VK_FEATURE_coop] = bits & PUM_CAP_COOP,
     };
@@ -115,7 +115,8 @@ const void *pum_vk_features_enable(pum_vk_snapshot *snapshot,
     f->timeline.timelineSemaphore = VK_TRUE;
     f->query_reset.hostQueryReset = VK_TRUE;
     f->memory_model.vulkanMemoryModel = VK_TRUE;
-    f->size_control.subgroupSizeControl = VK_TRUE;
+    f->size_control.subgroupSizeControl = (bits & PUM_CAP_SUBGROUP_SIZE_CONTROL) != 0;
+    f->size_control.computeFullSubgroups = (bits & PUM_CAP_FULL_SUBGROUPS) != 0;
     f->dot8.shaderIntegerDotProduct = VK_TRUE;
     f->coop.cooperativeMatrix = VK_TRUE;
     *out_count = n;
@@ -202,6 +203,7 @@ static void fill_limits(const properties *p, pum_vk_snapshot *s)
         snprintf(c->driver_name, sizeof c->driver_name, "%.120s%s%.120s", p->driver.driverName,
                  p->driver.driverInfo[0] ? " " : "", p->driver.driverInfo);
     }
+    s->subgroup_size = p->subgroup.subgroupSize;
     c->subgroup_size = c->subgroup_min = c->subgroup_max = p->subgroup.subgroupSize;
     if (p->size_control.sType && p->size_control.minSubgroupSize) {
         c->subgroup_min = p->size_control.minSubgroupSize;
@@ -393,6 +395,7 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
         { PUM_CAP_SUBGROUP_SIZE_CONTROL,
           f->size_control.subgroupSizeControl
               && (p->size_control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) },
+        { PUM_CAP_FULL_SUBGROUPS, f->size_control.computeFullSubgroups },
         { PUM_CAP_HOST_QUERY_RESET, f->query_reset.hostQueryReset },
         { PUM_CAP_REPACK, true },
     };

@@ -158,6 +158,7 @@ typedef struct pum_vk_snapshot {
     uint32_t transfer_family, transfer_index; /* of uploads, with PUM_CAP_TRANSFER; may be the queue that computes */
     uint64_t atom_bytes; /* nonCoherentAtomSize */
     bool portability;    /* VK_KHR_portability_subset must be enabled */
+    uint32_t subgroup_size; /* the driver's own, of pipelines that ask for none; caps have what is planned for */
     pum_vk_features features;
     VkPhysicalDeviceMemoryProperties memory;
 } pum_vk_snapshot;

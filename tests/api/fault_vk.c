@@ -23,6 +23,7 @@ static uint32_t pretend_version = UINT32_MAX;
 static void (*edit_properties)(VkPhysicalDeviceProperties2 *);
 static void (*edit_memory)(VkPhysicalDeviceMemoryProperties *);
 static void (*edit_code)(VkShaderModuleCreateInfo *);
+static void (*see_pipeline)(const VkComputePipelineCreateInfo *);
 
 static atomic_uint delay_us;
 static atomic_int delayed, together;
@@ -133,10 +134,6 @@ static VkResult before(const char *name, bool queue)
       (a, b, c, d), 0, 1)                                                                          \
     X(vkGetPipelineCacheData, (VkDevice a, VkPipelineCache b, size_t * c, void *d), (a, b, c, d),  \
       0, 0)                                                                                        \
-    X(vkCreateComputePipelines,                                                                    \
-      (VkDevice a, VkPipelineCache b, uint32_t c, const VkComputePipelineCreateInfo *d,            \
-       const VkAllocationCallbacks *e, VkPipeline *f),                                             \
-      (a, b, c, d, e, f), 0, c)                                                                    \
     X(vkCreateDescriptorPool,                                                                      \
       (VkDevice a, const VkDescriptorPoolCreateInfo *b, const VkAllocationCallbacks *c,            \
        VkDescriptorPool *d),                                                                       \
@@ -201,6 +198,7 @@ typedef enum call_id {
 #undef X
         ID_vkEnumerateInstanceVersion,
     ID_vkCreateShaderModule,
+    ID_vkCreateComputePipelines,
     ID_vkGetPhysicalDeviceProperties,
     ID_vkGetPhysicalDeviceProperties2,
     ID_vkGetPhysicalDeviceMemoryProperties2,
@@ -268,6 +266,20 @@ static VKAPI_ATTR VkResult VKAPI_CALL wrap_vkCreateShaderModule(VkDevice device,
     return r;
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL wrap_vkCreateComputePipelines(VkDevice device, VkPipelineCache cache,
+                                                                    uint32_t count,
+                                                                    const VkComputePipelineCreateInfo *infos,
+                                                                    const VkAllocationCallbacks *allocator,
+                                                                    VkPipeline *out_pipelines)
+{
+    VkResult r = before("vkCreateComputePipelines", false);
+    if (r != VK_SUCCESS) return r;
+    for (uint32_t i = 0; i < count && see_pipeline; i++) see_pipeline(&infos[i]);
+    r = REAL(vkCreateComputePipelines)(device, cache, count, infos, allocator, out_pipelines);
+    if (r == VK_SUCCESS) atomic_fetch_add(&live, count);
+    return r;
+}
+
 static VKAPI_ATTR void VKAPI_CALL wrap_vkGetPhysicalDeviceProperties(VkPhysicalDevice device,
                                                                      VkPhysicalDeviceProperties *properties)
 {
@@ -297,6 +309,7 @@ static const struct {
 } wrappers[ID_COUNT] = {
 #define X(name, ...) [ID_##name] = { #name, (PFN_vkVoidFunction)wrap_##name },
     CALLS(X) WAITS(X) DESTROYS(X) X(vkEnumerateInstanceVersion) X(vkCreateShaderModule)
+        X(vkCreateComputePipelines)
         X(vkGetPhysicalDeviceProperties) X(vkGetPhysicalDeviceProperties2)
         X(vkGetPhysicalDeviceMemoryProperties2)
 #undef X
@@ -383,6 +396,7 @@ void fault_vk_honest(void)
     edit_properties = NULL;
     edit_memory = NULL;
     edit_code = NULL;
+    see_pipeline = NULL;
     fault_vk_arm(0, VK_SUCCESS);
 }
 
@@ -399,3 +413,5 @@ void fault_vk_pretend_memory(void (*edit)(VkPhysicalDeviceMemoryProperties *memo
 }
 
 void fault_vk_pretend_code(void (*edit)(VkShaderModuleCreateInfo *code)) { edit_code = edit; }
+
+void fault_vk_watch_pipelines(void (*see)(const VkComputePipelineCreateInfo *pipeline)) { see_pipeline = see; }

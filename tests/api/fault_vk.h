@@ -42,5 +42,7 @@ void fault_vk_pretend_properties(void (*edit)(VkPhysicalDeviceProperties2 *prope
 void fault_vk_pretend_memory(void (*edit)(VkPhysicalDeviceMemoryProperties *memory));
 /* What a shader module is made from, from a copy of what the caller said; any thread. */
 void fault_vk_pretend_code(void (*edit)(VkShaderModuleCreateInfo *code));
+/* Shown every compute pipeline that is asked for, on any thread, until fault_vk_honest. */
+void fault_vk_watch_pipelines(void (*see)(const VkComputePipelineCreateInfo *pipeline));
 
 #endif

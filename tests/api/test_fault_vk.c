@@ -400,6 +400,63 @@ static void test_weak_devices(void **state)
     fault_vk_honest();
 }
 
+static VkPipelineShaderStageCreateFlags seen_flags;
+static uint32_t seen_size; /* of subgroups asked for, 0 = none */
+
+static void see_pipeline(const VkComputePipelineCreateInfo *p)
+{
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo *size = p->stage.pNext;
+    seen_flags = p->stage.flags;
+    seen_size = size ? size->requiredSubgroupSize : 0;
+}
+
+/* One larger size than there is: then a size must be asked for. */
+static void several_subgroup_sizes(VkPhysicalDeviceProperties2 *p)
+{
+    for (VkBaseOutStructure *s = (VkBaseOutStructure *)p; s; s = s->pNext) {
+        if (s->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES) continue;
+        ((VkPhysicalDeviceSubgroupSizeControlProperties *)s)->maxSubgroupSize *= 2;
+    }
+}
+
+/* Full subgroups are asked for by kernels that have some, where the workgroup is a whole number of them. */
+static void test_full_subgroups(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t kernel, disable;
+        uint32_t wg_quarters; /* of the driver's size of subgroups */
+        bool several, full;
+    } rows[] = {
+        { PUM_KERNEL_softmax_sub, 0, 4, false, true },
+        { PUM_KERNEL_softmax_sub, 0, 8, false, true },
+        { PUM_KERNEL_softmax_sub, 0, 2, false, false }, /* half of a subgroup */
+        { PUM_KERNEL_softmax_base, 0, 8, false, false },
+        { PUM_KERNEL_softmax_sub, PUM_CAP_FULL_SUBGROUPS, 8, false, false },
+        { PUM_KERNEL_softmax_sub, PUM_CAP_SUBGROUP_SIZE_CONTROL, 8, false, true },
+        { PUM_KERNEL_softmax_sub, 0, 4, true, true },
+        { PUM_KERNEL_softmax_sub, 0, 2, true, false },
+    };
+    for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+        pumice_error err = { 0 };
+        pum_vk_pipeline pipeline;
+        vk_log log = { 0 };
+        pum_vk_params p = vk_params(&log, rows[i].disable);
+        p.get_instance_proc_addr = fault_vk_loader();
+        if (rows[i].several) fault_vk_pretend_properties(several_subgroup_sizes);
+        fault_vk_watch_pipelines(see_pipeline);
+        pum_vk_device *d = vk_open(&p);
+        uint32_t size = pum_vk_device_caps(d)->subgroup_size;
+        pum_vk_pipeline_key key = { rows[i].kernel, { rows[i].wg_quarters * size / 4 } };
+        assert_vk_ok(pum_vk_pipeline_get(d, &key, &pipeline, &err), err);
+        assert_int_equal(seen_flags, rows[i].full ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0);
+        assert_int_equal(seen_size, rows[i].several ? size : 0);
+        pum_vk_device_destroy(&d);
+        assert_int_equal(log.errors, 0);
+        fault_vk_honest();
+    }
+}
+
 static void not_coherent(VkPhysicalDeviceMemoryProperties *memory)
 {
     for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
@@ -487,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_full_device),
         cmocka_unit_test(test_old_versions),
         cmocka_unit_test(test_weak_devices),
+        cmocka_unit_test(test_full_subgroups),
         cmocka_unit_test(test_memory_that_is_not_coherent),
         cmocka_unit_test(test_transfer_queue),
     };

@@ -235,6 +235,8 @@ static int compile(const driver *d, const key *k, uint32_t subgroup, VkPipeline 
         .requiredSubgroupSize = subgroup
     };
     VkShaderModule shader;
+    /* as vk/pipeline.c does */
+    bool with_subgroups = info->needs & PUM_CAP_SUBGROUP, pin = d->may_choose && with_subgroups;
     if (vkCreateShaderModule(d->device, &module, NULL, &shader) != VK_SUCCESS) {
         return die(info->name, "no shader module");
     }
@@ -242,7 +244,9 @@ static int compile(const driver *d, const key *k, uint32_t subgroup, VkPipeline 
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR,
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                   .pNext = d->may_choose && (info->needs & PUM_CAP_SUBGROUP) ? &size : NULL, /* as vk/pipeline.c */
+                   .pNext = pin ? &size : NULL,
+                   .flags = with_subgroups && k->spec[0] % subgroup == 0
+                                ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = shader,
                    .pName = "main",

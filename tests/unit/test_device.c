@@ -27,10 +27,10 @@ static void test_capability_names(void **state)
     assert_int_equal(bits, PUM_CAP_SUBGROUP);
     assert_true(pum_caps_bits_from_names("f16,timeline,,unified", &bits, &err));
     assert_int_equal(bits, PUM_CAP_F16 | PUM_CAP_TIMELINE | PUM_CAP_UNIFIED);
-    assert_true(pum_caps_bits_from_names("i8,dot8,coop,timestamps,budget,size-control,query-reset",
+    assert_true(pum_caps_bits_from_names("i8,dot8,coop,timestamps,budget,size-control,full-subgroups,query-reset",
                                          &bits, &err));
     assert_int_equal(bits, PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_COOP | PUM_CAP_TIMESTAMPS
-                               | PUM_CAP_MEMORY_BUDGET | PUM_CAP_SUBGROUP_SIZE_CONTROL
+                               | PUM_CAP_MEMORY_BUDGET | PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_FULL_SUBGROUPS
                                | PUM_CAP_HOST_QUERY_RESET);
     assert_false(pum_caps_bits_from_names("sub,f1", &bits, &err));
     assert_int_equal(err.status, PUMICE_ERROR_INVALID);

@@ -67,6 +67,31 @@ static void test_random_graphs_on_all_profiles(void **state)
     print_message("%zu plans proven\n", plans);
 }
 
+static size_t attentions_with_subgroups(const char *name, uint32_t without)
+{
+    pum_caps caps = profile(name);
+    size_t count = 0;
+    caps.bits &= ~without;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        planned p;
+        plan_seed(&p, seed, &caps, NULL);
+        for (size_t i = 0; i < p.plan.steps.count; i++) {
+            count += p.plan.steps.data[i].kernel == PUM_KERNEL_attention_sub;
+        }
+        planned_free(&p);
+    }
+    return count;
+}
+
+/* It takes a workgroup for one subgroup: only where size and fullness can both be asked for. */
+static void test_attention_with_subgroups(void **state)
+{
+    (void)state;
+    assert_true(attentions_with_subgroups("navi31", 0) > 0);
+    assert_int_equal(attentions_with_subgroups("navi31", PUM_CAP_FULL_SUBGROUPS), 0);
+    assert_int_equal(attentions_with_subgroups("navi31", PUM_CAP_SUBGROUP_SIZE_CONTROL), 0);
+}
+
 static void test_split_tensors(void **state)
 {
     (void)state;
@@ -272,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_every_barrier_is_needed),
         cmocka_unit_test(test_checker_finds_faults),
         cmocka_unit_test(test_reuse_and_fusion_pay),
+        cmocka_unit_test(test_attention_with_subgroups),
         cmocka_unit_test(test_plans_are_stable),
         cmocka_unit_test(test_submits_follow_predicted_time),
         cmocka_unit_test(test_bad_graphs_are_refused),
