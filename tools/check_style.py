@@ -21,7 +21,7 @@ ONLY_IN = [
     (r"\bvendor_id\b|\bdriver_id\b", ["src/device/*", "src/vk/snapshot.c", "src/api/device.c", "src/cli/*",
                                       "include/*", "tests/*"]),
     (r"\bgetenv\b", ["src/base/file.c", "src/cli/*", "tests/*", "examples/*"]),
-    (r"\bCmdDispatch\b|vkCmdDispatch", ["src/exec/record.c", "tests/*"]),
+    (r"\bCmdDispatch\b|vkCmdDispatch", ["src/exec/record.c", "src/vk/first_use.c", "tests/*"]),
     (r"vkCmdPipelineBarrier", ["src/exec/record.c", "src/vk/memory.c", "tests/*"]),
     (r"\bbarrier\s*=[^=]", ["src/plan/plan_sync.c", "src/cli/*", "src/api/run.c", "tests/*"]),
     (r"\b(abort|exit|_exit)\s*\(", ["src/cli/*", "tests/*", "examples/*", "tools/*", "bench/*"]),

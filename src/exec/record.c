@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Steps to commands: the only place in the project that dispatches. Walks the plan's steps in order
+ * Steps to commands: the only place in the project that dispatches work. Walks the plan's steps in order
  * and writes down what they say; barriers stand where the plan has them, and between passes.
  * Decides nothing. The command buffers may be submitted again while they are pending, so that
  * several passes are in flight. */
@@ -82,7 +82,7 @@ static pumice_status make_view(pum_exec *x, const pum_vk_buffer *buffer, const p
 {
     VkBufferViewCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
                                     .buffer = buffer->buffer,
-                                    .format = VK_FORMAT_R32G32B32A32_UINT,
+                                    .format = PUM_VK_TEXEL_FORMAT,
                                     .offset = b->offset_bytes,
                                     .range = b->size_bytes / PUM_TEXEL_BYTES * PUM_TEXEL_BYTES };
     VkResult r = pum_vk_table(x->device)->vkCreateBufferView(pum_vk_handle(x->device), &info, NULL,

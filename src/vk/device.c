@@ -243,6 +243,7 @@ pumice_status pum_vk_device_create(const pum_vk_params *params, pum_vk_device **
     PUM_GOTO(pum_vk_queue_init(d, err));
     PUM_GOTO(pum_vk_memory_init(d, err));
     PUM_GOTO(pum_vk_pipelines_init(d, params->cache_dir, err));
+    PUM_GOTO(pum_vk_first_use_init(d, err));
     PUM_GOTO(pum_vk_proven_init(d, err));
     pum_log_write(&d->log, PUMICE_LOG_INFO, "device %u: %s, %s", d->index, d->snapshot.caps.name,
                   d->snapshot.caps.driver_name);
@@ -261,6 +262,7 @@ void pum_vk_device_destroy(pum_vk_device **device)
     if (d->handle) {
         if (d->have_queue_lock) pum_vk_idle(d);
         if (!atomic_load(&d->lost)) pum_vk_pipeline_cache_save(d);
+        pum_vk_first_use_free(d);
         pum_vk_memory_free(d);
         pum_vk_proven_free(d);
         pum_vk_pipelines_free(d);

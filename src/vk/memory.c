@@ -93,7 +93,7 @@ static pumice_status allocate(pum_vk_device *device, const use_row *row, const c
     VkMemoryRequirements need;
     t->vkGetBufferMemoryRequirements(device->handle, b->buffer, &need);
     if (!account(device, need.size, within_budget)) {
-        return fail_full(device, what, need.size, device->budget_bytes, err);
+        return fail_full(device, what, b->size_bytes, device->budget_bytes, err);
     }
     uint32_t allowed = need.memoryTypeBits;
     uint64_t room = 0;
@@ -128,7 +128,7 @@ static pumice_status allocate(pum_vk_device *device, const use_row *row, const c
     atomic_fetch_sub(&device->used_bytes, need.size);
     /* what the driver refused although the heap is larger is used by others: it does not tell how
      * much */
-    return fail_full(device, what, need.size, atomic_load(&device->used_bytes) + room, err);
+    return fail_full(device, what, b->size_bytes, atomic_load(&device->used_bytes) + room, err);
 }
 
 /* ---- buffers ---- */
@@ -153,9 +153,11 @@ static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64
                         "%llu MiB in one piece",
                         mib(bytes), what, caps->name, (ull)caps->max_allocation_bytes >> 20);
     }
+    /* so that no texel buffer lies in a buffer of a power of two bytes */
+    bool odd = (caps->flags & PUM_FLAG_LATE_COMPILE) && (bytes & (bytes - 1)) == 0;
     VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-        .size = PUM_MIN(pum_align_up(bytes, 16), caps->max_allocation_bytes),
+        .size = PUM_MIN(pum_align_up(bytes, 16) + (odd ? 16 : 0), caps->max_allocation_bytes),
         .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT
                  | VK_BUFFER_USAGE_TRANSFER_DST_BIT
                  | (caps->bits & PUM_CAP_TEXEL ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0)

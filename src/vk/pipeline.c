@@ -251,6 +251,9 @@ static void *work(void *user)
         size_t i = atomic_fetch_add(&j->next, 1);
         if (i >= j->count) break;
         w->status = create_pipeline(j->device, &j->keys[i], &j->made[i], &w->err);
+        if (w->status == PUMICE_OK) {
+            w->status = pum_vk_first_use_begin(j->device, j->keys[i].kernel, j->made[i], &w->err);
+        }
         if (w->status != PUMICE_OK) atomic_store(&j->failed, true);
     }
     return NULL;
@@ -292,7 +295,9 @@ static pumice_status keep(pum_vk_device *device, job_list *jobs, pumice_error *e
     }
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < jobs->count; i++) {
-        if (jobs->made[i]) device->table.vkDestroyPipeline(device->handle, jobs->made[i], NULL);
+        if (!jobs->made[i]) continue;
+        pum_vk_first_use_wait(device);
+        device->table.vkDestroyPipeline(device->handle, jobs->made[i], NULL);
     }
     return status;
 }

@@ -135,6 +135,8 @@ pumice_status pum_vk_pipeline_get(pum_vk_device *device, const pum_vk_pipeline_k
 void pum_vk_pipeline_cache_save(pum_vk_device *device);
 
 /* ---- for exec/ ---- */
+/* Of all texel buffers: PUM_TEXEL_BYTES each. */
+#define PUM_VK_TEXEL_FORMAT VK_FORMAT_R32G32B32A32_UINT
 const struct VolkDeviceTable *pum_vk_table(const pum_vk_device *device);
 VkDevice pum_vk_handle(const pum_vk_device *device);
 uint32_t pum_vk_queue_family(const pum_vk_device *device);

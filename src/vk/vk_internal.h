@@ -255,6 +255,26 @@ char *pum_vk_cache_file(const pum_vk_device *device, const char *cache_dir, cons
 pumice_status pum_vk_pipeline_cache_load(pum_vk_device *device, const char *cache_dir,
                                          pumice_error *err);
 
+/* first_use.c */
+typedef struct pum_vk_first_use {
+    pthread_mutex_t lock;
+    VkCommandPool commands;
+    VkDescriptorPool descriptors;
+    VkDescriptorSet sets[PUM_VK_MAX_LAYOUTS];
+    pum_vk_buffer buffer;
+    VkBufferView view; /* of all of it; VK_NULL_HANDLE where kernels read no texels */
+    uint64_t last;     /* ticket */
+    bool have_lock;
+} pum_vk_first_use;
+
+pumice_status pum_vk_first_use_init(pum_vk_device *device, pumice_error *err);
+/* Before the pipelines; the device must be idle. */
+void pum_vk_first_use_free(pum_vk_device *device);
+/* Lets a driver that compiles late begin; of other drivers nothing is asked. Does not wait. Thread-safe. */
+pumice_status pum_vk_first_use_begin(pum_vk_device *device, uint32_t kernel, VkPipeline pipeline, pumice_error *err);
+/* Until all of these have ended, after which pipelines may be destroyed. */
+void pum_vk_first_use_wait(pum_vk_device *device);
+
 /* proven.c */
 typedef struct pum_vk_proven {
     pthread_mutex_t lock; /* guards what follows and the capabilities' distrusted kernels */
@@ -279,6 +299,7 @@ struct pum_vk_device {
     pum_vk_queue queue;
     pum_vk_staging staging;
     pum_vk_pipelines pipelines;
+    pum_vk_first_use first_use;
     pum_vk_proven proven;
     const pum_vk_kernel_words *replaced;
     bool have_queue_lock, have_staging_lock, have_pipelines_lock;

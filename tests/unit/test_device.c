@@ -186,9 +186,10 @@ static void test_quirks(void **state)
         const char *name; /* the quirk that must match, alone of those listed here; NULL = none may */
         pum_family_id family;
         uint32_t driver_id, version, clears;
+        const char *also; /* another that must */
     } rows[] = {
         { "swiftshader-no-dot8", PUM_GPU_SWIFTSHADER, 10, 0x500000, PUM_CAP_DOT8 },
-        { "lavapipe-short-loops", PUM_GPU_LAVAPIPE, 13, 1, 0 },
+        { "lavapipe-short-loops", PUM_GPU_LAVAPIPE, 13, 1, 0, "lavapipe-late-compile" },
         { "moltenvk-amd-no-subgroups", PUM_GPU_AMD_RDNA1, 14, 10400, PUM_CAP_SUBGROUP },
         { "moltenvk-amd-no-subgroups", PUM_GPU_AMD_GCN, 14, 10300, PUM_CAP_SUBGROUP },
         { "moltenvk-no-small-types", PUM_GPU_APPLE, 14, 10211, PUM_CAP_F16 | PUM_CAP_I8 },
@@ -219,6 +220,7 @@ static void test_quirks(void **state)
     assert_true(n >= 8);
     for (size_t i = 0; i < PUM_COUNT(rows); i++) {
         uint32_t quirks, bit = rows[i].name ? quirk_bit(rows[i].name) : 0;
+        if (rows[i].also) bit |= quirk_bit(rows[i].also);
         assert_int_equal(bits_left(rows[i].family, rows[i].driver_id, rows[i].version, 0, 0, &quirks), rows[i].clears);
         assert_int_equal(quirks, bit);
         /* forced off there, and on somewhere else */
