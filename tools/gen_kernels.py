@@ -38,41 +38,49 @@ def die(text):
 class Kernel:
     """One variant: a row of the table with its axes filled in."""
 
-    def __init__(self, family, row, weight, tier, planes):
+    def __init__(self, family, row, weight, tier, formats):
         self.family, self.row, self.weight, self.tier = family, row, weight, tier
         self.name = "_".join([family] + ([weight] if weight else []) + [tier])
         self.bind = [tuple(b.split(":")) for b in row["bind"]]
         self.spec = row["spec"]
         self.source = row["source"]
-        self.defines = [f"-DPUM_W_{weight.upper()}=1"] + planes[weight.upper()] if weight else []
+        self.defines = []
+        if weight:
+            planes, codebook = formats[weight.upper()]
+            self.defines += [f"-DPUM_W_{weight.upper()}=1"] + planes
+            if codebook >= 0: # one more binding
+                self.defines += [f"-DQ_CODEBOOK_AT={codebook}u", f"-DQ_CODEBOOK_BINDING={len(self.bind)}"]
+                self.bind.append(("codebooks", "t" if tier == "texel" else "r"))
         self.defines += [f"-DPUM_{tier.upper()}=1"]
 
 
-def weight_defines(path):
-    """How rows lie on the device, from the table of storage types: weights a block, bytes of each plane."""
-    defines = {}
+def weight_formats(path):
+    """From the table of storage types: how rows lie on the device, as definitions (weights a block, bytes of each
+    plane), and the first entry of the codebook, -1 = none."""
+    formats = {}
     for row in re.findall(r"^PUM_DTYPE\((.*)\)", path.read_text(encoding="utf-8"), flags=re.M):
-        name, _, _, elems, block_bytes, _, _, _, n0, _, n1, _, n2 = [word.strip() for word in row.split(",")]
+        name, _, _, elems, block_bytes, _, _, _, n0, _, n1, _, n2, book = [word.strip() for word in row.split(",")]
         sizes = [n0, n1, n2] if int(n0) else [block_bytes, "0", "0"]
-        defines[name] = [f"-DQ_ELEMS={elems}u"] + [f"-DQ_PLANE{i}={n}u" for i, n in enumerate(sizes)]
-    return defines
+        planes = [f"-DQ_ELEMS={elems}u"] + [f"-DQ_PLANE{i}={n}u" for i, n in enumerate(sizes)]
+        formats[name] = planes, int(book)
+    return formats
 
 
 def load(path):
     table = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    kernels, planes = [], weight_defines(pathlib.Path(path).parent / "../src/graph/dtype.def")
+    kernels, formats = [], weight_formats(pathlib.Path(path).parent / "../src/graph/dtype.def")
     for family, row in table["kernel"].items():
         for field in ("source", "tiers", "bind", "args", "spec", "tol"):
             if field not in row:
                 die(f"kernel.{family} has no '{field}'")
         if row["spec"][0] != "WG":
             die(f"kernel.{family}: the first specialisation constant must be WG")
-        if len(row["bind"]) > 8 or len(row["spec"]) > 12:
-            die(f"kernel.{family}: at most 8 bindings and 12 specialisation constants")
         weights = row.get("weights", [None])
         for weight in table["axes"]["weights"] if weights is True else weights:
             for tier in row["tiers"]:
-                kernels.append(Kernel(family, row, weight, tier, planes))
+                kernels.append(Kernel(family, row, weight, tier, formats))
+                if len(kernels[-1].bind) > 8 or len(row["spec"]) > 12:
+                    die(f"kernel.{family}: at most 8 bindings and 12 specialisation constants")
     return list(table["kernel"]), kernels
 
 

@@ -3,7 +3,8 @@
 
 Tensors may be stored as F32, F16, BF16, Q8_0, Q5_0, Q4_0, Q6_K or Q4_K;
 quantizing is done here with numpy, by rounding to the nearest value that the
-largest and smallest of a block allow.  A tensor's data may be given as an array or as a function that
+largest and smallest of a block allow.  Of the types with codebooks (IQ1, IQ2, IQ3) there are only blocks of random
+codes and the right size, for benches and tests.  A tensor's data may be given as an array or as a function that
 returns one, which is called only when that tensor is written, so that a file
 larger than memory can be made.  Shapes are given as numpy has them, outermost
 first; GGUF stores them innermost first.
@@ -48,6 +49,13 @@ class Tensor(enum.IntEnum):
     Q8_0 = 8
     Q4_K = 12
     Q6_K = 14
+    IQ2_XXS = 16
+    IQ2_XS = 17
+    IQ3_XXS = 18
+    IQ1_S = 19
+    IQ3_S = 21
+    IQ2_S = 22
+    IQ1_M = 29
     BF16 = 30
 
 
@@ -61,6 +69,13 @@ class FileType(enum.IntEnum):
     Q5_0 = 8
     Q4_K = 14
     Q6_K = 18
+    IQ2_XXS = 19
+    IQ2_XS = 20
+    IQ3_XXS = 23
+    IQ1_S = 24
+    IQ3_S = 26
+    IQ2_S = 28
+    IQ1_M = 31
     BF16 = 32
 
 
@@ -76,6 +91,13 @@ BLOCKS = {
     Tensor.Q8_0: (BLOCK, 34), Tensor.Q5_0: (BLOCK, 22), Tensor.Q4_0: (BLOCK, 18),
     Tensor.Q6_K: (SUPER_BLOCK, 210), Tensor.Q4_K: (SUPER_BLOCK, 144),
 }
+
+# Types with codebooks: bytes of a block, and the size (root of the mean square) of random weights whose factor is 1.
+CODED = {
+    Tensor.IQ2_XXS: (66, 53.0), Tensor.IQ2_XS: (74, 56.5), Tensor.IQ2_S: (82, 56.0), Tensor.IQ3_XXS: (98, 146.5),
+    Tensor.IQ3_S: (110, 140.0), Tensor.IQ1_S: (50, 7.07), Tensor.IQ1_M: (56, 7.2),
+}
+BLOCKS |= {kind: (SUPER_BLOCK, size) for kind, (size, _) in CODED.items()}
 
 
 def inverse_of(scale):
@@ -159,6 +181,26 @@ def quantize_q6_k(values):
                            halves(scale)], axis=1)
 
 
+def coded(kind):
+    """Makes blocks of a type with a codebook: as large as the values, else what their lowest bits happen to be."""
+    size, unit = CODED[kind]
+
+    def encode(values):
+        blocks = values.reshape(-1, SUPER_BLOCK)
+        out = blocks.view(np.uint8)[:, ::4][:, :size].copy()
+        factor = np.sqrt((blocks * blocks).mean(axis=1)) / np.float32(unit)
+        if kind == Tensor.IQ1_M:  # the factor lies in the top four bits of each of the last four words
+            bits = factor.astype("<f2").view("<u2")
+            for i in range(4):
+                at = size - 7 + 2 * i
+                out[:, at] = out[:, at] & 15 | (bits >> 4 * i & 15) << 4
+        else:
+            out[:, :2] = halves(factor)
+        return out
+
+    return encode
+
+
 def to_bf16(values):
     """The upper halves of the single-precision values, rounded to nearest even."""
     bits = values.reshape(-1).view(np.uint32)
@@ -169,6 +211,7 @@ ENCODERS = {
     Tensor.F32: lambda values: values.astype("<f4"), Tensor.F16: lambda values: values.astype("<f2"),
     Tensor.BF16: to_bf16, Tensor.Q8_0: quantize_q8_0, Tensor.Q5_0: quantize_q5_0,
     Tensor.Q4_0: quantize_q4_0, Tensor.Q6_K: quantize_q6_k, Tensor.Q4_K: quantize_q4_k,
+    **{kind: coded(kind) for kind in CODED},
 }
 
 
@@ -181,7 +224,8 @@ def type_for(tensor_type, columns):
     """The type itself, or for rows that hold no whole super-blocks what is used in its place."""
     if columns % BLOCKS[tensor_type][0] == 0:
         return tensor_type
-    return {Tensor.Q4_K: Tensor.Q5_0, Tensor.Q6_K: Tensor.Q8_0}.get(tensor_type, tensor_type)
+    smaller = {Tensor.Q4_K: Tensor.Q5_0, Tensor.Q6_K: Tensor.Q8_0, **dict.fromkeys(CODED, Tensor.Q4_0)}
+    return smaller.get(tensor_type, tensor_type)
 
 
 def tensor_bytes(shape, tensor_type):

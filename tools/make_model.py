@@ -3,9 +3,9 @@
 """Makes a GGUF model of LLaMA architecture with random weights, for tests and benches.
 
 The shape is free, or one of the presets, of which single values can be
-overridden.  Matrices are stored in the type asked for (Q4_K and Q6_K become
-Q5_0 and Q8_0 where rows are no multiple of 256) and the weights of norms as
-F32.  The vocabulary is a synthetic one: single characters (for llama also
+overridden.  Matrices are stored in the type asked for (Q4_K, Q6_K and those with
+codebooks become Q5_0, Q8_0 and Q4_0 where rows are no multiple of 256) and the
+weights of norms as F32.  The vocabulary is a synthetic one: single characters (for llama also
 bytes), then joins of letters, short ones first.  The same options and seed give
 the same file.
 """
@@ -187,7 +187,7 @@ def make_model(args):
     return writer.write(args.out, args.hollow)
 
 
-def parse_arguments():
+def parse_arguments(argv=None):
     """The command line, with presets and defaults filled in and the shape checked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, metavar="FILE", help="the GGUF file to write")
@@ -207,7 +207,7 @@ def parse_arguments():
     parser.add_argument("--hollow", action="store_true",
                         help="no weights, a hole in their place: enough for `pumice plan`, takes no disk")
     parser.add_argument("--tokenizer", choices=["llama", "gpt2"], default="llama")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     for name, value in PRESETS.get(args.preset, DEFAULTS).items():
         if getattr(args, name) is None:
             setattr(args, name, value)

@@ -25,6 +25,10 @@
 // Software drivers turn an array indexed by a variable into memory, so loops over a chunk are written out with
 // Q_EACH(OP) = OP(0) .. OP(Q_VECS - 1) and Q_EACH_RUN(OP) = OP(0) .. OP(Q_RUNS - 1). No bitfieldExtract: dear there.
 //
+// Formats with a codebook (Q_CODEBOOK_AT, from graph/dtype.def) have one more binding, and
+//   uint  q_entry(i)                entry i of it, 16 bits
+// They define Q_CODES_OF in place of Q_CHUNK_OF: lib/quant/iq_codes.glsl.
+//
 // A format's file defines Q_CHUNK, Q_RUNS, Q_HAS_MIN, Q_BLOCKS, q_raw, q_at, the functions of a chunk and the macro
 // Q_CHUNK_OF(word, quad), the body of name_chunk, which reads memory through two functions alone: word(i) is the
 // i-th 4 bytes, quad(i) the i-th 16 bytes; optionally Q_FOUR_OF. How rows lie in memory: planes.glsl.
@@ -41,6 +45,27 @@ uint q_spread(uint bits) { return ((bits & 15u) * 0x00204081u) & 0x01010101u; }
 // two words of four: the first two for even i
 uvec2 q_pair(uvec4 v, uint i) { return (i & 1u) == 0u ? v.xy : v.zw; }
 vec4 q_signed(uint u) { return vec4(ivec4(u << 24, u << 16, u << 8, u) >> 24); }
+
+// ---- the codebook ----
+#ifdef Q_CODEBOOK_AT
+#ifdef PUM_TEXEL
+layout(set = 0, binding = Q_CODEBOOK_BINDING) uniform usamplerBuffer codebooks_t;
+uint codebook_word(uint i)
+{
+    uvec4 v = texelFetch(codebooks_t, int(i >> 2));
+    uvec2 pair = q_pair(v, i >> 1);
+    return (i & 1u) != 0u ? pair.y : pair.x;
+}
+#else
+layout(set = 0, binding = Q_CODEBOOK_BINDING) readonly buffer codebooks_words { uint codebooks_w[]; };
+uint codebook_word(uint i) { return codebooks_w[i]; }
+#endif
+uint q_entry(uint i)
+{
+    i += Q_CODEBOOK_AT;
+    return (codebook_word(i >> 1) >> (16u * (i & 1u))) & 0xffffu;
+}
+#endif
 
 #if defined(PUM_W_F32)
 #include "quant/f32.glsl"
@@ -72,6 +97,20 @@ vec4 q_signed(uint u) { return vec4(ivec4(u << 24, u << 16, u << 8, u) >> 24); }
 #include "quant/iq4_nl.glsl"
 #elif defined(PUM_W_IQ4_XS)
 #include "quant/iq4_xs.glsl"
+#elif defined(PUM_W_IQ3_XXS)
+#include "quant/iq3_xxs.glsl"
+#elif defined(PUM_W_IQ3_S)
+#include "quant/iq3_s.glsl"
+#elif defined(PUM_W_IQ2_XXS)
+#include "quant/iq2_xxs.glsl"
+#elif defined(PUM_W_IQ2_XS)
+#include "quant/iq2_xs.glsl"
+#elif defined(PUM_W_IQ2_S)
+#include "quant/iq2_s.glsl"
+#elif defined(PUM_W_IQ1_S)
+#include "quant/iq1_s.glsl"
+#elif defined(PUM_W_IQ1_M)
+#include "quant/iq1_m.glsl"
 #elif defined(PUM_W_MXFP4)
 #include "quant/mxfp4.glsl"
 #elif defined(PUM_W_TQ1_0)
@@ -182,8 +221,17 @@ uvec2 q_find(uint i) { return uvec2(i / Q_VECS, i % Q_VECS); }
     uint name##_word(uint i) { return name##_w[i]; }
 #endif
 
+#ifdef Q_CODES_OF
+#define Q_CHUNK_READ(name) \
+    q_raw name##_codes(uint row, uint k, uint c) { Q_CODES_OF(name##_word, name##_quad) } \
+    q_raw name##_chunk(uint row, uint k, uint c) { return q_look_up(name##_codes(row, k, c)); }
+#else
+#define Q_CHUNK_READ(name) \
+    q_raw name##_chunk(uint row, uint k, uint c) { Q_CHUNK_OF(name##_word, name##_quad) }
+#endif
+
 #define WEIGHTS(slot, name) \
     WEIGHTS_READ(slot, name) \
-    q_raw name##_chunk(uint row, uint k, uint c) { Q_CHUNK_OF(name##_word, name##_quad) } \
+    Q_CHUNK_READ(name) \
     vec4 name##_four(uint row, uint k, uint i) { Q_FOUR_OF(name) } \
     Q_ONE(name)

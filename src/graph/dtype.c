@@ -8,9 +8,9 @@
 #include <strings.h>
 
 static const pum_dtype_info infos[PUM_DTYPE_COUNT] = {
-#define PUM_DTYPE(id, name, gguf, elems, bytes, weight, kv, a0, n0, a1, n1, a2, n2)                \
+#define PUM_DTYPE(id, name, gguf, elems, bytes, weight, kv, a0, n0, a1, n1, a2, n2, book)          \
     [PUM_DTYPE_##id] = { name, gguf, elems, bytes, weight, kv,                                     \
-                         { { a0, n0 }, { a1, n1 }, { a2, n2 } } },
+                         { { a0, n0 }, { a1, n1 }, { a2, n2 } }, book },
 #include "dtype.def"
 #undef PUM_DTYPE
 };

@@ -27,7 +27,12 @@ typedef struct pum_dtype_info {
     uint32_t block_elems, block_bytes;
     bool is_weight, is_kv;
     pum_plane planes[PUM_MAX_PLANES]; /* bytes = 0: no such plane */
+    int32_t codebook;                 /* first entry of its codebook in pum_codebooks; -1: it has none */
 } pum_dtype_info;
+
+/* The codebooks of all formats, one behind the other (codebooks.c). */
+enum { PUM_CODEBOOK_ENTRIES = 4608 };
+extern const uint16_t pum_codebooks[PUM_CODEBOOK_ENTRIES];
 
 const pum_dtype_info *pum_dtype_get(pum_dtype type); /* NULL when out of range */
 /* Finds a type by its ggml number; false if there is no row for it. */

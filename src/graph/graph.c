@@ -39,7 +39,7 @@ pum_step_layout pum_step_layout_make(uint32_t rows, uint32_t slots, uint32_t seq
 
 void pum_graph_init(pum_graph *graph, uint32_t rows, const pum_step_layout *step)
 {
-    *graph = (pum_graph){ .rows = rows, .step = *step };
+    *graph = (pum_graph){ .rows = rows, .step = *step, .codebooks = PUM_NO_VALUE };
     graph->step_value =
         pum_graph_value(graph, PUM_VALUE_STEP, PUM_DTYPE_I32, 1, step->words, 0, "step");
 }

@@ -130,6 +130,7 @@ typedef struct pum_graph {
     PUM_ARRAY(pum_node) nodes;
     pum_step_layout step;
     pum_value_id step_value; /* made by pum_graph_init */
+    pum_value_id codebooks;  /* weight: pum_codebooks, for kernels of the formats that have one; else PUM_NO_VALUE */
     uint32_t rows;           /* batch rows */
     bool failed;             /* out of memory while building: sticky */
 } pum_graph;

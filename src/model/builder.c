@@ -45,6 +45,9 @@ pum_value_id pum_build_weight(pum_builder *b, int32_t index)
         const pum_weight *w = &b->def->weights.data[index];
         b->weights[index] =
             pum_graph_value(b->graph, PUM_VALUE_WEIGHT, w->dtype, w->rows, w->cols, index, w->name);
+        if (pum_dtype_get(w->dtype)->codebook >= 0 && b->graph->codebooks < 0) {
+            b->graph->codebooks = pum_build_weight(b, b->def->codebooks);
+        }
     }
     return b->weights[index];
 }

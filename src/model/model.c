@@ -83,7 +83,7 @@ pumice_status pum_model_def_load_as(const pum_arch *arch, const pum_gguf *gguf,
     pum_model_def def = { .embed = -1, .positions = -1, .embed_norm = -1, .embed_norm_b = -1,
                           .embed_in = -1, .embed_out = -1, .output_norm = -1,
                           .output_norm_b = -1, .head = -1, .head_b = -1, .rope_freq = -1,
-                          .rope_freq_local = -1, .rope_scale = 1.0f,
+                          .rope_freq_local = -1, .codebooks = -1, .rope_scale = 1.0f,
                           .encoder = { .positions = -1, .embed_norm = -1, .embed_norm_b = -1,
                                        .output_norm = -1, .output_norm_b = -1 } };
     pumice_status status;

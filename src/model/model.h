@@ -136,6 +136,7 @@ typedef struct pum_model_def {
     } encoder;                     /* the same table of words */
     int32_t rope_freq;             /* PUM_ROPE_LONG: two rows, for short and for long contexts (ROW_ROPE) */
     int32_t rope_freq_local;
+    int32_t codebooks;             /* pum_codebooks, if a weight is of a format that has one */
     /* of a part (part.h): number of layers[0] in the model, more than 0: its passes begin with rows that another part
      * made; and whether they end with rows that another part goes on with. 0 and false: a whole model. */
     uint32_t first_layer;

@@ -17,7 +17,7 @@ static const size_t before[] = { AT(embed), AT(positions), AT(embed_norm), AT(em
                                  AT(embed_in) };
 static const size_t behind[] = { AT(embed_out), AT(output_norm), AT(output_norm_b), AT(head),
                                  AT(head_b) };
-static const size_t everywhere[] = { AT(rope_freq), AT(rope_freq_local) };
+static const size_t everywhere[] = { AT(rope_freq), AT(rope_freq_local), AT(codebooks) };
 #undef AT
 
 static const int32_t *weights_of(const pum_layer *layer) { return (const void *)layer; }

@@ -514,6 +514,19 @@ static pumice_status add_frequencies(loader *l)
     return add_tables(l, hp, &factors, 1, "rope_freq", &def->rope_scale, &def->rope_freq);
 }
 
+/* ---- codebooks ---- */
+
+static pumice_status add_codebooks(loader *l)
+{
+    pum_weight w = { .name = "codebooks", .dtype = PUM_DTYPE_I16, .rows = 1, .cols = PUM_CODEBOOK_ENTRIES,
+                     .row_bytes = sizeof pum_codebooks, .data = pum_codebooks, .is_constant = true };
+    for (size_t i = 0; i < l->def->weights.count; i++) {
+        if (pum_dtype_get(l->def->weights.data[i].dtype)->codebook < 0) continue;
+        return push(l, w, &l->def->codebooks);
+    }
+    return PUMICE_OK;
+}
+
 /* ---- the whole ---- */
 
 /* Do all heads share the weights of their norm, or has each its own? The tensor's shape tells. */
@@ -698,6 +711,7 @@ static pumice_status load_all(loader *l)
     if (def->hp.logit_scale == 0.0f) { /* T5 has one with a tied head */
         def->hp.logit_scale = def->hp.tied_head ? 1.0f / sqrtf((float)def->hp.n_embd) : 1.0f;
     }
+    PUM_TRY(add_codebooks(l));
     return check_unused(l);
 }
 

@@ -75,7 +75,8 @@ bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const
 pum_value_id pum_select_scratch(pum_select *s, uint64_t rows, uint64_t cols, const char *name);
 /* Starts a draft: kernel, node, layer, label, no in-place. */
 pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel);
-/* Appends a finished draft; checks grid limits. args must have the kernel's args_bytes. */
+/* Appends a finished draft, bound to the codebooks if the kernel's format has one; checks grid limits. args must have
+ * the kernel's args_bytes. */
 pumice_status pum_draft_emit(pum_select *s, pum_draft *draft, const void *args, size_t args_bytes);
 
 static inline const pum_value *pum_select_value(const pum_select *s, pum_value_id id)

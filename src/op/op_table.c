@@ -111,6 +111,12 @@ pumice_status pum_draft_emit(pum_select *s, pum_draft *draft, const void *args, 
                             s->caps->max_workgroup_count[i]);
         }
     }
+    const pum_dtype_info *type = pum_dtype_get((pum_dtype)k->weight);
+    if (type && type->codebook >= 0 && s->graph->codebooks >= 0) { /* the last binding: see gen_kernels.py */
+        pum_value_id codebooks = s->graph->codebooks;
+        draft->bind[k->n_bindings - 1] =
+            (pum_draft_binding){ codebooks, pum_select_piece(s, codebooks, 0).piece };
+    }
     memcpy(draft->args, args, args_bytes);
     if (!pum_array_push(&s->drafts, *draft)) {
         return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to plan");

@@ -188,7 +188,8 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
                             const pum_placement *weights, pum_graph *out_graph, uint32_t *out_fused,
                             pumice_error *err)
 {
-    pum_graph g = { .step = graph->step, .step_value = graph->step_value, .rows = graph->rows };
+    pum_graph g = { .step = graph->step, .step_value = graph->step_value, .codebooks = graph->codebooks,
+                    .rows = graph->rows };
     fuse f = { .graph = graph, .out = &g, .caps = caps, .tuning = tuning, .weights = weights };
     pumice_status status;
     *out_fused = 0;

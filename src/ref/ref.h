@@ -12,8 +12,9 @@ void pum_ref_dequantize(pum_dtype type, const void *bytes, size_t count, double 
 /* The scale of a weight's rounding error in kernels: its absolute value, or |scale * quant| + |minimum|. `values` are
  * what was dequantized from `bytes`, whose quants are lost. */
 void pum_ref_magnitudes(pum_dtype type, void *bytes, size_t count, const double *values, double *out);
-/* Rounds floats to a storage type (nearest even for f16/bf16; ggml's rule for the quantized ones). */
-void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes);
+/* Rounds floats to a storage type (nearest even for f16/bf16; ggml's rule for the quantized ones). False, and nothing
+ * is written, for types that are only read: those with codebooks. */
+bool pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes);
 float pum_ref_f16_to_f32(uint16_t half);
 uint16_t pum_ref_f32_to_f16(float value);
 

@@ -283,6 +283,13 @@ static const format formats[PUM_DTYPE_COUNT] = {
     [PUM_DTYPE_MXFP4] = { mxfp4_read, mxfp4_write },
     [PUM_DTYPE_TQ1_0] = { ref_tq1_0_read, ref_tq1_0_write },
     [PUM_DTYPE_TQ2_0] = { ref_tq2_0_read, ref_tq2_0_write },
+    [PUM_DTYPE_IQ2_XXS] = { .read = ref_iq2_xxs_read },
+    [PUM_DTYPE_IQ2_XS] = { .read = ref_iq2_xs_read },
+    [PUM_DTYPE_IQ2_S] = { .read = ref_iq2_s_read },
+    [PUM_DTYPE_IQ3_XXS] = { .read = ref_iq3_xxs_read },
+    [PUM_DTYPE_IQ3_S] = { .read = ref_iq3_s_read },
+    [PUM_DTYPE_IQ1_S] = { .read = ref_iq1_s_read },
+    [PUM_DTYPE_IQ1_M] = { .read = ref_iq1_m_read },
 };
 
 /* ---- rows ---- */
@@ -315,12 +322,13 @@ void pum_ref_magnitudes(pum_dtype type, void *bytes, size_t count, const double 
     for (size_t i = 0; i < count; i++) out[i] = fabs(values[i] - out[i]) + fabs(out[i]);
 }
 
-void pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes)
+bool pum_ref_quantize(pum_dtype type, const float *in, size_t count, void *out_bytes)
 {
     const pum_dtype_info *info = pum_dtype_get(type);
     uint8_t *block = out_bytes;
-    if (!info || !formats[type].write) return;
+    if (!info || !formats[type].write) return false;
     for (size_t i = 0; i < count; i += info->block_elems, block += info->block_bytes) {
         formats[type].write(in + i, block);
     }
+    return true;
 }

@@ -33,4 +33,13 @@ REF_FORMAT(tq1_0);
 REF_FORMAT(tq2_0);
 REF_FORMAT(iq4_xs);
 
+/* The formats that are only read (ref_quant_iq.c). */
+void ref_iq2_xxs_read(const uint8_t *block, double *out);
+void ref_iq2_xs_read(const uint8_t *block, double *out);
+void ref_iq2_s_read(const uint8_t *block, double *out);
+void ref_iq3_xxs_read(const uint8_t *block, double *out);
+void ref_iq3_s_read(const uint8_t *block, double *out);
+void ref_iq1_s_read(const uint8_t *block, double *out);
+void ref_iq1_m_read(const uint8_t *block, double *out);
+
 #endif

@@ -48,9 +48,9 @@ static void make_extreme(case_rng *rng, pum_dtype type, uint8_t *block)
     } where[] = { { PUM_DTYPE_Q4_1, 0, 4 },    { PUM_DTYPE_Q5_1, 0, 4 },    { PUM_DTYPE_Q2_K, 80, 4 },
                   { PUM_DTYPE_Q3_K, 108, 2 },  { PUM_DTYPE_Q4_K, 0, 4 },    { PUM_DTYPE_Q5_K, 0, 4 },
                   { PUM_DTYPE_Q6_K, 208, 2 },  { PUM_DTYPE_TQ1_0, 52, 2 },  { PUM_DTYPE_TQ2_0, 64, 2 },
-                  { PUM_DTYPE_MXFP4, 0, 1 } };
+                  { PUM_DTYPE_MXFP4, 0, 1 },   { PUM_DTYPE_IQ1_M, 48, 8 } };
     struct factors f = { type, 0, 2 };
-    uint8_t kept[4];
+    uint8_t kept[8];
     uint32_t bytes = pum_dtype_get(type)->block_bytes, kind = case_range(rng, 0, 7);
     for (size_t i = 0; i < PUM_COUNT(where); i++) {
         if (where[i].type == type) f = where[i];
@@ -60,6 +60,21 @@ static void make_extreme(case_rng *rng, pum_dtype type, uint8_t *block)
     if (kind == 1) memset(block, 0x7f, bytes);
     for (uint32_t i = 0; kind >= 2 && kind <= 3 && i < bytes; i++) block[i] = (uint8_t)case_next(rng);
     memcpy(block + f.at, kept, f.bytes);
+}
+
+/* Random blocks of a type that nothing here rounds to, their factor from 2^-7 to 2^-6. */
+static void random_blocks(case_rng *rng, pum_dtype type, size_t count, uint8_t *out)
+{
+    uint32_t bytes = pum_dtype_get(type)->block_bytes;
+    for (uint8_t *block = out; block < out + count * bytes; block += bytes) {
+        for (uint32_t i = 0; i < bytes; i++) block[i] = (uint8_t)case_next(rng);
+        if (type == PUM_DTYPE_IQ1_M) { /* four bits in each of the last four words */
+            block[53] &= 0x3f;
+            block[55] = (uint8_t)((block[55] & 0x0f) | 0x20);
+        } else {
+            block[1] = (uint8_t)((block[1] & 3) | 0x20);
+        }
+    }
 }
 
 /* Rounds random values to the type; then, in block formats, makes some quants extreme, which
@@ -78,7 +93,9 @@ static bool fill_weights(case_rng *rng, pum_dtype type, size_t rows, uint32_t co
             continue;
         }
         case_fill_f32(rng, values, cols, 0.5f);
-        pum_ref_quantize(type, values, cols, blocks);
+        if (!pum_ref_quantize(type, values, cols, blocks)) {
+            random_blocks(rng, type, cols / info->block_elems, blocks);
+        }
         for (size_t b = 0; info->block_elems > 1 && b < cols / info->block_elems; b++) {
             uint8_t *block = blocks + b * info->block_bytes;
             make_extreme(rng, type, block);
@@ -436,6 +453,7 @@ static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     pum_dtype type = weight_of(kernel);
     char more[48];
     texel_spec v = specs[variant % PUM_COUNT(specs)];
+    if (variant > PUM_COUNT(specs) && pum_dtype_get(type)->codebook >= 0) return false; /* time */
     v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
     shape s = random_shape(rng, type, variant, v.vec ? 5 : 40);
     /* only what begins and ends on 16 bytes */

@@ -406,6 +406,16 @@ static const case_family *find_family(uint32_t family)
     return NULL;
 }
 
+/* What the planner binds last for formats that have a codebook: pum_draft_emit. */
+static void bind_codebooks(kernel_case *c)
+{
+    const pum_kernel_info *k = &pum_kernels[c->kernel];
+    const pum_dtype_info *type = pum_dtype_get((pum_dtype)k->weight);
+    if (!type || type->codebook < 0) return;
+    void *data = case_bind(c, k->n_bindings - 1, CASE_INPUT, sizeof pum_codebooks);
+    if (data) memcpy(data, pum_codebooks, sizeof pum_codebooks);
+}
+
 /* The same cases whatever else is run: the seed depends on the kernel's name and the number alone.
  */
 static bool make_case(tester *t, case_make_fn make, int kernel, uint32_t variant, kernel_case *out)
@@ -413,7 +423,9 @@ static bool make_case(tester *t, case_make_fn make, int kernel, uint32_t variant
     case_rng rng = { pum_hash(t->seed + variant, pum_kernels[kernel].name,
                               strlen(pum_kernels[kernel].name)) };
     *out = (kernel_case){ .kernel = kernel };
-    if (make(&rng, t->caps, kernel, variant, out) && !out->failed) return true;
+    bool made = make(&rng, t->caps, kernel, variant, out);
+    if (made && !out->failed) bind_codebooks(out);
+    if (made && !out->failed) return true;
     if (out->failed) printf("out of memory\n");
     case_free(out);
     return false;

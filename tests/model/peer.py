@@ -31,6 +31,37 @@ def find():
     return folder if MACHINE and list(folder.glob("libllama.*")) else None
 
 
+class Quantizer:
+    """From float32 [rows][columns] to blocks of the ggml type `kind`, every column of the same importance, and back."""
+
+    def __init__(self, folder, kind):
+        self.base, self.kind, floats = C.CDLL(str(folder / "libggml-base.so")), kind, C.POINTER(C.c_float)
+        self.base.ggml_row_size.restype, self.base.ggml_row_size.argtypes = C.c_size_t, [C.c_int, C.c_int64]
+        self.base.ggml_quantize_chunk.restype = C.c_size_t
+        self.base.ggml_quantize_chunk.argtypes = [C.c_int, floats, C.c_void_p, C.c_int64, C.c_int64, C.c_int64, floats]
+        self.read = getattr(self.base, f"dequantize_row_{kind.name.lower()}")
+        self.read.restype, self.read.argtypes = None, [C.c_void_p, floats, C.c_int64]
+        self.floats = floats
+
+    def quantize(self, values):
+        import numpy as np
+        rows, columns = values.shape
+        out = np.empty((rows, self.base.ggml_row_size(self.kind, columns)), np.uint8)
+        alike = np.ones(columns, np.float32)
+        self.base.ggml_quantize_chunk(self.kind, values.ctypes.data_as(self.floats), out.ctypes.data, 0, rows, columns,
+                                      alike.ctypes.data_as(self.floats))
+        return out
+
+    def rounded(self, values):
+        """What is left of matrices; vectors stay."""
+        import numpy as np
+        out = np.array(values, np.float32)
+        if values.ndim > 1:
+            blocks = self.quantize(values)
+            self.read(blocks.ctypes.data, out.ctypes.data_as(self.floats), out.size)
+        return out
+
+
 class Refused(Exception):
     """The peer does not open the file; the text is its own sentence."""
 

@@ -20,6 +20,7 @@ MODELS = [
     ("bf16", ["--type", "bf16", "--kv-heads", "1"]),
     ("q8_0", ["--type", "q8_0", "--untied", "--rope-scaling", "yarn"]),
     ("q4_0", ["--type", "q4_0", "--rope-scaling", "llama3"]),
+    ("iq3_s", ["--type", "iq3_s", "--embd", "256", "--ffn", "256", "--untied"]),
 ]
 SETTINGS = [[], ["--no-fusion"], ["--disable", "sub"], ["--disable", "unified,timeline"], ["-b", "5"],
             ["--disable", "sub", "--no-fusion", "-b", "1"]]

@@ -6,7 +6,7 @@
 #include "testing.h"
 
 /* A block of bytes 73 * i + 29, but its factors: F16 0.0625 (the first or only one) and 0.125;
- * MXFP4's exponent is 125. Some of its values, as ggml reads them. */
+ * MXFP4's exponent is 125. IQ1_M's factor lies in pieces. Some of its values, as ggml reads them. */
 typedef struct stored {
     pum_dtype type;
     int count;
@@ -45,6 +45,20 @@ static const stored blocks[] = {
       { 0, 0.0625, 0, 0, 0.125, -0.0625, -0.0625, -0.0625 } },
     { PUM_DTYPE_MXFP4, 4, { 0, 5, 17, 31 },
       { 1, 0.375, -0.25, -0.25 } },
+    { PUM_DTYPE_IQ2_XXS, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { -1.3125, 10.4140625, -0.4375, 3.3203125, 4.8828125, 0.6875, 4.1015625, -1.3125 } },
+    { PUM_DTYPE_IQ2_XS, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { 6.0546875, -5.7109375, -0.1875, -1.3125, 1.0078125, 3.6953125, -1.8125, 1.8125 } },
+    { PUM_DTYPE_IQ2_S, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { -0.9375, -0.0625, 1.1875, -0.9765625, -3.6953125, 1.6875, 4.3671875, -2.3515625 } },
+    { PUM_DTYPE_IQ3_XXS, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { -24.21875, 12.6875, 2.90625, 2.1875, -0.6875, 6.5625, -14.0625, 10.9375 } },
+    { PUM_DTYPE_IQ3_S, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { -10.3125, 4.8125, -0.1875, -11.8125, -8.3125, 3.4375, -3.9375, 4.8125 } },
+    { PUM_DTYPE_IQ1_S, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { 0.2109375, -0.3515625, 0.0546875, -0.6328125, 0.1015625, 0.0546875, 0.2109375, 0.0234375 } },
+    { PUM_DTYPE_IQ1_M, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
+      { -0.7734375, 0.3828125, 0.1171875, 0.1640625, -0.9140625, 0.3828125, 0.0390625, -0.9140625 } },
 };
 
 /* Where a block's F16 factors are; two if the second is not 0xffff. */
@@ -64,6 +78,23 @@ static void factors_of(pum_dtype type, uint16_t at[2])
     }
 }
 
+static void set_factors(pum_dtype type, uint8_t *block)
+{
+    uint16_t at[2];
+    if (type == PUM_DTYPE_MXFP4) {
+        block[0] = 125;
+        return;
+    }
+    if (type == PUM_DTYPE_IQ1_M) {
+        static const uint8_t top[] = { 0, 0, 0xc0, 0x20 };
+        for (int i = 0; i < 4; i++) block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15) | top[i]);
+        return;
+    }
+    factors_of(type, at);
+    block[at[0]] = 0, block[at[0] + 1] = 0x2c;
+    if (at[1] != 0xffff) block[at[1]] = 0, block[at[1] + 1] = 0x30;
+}
+
 static void test_stored_blocks(void **state)
 {
     (void)state;
@@ -71,21 +102,54 @@ static void test_stored_blocks(void **state)
         const pum_dtype_info *info = pum_dtype_get(blocks[t].type);
         uint8_t block[256];
         double values[256];
-        uint16_t at[2];
         for (uint32_t i = 0; i < info->block_bytes; i++) block[i] = (uint8_t)(i * 73 + 29);
-        factors_of(blocks[t].type, at);
-        if (blocks[t].type == PUM_DTYPE_MXFP4) {
-            block[0] = 125;
-        } else {
-            block[at[0]] = 0, block[at[0] + 1] = 0x2c;
-            if (at[1] != 0xffff) block[at[1]] = 0, block[at[1] + 1] = 0x30;
-        }
+        set_factors(blocks[t].type, block);
         pum_ref_dequantize(blocks[t].type, block, info->block_elems, values);
         for (int i = 0; i < blocks[t].count; i++) {
             if (values[blocks[t].at[i]] == blocks[t].value[i]) continue;
             fail_msg("%s: value %d is %.9g, should be %.9g", info->name, blocks[t].at[i],
                      values[blocks[t].at[i]], blocks[t].value[i]);
         }
+    }
+}
+
+/* All values of 512 random blocks, as ggml reads them: so many that nearly every entry of a codebook
+ * is among them. Their bits as float, hashed by FNV-1a word by word. */
+static void test_codebooks(void **state)
+{
+    static const struct {
+        pum_dtype type;
+        uint64_t hash;
+    } known[] = {
+        { PUM_DTYPE_IQ2_XXS, 0x236a3a6868d5c325 },
+        { PUM_DTYPE_IQ2_XS, 0xa740a7e164968325 },
+        { PUM_DTYPE_IQ2_S, 0xc98ff91258d7e325 },
+        { PUM_DTYPE_IQ3_XXS, 0x4cdd49543b91e325 },
+        { PUM_DTYPE_IQ3_S, 0x8ac6d56445db2325 },
+        { PUM_DTYPE_IQ1_S, 0xd9512e19318d2325 },
+        { PUM_DTYPE_IQ1_M, 0x19f7e50e000e2325 },
+    };
+    (void)state;
+    for (size_t t = 0; t < PUM_COUNT(known); t++) {
+        const pum_dtype_info *info = pum_dtype_get(known[t].type);
+        uint64_t seed = 7, hash = 0xcbf29ce484222325u;
+        for (int b = 0; b < 512; b++) {
+            uint8_t block[256];
+            double values[256];
+            for (uint32_t i = 0; i < info->block_bytes; i++) {
+                seed = seed * 6364136223846793005u + 1442695040888963407u;
+                block[i] = (uint8_t)(seed >> 56);
+            }
+            set_factors(known[t].type, block);
+            pum_ref_dequantize(known[t].type, block, 256, values);
+            for (int i = 0; i < 256; i++) {
+                float v = (float)values[i];
+                uint32_t bits;
+                memcpy(&bits, &v, 4);
+                hash = (hash ^ bits) * 0x100000001b3u;
+            }
+        }
+        if (hash != known[t].hash) fail_msg("%s: the values are others than ggml's", info->name);
     }
 }
 
@@ -147,6 +211,7 @@ static void test_rounding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_stored_blocks),
+                                        cmocka_unit_test(test_codebooks),
                                         cmocka_unit_test(test_every_weight_type),
                                         cmocka_unit_test(test_rounding) };
     return cmocka_run_group_tests(tests, NULL, NULL);
