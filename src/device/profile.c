@@ -2,7 +2,9 @@
  * Devices that are not there, so that plans for them can be made and proven anywhere. Per row: M = taken from the
  * driver itself where it runs without the card (lavapipe, SwiftShader; tiers and some limits of RADV's null device,
  * Mesa 22.3.6; dg2 of ANV over Mesa's noop DRM shim, other Intel rows after it); R and D = what such devices and
- * drivers are known to report, not yet compared with a report: correct a row when one is at hand. Memory is the
+ * drivers are known to report. "Seen:" says what was found in public reports (excerpts of GitHub threads) of the row's
+ * device or one next to it and agrees, or was corrected after them; the rest of R and D has not been compared with a
+ * report yet: correct a row when one is at hand. Memory is the
  * card's, and so is its bandwidth: transfers a second times the width of the bus, as published. Of those without
  * memory of their own it is that of the fastest memory their chip takes (bits of the bus behind it): uhd-630
  * DDR4-2666 (128), iris-xe LPDDR4X-4267 (128), lunar-lake LPDDR5X-8533 (128), apple-m2 LPDDR5-6400 (128), adreno-730
@@ -75,7 +77,10 @@ static const profile_row rows[] = {
       .push_bytes = 128, .storage_buffers = 30, .align_bytes = 256, .range = GIB, .allocation = GIB,
       .heap = 2 * GIB, .gbs = 2, .tick_ns = 1.0 },
 
-    /* AMD: M but for memory, clock and, from RDNA3 on, cooperative matrices (R) */
+    /* AMD: M but for memory, clock and, from RDNA3 on, cooperative matrices (R). Seen: of RADV grid, shared memory and
+     * invocations (ggml-org/llama.cpp#17117), subgroup and allocation (llama.cpp#2059), dot products of Vega 20
+     * (llama.cpp#13016), f16, dot products and matrices of RDNA3.5 (GPUOpen-Drivers/AMDVLK#413); of an RX 6650 XT sizes
+     * of subgroups, grid, workgroups and alignment (sharpemu/sharpemu#332) */
     { .name = "rx-580", .device = "AMD Radeon RX 580 Series (RADV POLARIS10)", .id = 0x67df, RADV,
       .bits = GPU | PUM_CAP_I8, .subgroup = { 64, 64, 64 }, .heap = 8 * GIB, .gbs = 256, .tick_ns = 40.0 },
     { .name = "vega-64", .device = "AMD Radeon RX Vega (RADV VEGA10)", .id = 0x687f, RADV, .bits = GPU | HALF,
@@ -95,7 +100,11 @@ static const profile_row rows[] = {
     { .name = "mi210", .device = "AMD Instinct MI210 (RADV ALDEBARAN)", .id = 0x740f, RADV, .bits = GPU | HALF | DOT8,
       .subgroup = { 64, 64, 64 }, .heap = 64 * GIB, .gbs = 1638.4, .tick_ns = 10.0 },
 
-    /* Intel: M up to Alchemist, Xe2 R */
+    /* Intel: M up to Alchemist, Xe2 R. Seen: range and push constants of gen 9 (KhronosGroup/Vulkan-Tools#106), sizes
+     * of subgroups and storage buffers (smxi/inxi#284), shared memory, subgroup and dot products of Meteor Lake
+     * (llama.cpp#16463), of Lunar Lake (llama.cpp#14001) and, with matrices, of BMG G21 (llama.cpp#25380). Younger
+     * Mesas bind 4 GiB - 1 (inxi#284). Not of these rows is Intel's own driver: 32 KiB of shared memory and no fast dot
+     * product on the A770 (llama.cpp#14001), a range of 1 GiB - 4 (KhronosGroup/Vulkan-Profiles#621) */
     { .name = "uhd-630", .device = "Intel(R) UHD Graphics 630 (CFL GT2)", .id = 0x3e92, ANV,
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | SIZES | UNIFIED, .subgroup = { 32, 8, 32 },
       .shared_bytes = 64 * KIB, .range = GIB, .allocation = GIB, .heap = 12 * GIB, .gbs = 42.7, .tick_ns = 83.333333 },
@@ -115,7 +124,10 @@ static const profile_row rows[] = {
       .subgroup = { 32, 16, 32 }, .shared_bytes = 128 * KIB, .range = 4 * GIB - 1, .allocation = 4 * GIB - 4 * KIB,
       .heap = 16 * GIB, .gbs = 136.5, .tick_ns = 52.083333, .coop = { 8, 16, 16 } },
 
-    /* NVIDIA: R. Before Turing the driver offers no 16-bit arithmetic, before Pascal no fast integer dot product */
+    /* NVIDIA: R. Before Turing the driver offers no 16-bit arithmetic, before Pascal no fast integer dot product. Seen:
+     * range, push constants and storage buffers (GTX 1050 Ti: Vulkan-Tools#106), shared memory, subgroup, dot products
+     * and matrices (RTX 4070: llama.cpp#14903, 3070: #12833, 3090: #11595), sizes of subgroups
+     * (nihui/realsr-ncnn-vulkan#2), Pascal without f16 and with dot products (llama.cpp#22933) */
     { .name = "gtx-970", .device = "NVIDIA GeForce GTX 970", .id = 0x13c2, NVIDIA, .bits = GPU | PUM_CAP_I8 | SIZES,
       .heap = 4 * GIB, .gbs = 224 },
     { .name = "gtx-1080", .device = "NVIDIA GeForce GTX 1080", .id = 0x1b80, NVIDIA,
@@ -133,13 +145,17 @@ static const profile_row rows[] = {
     { .name = "h100", .device = "NVIDIA H100 80GB HBM3", .id = 0x2330, NVIDIA,
       .bits = GPU | HALF | SIZES | DOT8 | COOP, .heap = 80 * GIB, .gbs = 3350 },
 
-    /* the rest: R; V3DV also D (8 storage buffers; no subgroup arithmetic) */
+    /* the rest: R; V3DV also D (no subgroup arithmetic). Seen of MoltenVK: range, push constants and storage buffers
+     * (M1 Pro: hanatos/vkdt#87), grid, workgroups, shared memory and sizes of subgroups, none of which can be asked for
+     * (gfx-rs/wgpu#5551) */
     { .name = "apple-m2", .device = "Apple M2", .vendor = 0x106b, .id = 0x0f0203ef, .driver = 14, .version = 10300,
       .api = VULKAN(1, 3),
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = GPU | HALF | UNIFIED, .subgroup = { 32, 4, 32 }, .invocations = 1024,
       .size = { 1024, 1024, 1024 }, .count = { 1 << 30, 1 << 30, 1 << 30 }, .shared_bytes = 32 * KIB,
       .push_bytes = 4096, .storage_buffers = 31, .align_bytes = 16, .range = 4 * GIB - 1, .allocation = 4 * GIB,
       .heap = 11 * GIB, .gbs = 102.4, .tick_ns = 1.0 },
+    /* seen: sizes of subgroups (Adreno 620: termux/termux-packages#7165, Turnip: llama.cpp#22690), allocations of 1 GiB
+     * (llama.cpp#8743), range and push constants of Turnip (meta-flutter/workspace-automation#150) */
     { .name = "adreno-730", .device = "Adreno (TM) 730", .vendor = 0x5143, .id = 0x43050a01, .driver = 8,
       .api = VULKAN(1, 1), .kind = PUMICE_DEVICE_INTEGRATED,
       .bits = PUM_CAP_SUBGROUP | HALF | PUM_CAP_TIMELINE | PUM_CAP_TIMESTAMPS | UNIFIED, .subgroup = { 64, 64, 128 },
@@ -152,16 +168,21 @@ static const profile_row rows[] = {
       .subgroup = { 64, 64, 128 }, .invocations = 1024, .size = { 1024, 1024, 64 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 256, .storage_buffers = 24, .align_bytes = 64, .range = 128 * MIB,
       .allocation = GIB, .heap = 10 * GIB, .gbs = 67.2, .tick_ns = 52.083333 },
+    /* seen: subgroup, shared memory, dot products (G720: llama.cpp#27163; PanVK lacks the last: llama.cpp#17783) */
     { .name = "mali-g715", .device = "Mali-G715", .vendor = 0x13b5, .id = 0xb8a20000, .driver = 9, .api = VULKAN(1, 3),
       .kind = PUMICE_DEVICE_INTEGRATED, .bits = V12 | PUM_CAP_SUBGROUP | HALF | DOT8 | PUM_CAP_TIMESTAMPS | UNIFIED,
       .subgroup = { 16, 16, 16 }, .invocations = 1024, .size = { 1024, 1024, 1024 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 35, .align_bytes = 16, .range = 256 * MIB,
       .allocation = 2 * GIB, .heap = 10 * GIB, .gbs = 68.3, .tick_ns = 38.461538 },
+    /* seen: range, push constants and storage buffers (bevyengine/bevy#18867), shared memory, invocations, subgroup and
+     * no 16- or 8-bit types (llama.cpp#26213), heap and budget (llama.cpp#5237), Vulkan 1.2 with Mesa 23 and 24
+     * (llama.cpp#9801, b4rtaz/distributed-llama#259), id (distributed-llama#50) */
     { .name = "raspberry-pi-5", .device = "V3D 7.1.7", .vendor = 0x14e4, .id = 0x55701c33, .driver = 19,
-      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_INTEGRATED, .bits = V12 | PUM_CAP_TIMESTAMPS | UNIFIED,
-      .subgroup = { 16, 16, 16 }, .invocations = 256, .size = { 256, 256, 256 }, .count = { 65535, 65535, 65535 },
-      .shared_bytes = 16 * KIB, .push_bytes = 128, .storage_buffers = 8, .align_bytes = 32, .range = GIB,
-      .allocation = GIB, .heap = 4 * GIB, .gbs = 17.1, .tick_ns = 1.0 },
+      .api = VULKAN(1, 2), .kind = PUMICE_DEVICE_INTEGRATED,
+      .bits = V12 | PUM_CAP_TIMESTAMPS | PUM_CAP_MEMORY_BUDGET | UNIFIED, .subgroup = { 16, 16, 16 },
+      .invocations = 256, .size = { 256, 256, 256 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 16 * KIB,
+      .push_bytes = 128, .storage_buffers = 8, .align_bytes = 32, .range = GIB, .allocation = GIB, .heap = 4 * GIB,
+      .gbs = 17.1, .tick_ns = 1.0 },
     { .name = "minimal", .device = "minimal Vulkan 1.1 device", .api = VULKAN(1, 1), .kind = PUMICE_DEVICE_OTHER,
       .subgroup = { 1, 1, 1 }, .invocations = 128, .size = { 128, 128, 64 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 16 * KIB, .push_bytes = 128, .storage_buffers = 8, .align_bytes = 256, .range = 128 * MIB,
