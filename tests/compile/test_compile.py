@@ -24,8 +24,8 @@ ICDS = pathlib.Path("/usr/share/vulkan/icd.d")
 # family to compile for, profile to plan for, subgroup sizes
 AMD = [("vega20", "radeon-vii", [64]), ("navi10", "rx-5700-xt", [32, 64]), ("navi21", "navi21", [32, 64]),
        ("gfx1100", "navi31", [32, 64])]
-INTEL = [("skl", "uhd-630", [16, 32]), ("icl", "uhd-630", [16, 32]), ("tgl", "iris-xe", [16, 32]),
-         ("dg2", "intel-a770", [16, 32])]
+INTEL = [("skl", "uhd-630", [8, 16]), ("icl", "uhd-630", [8, 16]), ("tgl", "iris-xe", [8, 16]),
+         ("dg2", "intel-a770", [8, 16])]
 SHAPE = ["--preset", "7b", "--layers", "2", "--untied", "--hollow"]
 
 
