@@ -192,5 +192,6 @@ int main(void)
         cmocka_unit_test(test_host),   cmocka_unit_test(test_on_device), cmocka_unit_test(test_device_staged),
         cmocka_unit_test(test_cancel), cmocka_unit_test(test_wrong_kernel),
     };
+    test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
