@@ -146,7 +146,8 @@ typedef struct pumice_device_params {
      * range=64M,align=4K,allocation=1G,push=128,buffers=8" and NAME=0 for any capability; NULL = as it is.
      * "transfer=1": uploads that must be staged (with "unified=0" all) go to a queue of their own, or to the only one
      * as if it were another. "repack=1": weights are brought into the device's form on the device, "repack=0": on the
-     * host, whatever suits its family. */
+     * host, whatever suits its family. "host-import=1": the device uses a model's mapped file where it is, whatever its
+     * family and pumice_model_params.in_place; "host-import=0": never. */
     const char *caps;
     /* Known driver bugs to act upon or to ignore whatever the driver is: "NAME=on,NAME=off"; NULL = as they match.
      * pumice_quirk_get lists them. */
@@ -232,6 +233,11 @@ typedef struct pumice_model_params {
      * with any model, one session at a time; the others call pumice_model_serve. Copied, but `user`
      * must outlive the model. NULL = this process alone. */
     const pumice_transport *transport;
+    /* 1 = a device that is known to read a mapped file's pages (software devices) uses weights where they are, as far
+     * as it reads them as the file has them (F32, F16, BF16, Q4_K, Q5_K): nothing is copied, the first token comes
+     * sooner, and the memory is the system's cache of the file; but decoding is slower than with a copy in large pages.
+     * The file must then stay as it is while the model lives: if it is truncated, the process gets SIGBUS. */
+    uint32_t in_place;
 } pumice_model_params;
 
 /* What a model was trained to predict, which is what pumice_session_score counts. */
@@ -571,9 +577,10 @@ typedef struct pumice_timings {
     uint64_t first_pass_ns; /* the first pass: some drivers compile only now */
     uint64_t self_test_ns;  /* comparing pipelines with a reference, at their first use with a driver */
     uint64_t model_ahead_ns; /* of the model: waiting for pipelines made ahead, when the weights were there */
-    /* the model's weights, in bytes on the devices, by how they got there: as the file has them; brought into the
-     * devices' form by the host, or by a device; rounded to another type while loaded */
-    uint64_t copied_bytes, repacked_host_bytes, repacked_device_bytes, rounded_bytes;
+    /* the model's weights, in bytes on the devices, by how they got there: not at all, the file's pages are used where
+     * they are; as the file has them; brought into the devices' form by the host, or by a device; rounded to another
+     * type while loaded */
+    uint64_t in_place_bytes, copied_bytes, repacked_host_bytes, repacked_device_bytes, rounded_bytes;
 } pumice_timings;
 PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
                                                     pumice_timings *out_timings);

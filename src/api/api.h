@@ -34,7 +34,7 @@ typedef struct pum_model_part {
 
 /* Bytes of weights, as they lie on the devices, by how they got there. */
 typedef struct pum_load_bytes {
-    uint64_t copied, repacked_host, repacked_device, rounded;
+    uint64_t in_place, copied, repacked_host, repacked_device, rounded;
 } pum_load_bytes;
 
 struct pumice_model {
@@ -49,6 +49,7 @@ struct pumice_model {
     struct pum_message *quit;   /* with this, made early so that it cannot fail */
     atomic_bool in_session;     /* rank 0: of the one session that ranks serve */
     bool vocab_only;
+    bool in_place; /* the file may be used where it is mapped */
     uint64_t open_ns, upload_ns, ahead_ns; /* what loading took; the last: until the pipelines made ahead were there */
     pum_load_bytes loaded;
 };
@@ -113,8 +114,9 @@ pumice_status pum_cut_check(const pum_model_def *def, const uint32_t *counts, ui
 /* roof.c: how fast a device reads memory, in bytes a second, measured once. */
 double pum_device_read_rate(pumice_device *device);
 
-/* Lays out a model's weights for a device. */
-pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, pum_placement *out,
+/* Lays out a model's weights for a device; `in_place`: that may use the mapped file's pages where they
+ * are, which its placement then begins with. */
+pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, bool in_place, pum_placement *out,
                                 pumice_error *err);
 /* Lays out the KV caches of all layers for `pages` pages. */
 pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_dtype k, pum_dtype v,

@@ -131,7 +131,18 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
     return PUMICE_OK;
 }
 
-pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, pum_placement *out,
+/* Matrices that are the file's, whose pages a device may be given; vectors are not worth it. */
+static void add_host(const pum_model_def *def, size_t i, pum_tensor_size *out)
+{
+    const pum_weight *w = &def->weights.data[i], *before = i ? w - 1 : NULL;
+    if (!w->data || w->owned || !w->splittable || w->stored != w->dtype) return;
+    out->host_at = (uintptr_t)w->data;
+    out->host_bytes = w->rows * w->row_bytes;
+    out->host_same = !pum_dtype_get(w->dtype)->planes[0].bytes;
+    out->joins = w->joins && before && before->splittable && before->dtype == w->dtype && before->cols == w->cols;
+}
+
+pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, bool in_place, pum_placement *out,
                                 pumice_error *err)
 {
     *out = (pum_placement){ 0 };
@@ -139,7 +150,8 @@ pumice_status pum_weights_place(const pum_model_def *def, const pum_caps *caps, 
     if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
     for (size_t i = 0; i < def->weights.count; i++) {
         const pum_weight *w = &def->weights.data[i];
-        sizes[i] = (pum_tensor_size){ w->name, w->rows, 0, w->splittable };
+        sizes[i] = (pum_tensor_size){ .name = w->name, .rows = w->rows, .splittable = w->splittable };
+        if (in_place) add_host(def, i, &sizes[i]);
         pum_dtype_device_row_bytes(w->dtype, w->cols, &sizes[i].row_bytes); /* 0 is refused below */
     }
     pumice_status status = pum_placement_make(sizes, def->weights.count, caps, out, err);
@@ -159,8 +171,9 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
         pum_dtype type = i % 2 ? v : k;
         uint64_t row_bytes = 0; /* 0, which is refused, when the type cannot hold the head */
         pum_dtype_row_bytes(type, pum_kv_cols(hp->head_dim), &row_bytes);
-        sizes[i] = (pum_tensor_size){ i % 2 ? "V cache" : "K cache",
-                                      pages * KV_PAGE * hp->n_kv_heads, row_bytes, false };
+        sizes[i] = (pum_tensor_size){ .name = i % 2 ? "V cache" : "K cache",
+                                      .rows = pages * KV_PAGE * hp->n_kv_heads,
+                                      .row_bytes = row_bytes };
         if (i / 2 != hp->n_layers) continue;
         /* the encoder's own layers use this one too, maybe with other heads (model.h) */
         pum_tensor_size other = sizes[i];

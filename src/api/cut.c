@@ -23,7 +23,7 @@ static pumice_status fixed_bytes(const pum_model_def *def, const pum_session_siz
                                .head = PUM_HEAD_SLOTS };
     *out_bytes = 0;
     PUM_GOTO(pum_model_def_part(def, def->hp.n_layers - 1, 1, &one, err));
-    PUM_GOTO(pum_weights_place(&one, device->caps, &weights, err));
+    PUM_GOTO(pum_weights_place(&one, device->caps, false, &weights, err));
     PUM_GOTO(pum_kv_place(&one, device->caps, size->kv_k, size->kv_v, size->pages, &kv, err));
     PUM_GOTO(pum_pass_plan(&one, size, device->caps, device->tuning, &weights, &kv, &options, &key,
                            &plan, err));

@@ -156,6 +156,7 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         atomic_init(&l.model->references, 1);
         atomic_init(&l.model->in_session, false);
         l.model->vocab_only = l.params.vocab_only;
+        l.model->in_place = l.params.in_place;
         if (l.params.transport && !l.params.vocab_only) l.model->transport = *l.params.transport;
         status = l.params.vocab_only                ? load_vocabulary(&l)
                  : l.model->transport.n_ranks > 1 ? load_with_others(&l)

@@ -19,6 +19,43 @@ static pumice_status choose_counts(const pumice_model *m, pumice_device *const *
     return pum_cut_make(&m->def, session, worth, n, counts, err);
 }
 
+static void drop_placement(pum_model_part *p)
+{
+    for (size_t b = 0; p->buffers && b < p->placement.buffer_bytes.count; b++) {
+        pum_vk_buffer_destroy(p->device->vk, &p->buffers[b]);
+    }
+    pum_free(p->buffers);
+    p->buffers = NULL;
+    pum_placement_free(&p->placement);
+}
+
+/* May the device read the mapped file where it is? */
+static bool uses_pages(const pumice_model *m, const pumice_device *device)
+{
+    const pum_caps *caps = pum_vk_device_caps(device->vk);
+    if (!(caps->bits & PUM_CAP_HOST_IMPORT)) return false;
+    return (caps->flags & PUM_FLAG_HOST_IMPORT) || (m->in_place && device->tuning.host_import);
+}
+
+/* Lays the weights out with the file's pages as buffers; false, and nothing is laid out, where the driver does not take
+ * them: then all is copied. */
+static bool place_in_place(pum_model_part *p)
+{
+    pumice_error err = { 0 };
+    pum_placement *at = &p->placement;
+    pumice_status status = pum_weights_place(p->def, pum_vk_device_caps(p->device->vk), true, at, &err);
+    if (status == PUMICE_OK) p->buffers = pum_alloc_array(at->buffer_bytes.count, sizeof *p->buffers);
+    for (uint32_t i = 0; i < at->n_host && status == PUMICE_OK && p->buffers; i++) {
+        status = pum_vk_buffer_import(p->device->vk, (const void *)(uintptr_t)at->host.data[i],
+                                      at->buffer_bytes.data[i], "file", &p->buffers[i], &err);
+    }
+    if (status == PUMICE_OK && p->buffers) return true;
+    pum_log_write(pum_vk_device_log(p->device->vk), PUMICE_LOG_INFO, "weights are copied, not used where they are: %s",
+                  err.text[0] ? err.text : "no memory");
+    drop_placement(p);
+    return false;
+}
+
 static pumice_status make_part(pumice_model *m, pumice_device *device, uint32_t first,
                                uint32_t count, pumice_error *err)
 {
@@ -30,7 +67,8 @@ static pumice_status make_part(pumice_model *m, pumice_device *device, uint32_t 
         PUM_TRY(pum_model_def_part(&m->def, first, count, &part->own, err));
         part->def = &part->own;
     }
-    return pum_weights_place(part->def, pum_vk_device_caps(device->vk), &part->placement, err);
+    if (uses_pages(m, device) && place_in_place(part)) return PUMICE_OK;
+    return pum_weights_place(part->def, pum_vk_device_caps(device->vk), false, &part->placement, err);
 }
 
 pumice_status pum_parts_make_one(pumice_model *model, pumice_device *device, uint32_t first,
@@ -66,11 +104,7 @@ void pum_parts_free(pumice_model *model)
 {
     for (uint32_t i = 0; i < model->n_parts; i++) {
         pum_model_part *p = &model->parts[i];
-        for (size_t b = 0; p->buffers && b < p->placement.buffer_bytes.count; b++) {
-            pum_vk_buffer_destroy(p->device->vk, &p->buffers[b]);
-        }
-        pum_free(p->buffers);
-        pum_placement_free(&p->placement);
+        drop_placement(p);
         pum_model_def_free(&p->own);
         pumice_device_destroy(&p->device);
     }

@@ -55,7 +55,7 @@ static pumice_status plan_part(const planner *p, const target *t, uint32_t first
         def = &out->part;
     }
     pum_pass_key key = pum_stage_key(def, &p->key);
-    PUM_TRY(pum_weights_place(def, &t->caps, &out->weights, p->err));
+    PUM_TRY(pum_weights_place(def, &t->caps, false, &out->weights, p->err));
     PUM_TRY(pum_kv_place(def, &t->caps, z->kv_k, z->kv_v, z->pages, &out->kv, p->err));
     PUM_TRY(pum_pass_plan(def, z, &t->caps, &t->tuning, &out->weights, &out->kv, &options, &key,
                           &out->plan, p->err));

@@ -539,6 +539,7 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
     full.model_open_ns = session->model->open_ns;
     full.model_upload_ns = session->model->upload_ns;
     full.model_ahead_ns = session->model->ahead_ns;
+    full.in_place_bytes = session->model->loaded.in_place;
     full.copied_bytes = session->model->loaded.copied;
     full.repacked_host_bytes = session->model->loaded.repacked_host;
     full.repacked_device_bytes = session->model->loaded.repacked_device;

@@ -24,7 +24,7 @@ static pumice_status activations_of(const pum_model_def *def, const pum_caps *ca
     pum_placement weights = { 0 }, kv = { 0 };
     pum_plan plan = { 0 };
     pumice_status status;
-    PUM_GOTO(pum_weights_place(def, caps, &weights, err));
+    PUM_GOTO(pum_weights_place(def, caps, false, &weights, err));
     PUM_GOTO(pum_kv_place(def, caps, size->kv_k, size->kv_v, size->pages, &kv, err));
     pum_plan_options options = { 0 };
     pum_pass_key key = { .rows = size->n_batch, .n_slots = 1, .one_sequence = true,

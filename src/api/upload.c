@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How a model's rows get from the file to a device. Decides the way of each weight: rounded or
+ * How a model's rows get from the file to a device. Decides the way of each weight: none at all if
+ * the device reads it where it is, rounded or
  * repacked by the device, or by the host, which writes straight into the device's memory where it
  * sees it, on all cores, and else into the staging ring. */
 #include "api.h"
@@ -8,7 +9,7 @@
 #include "repacker.h"
 #include "task.h"
 
-typedef enum way { WAY_ROUND, WAY_DEVICE, WAY_HOST } way;
+typedef enum way { WAY_NONE, WAY_ROUND, WAY_DEVICE, WAY_HOST } way;
 
 enum { MOST_WORKERS = 8 };
 static const uint64_t SLICE_BYTES = 4u << 20; /* between two calls of progress */
@@ -25,6 +26,7 @@ typedef struct upload {
     pum_load_bytes *bytes;
     pum_quantizer quantizer;
     pum_repacker repacker;
+    bool staged;  /* the host does not see the device's memory */
     bool repacks; /* the device does it, as long as it does it right */
     PUM_ARRAY(slice) slices; /* what the host does */
     atomic_size_t next;
@@ -114,7 +116,7 @@ static pumice_status do_slices(upload *u, pumice_error *err)
     worker workers[MOST_WORKERS] = { { .upload = u, .reports = true } };
     uint64_t worth = u->part->placement.total_bytes / (2 * SLICE_BYTES) + 1; /* a thread costs something too */
     uint32_t most = PUM_MIN(pum_core_count(), (uint32_t)MOST_WORKERS), n = 1;
-    if (!u->part->buffers[0].mapped) most = 1;
+    if (u->staged) most = 1;
     most = (uint32_t)PUM_MIN(most, worth);
     for (; n < most && n < u->slices.count; n++) {
         workers[n].upload = u;
@@ -144,10 +146,21 @@ static pumice_status add_slices(upload *u, uint32_t index, pumice_error *err)
 
 /* ---- the device's ways ---- */
 
-static way way_of(const upload *u, const pum_weight *w)
+static way way_of(const upload *u, const pum_piece *piece, const pum_weight *w)
 {
+    if (piece->buffer < u->part->placement.n_host) return WAY_NONE;
     if (w->stored != w->dtype) return WAY_ROUND;
     return u->repacks && pum_repacker_rows(&u->repacker, w) ? WAY_DEVICE : WAY_HOST;
+}
+
+/* The weight in the file's pages, if the device was given them. */
+static pum_repack_source source_of(const pum_model_part *m, const pum_weight *w)
+{
+    pum_repack_source s = { 0 };
+    uint32_t buffer;
+    if (w->data && pum_placement_find_host(&m->placement, (uintptr_t)w->data, w->rows * w->row_bytes, &buffer, &s.at))
+        s.buffer = &m->buffers[buffer];
+    return s;
 }
 
 static pumice_status on_device(upload *u, uint32_t index, way by, pumice_error *err)
@@ -155,7 +168,7 @@ static pumice_status on_device(upload *u, uint32_t index, way by, pumice_error *
     const pum_piece *piece = &u->part->placement.pieces.data[index];
     const pum_weight *w = &u->part->def->weights.data[piece->tensor];
     pum_vk_buffer *buffer = &u->part->buffers[piece->buffer];
-    const pum_repack_source source = { 0 };
+    const pum_repack_source source = source_of(u->part, w);
     uint64_t row_bytes = device_row_bytes(w);
     uint64_t step = by == WAY_ROUND ? pum_quantizer_load_rows(&u->quantizer, w)
                                     : pum_repacker_rows(&u->repacker, w);
@@ -178,7 +191,8 @@ static pumice_status on_device(upload *u, uint32_t index, way by, pumice_error *
 static void count(upload *u, const pum_weight *w, const pum_piece *piece, way by)
 {
     bool same = !pum_dtype_get(w->dtype)->planes[0].bytes;
-    if (by == WAY_ROUND) u->bytes->rounded += piece->size_bytes;
+    if (by == WAY_NONE) u->bytes->in_place += piece->size_bytes;
+    else if (by == WAY_ROUND) u->bytes->rounded += piece->size_bytes;
     else if (same) u->bytes->copied += piece->size_bytes;
     else if (by == WAY_DEVICE && u->repacks) u->bytes->repacked_device += piece->size_bytes;
     else u->bytes->repacked_host += piece->size_bytes;
@@ -192,8 +206,9 @@ static pumice_status fill_buffers(upload *u, pumice_error *err)
     for (uint32_t i = 0; i < m->placement.pieces.count; i++) {
         const pum_piece *piece = &m->placement.pieces.data[i];
         const pum_weight *w = &m->def->weights.data[piece->tensor];
-        way by = way_of(u, w);
-        PUM_TRY(by == WAY_HOST ? add_slices(u, i, err) : on_device(u, i, by, err));
+        way by = way_of(u, piece, w);
+        if (by == WAY_NONE) PUM_TRY(report(u, piece->row_count * device_row_bytes(w), err));
+        else PUM_TRY(by == WAY_HOST ? add_slices(u, i, err) : on_device(u, i, by, err));
         count(u, w, piece, by);
     }
     return do_slices(u, err);
@@ -202,15 +217,25 @@ static pumice_status fill_buffers(upload *u, pumice_error *err)
 static pumice_status make_buffers(pum_model_part *m, pumice_error *err)
 {
     size_t n = m->placement.buffer_bytes.count;
-    m->buffers = pum_alloc_array(n, sizeof *m->buffers);
+    if (!m->buffers) m->buffers = pum_alloc_array(n, sizeof *m->buffers);
     if (!m->buffers) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = m->placement.n_host; i < n; i++) {
         pum_vk_buffer *b = &m->buffers[i];
         PUM_TRY(pum_vk_buffer_create(m->device->vk, PUM_VK_DEVICE, m->placement.buffer_bytes.data[i], "weights", b,
                                      err));
         if (b->mapped) pum_memory_large_pages(b->mapped, b->size_bytes);
     }
     return PUMICE_OK;
+}
+
+/* Gives pages back that no weight is used in. */
+static void drop_pages(pum_model_part *m)
+{
+    for (uint32_t i = 0; i < m->placement.n_host; i++) {
+        bool used = false;
+        for (size_t p = 0; p < m->placement.pieces.count; p++) used = used || m->placement.pieces.data[p].buffer == i;
+        if (!used) pum_vk_buffer_destroy(m->device->vk, &m->buffers[i]);
+    }
 }
 
 static pumice_status upload_part(pum_model_part *m, const pumice_model_params *params,
@@ -225,8 +250,10 @@ static pumice_status upload_part(pum_model_part *m, const pumice_model_params *p
                                .no_self_test = m->device->no_self_test } };
     pum_caps caps;
     pum_vk_trusted_caps(m->device->vk, &caps);
+    size_t own = m->placement.n_host;
+    u.staged = own < m->placement.buffer_bytes.count && !m->buffers[own].mapped;
     u.repacks = pum_caps_trusts(&caps, PUM_KERNEL_repack_base) &&
-                (t->repack == PUM_REPACK_DEVICE || (t->repack == PUM_REPACK_STAGED && !m->buffers[0].mapped));
+                (t->repack == PUM_REPACK_DEVICE || (t->repack == PUM_REPACK_STAGED && (u.staged || own)));
     atomic_init(&u.next, 0);
     atomic_init(&u.stop, false);
     atomic_init(&u.done, *io_done);
@@ -234,6 +261,7 @@ static pumice_status upload_part(pum_model_part *m, const pumice_model_params *p
     pum_quantizer_free(&u.quantizer);
     pum_repacker_free(&u.repacker);
     pum_array_free(&u.slices);
+    drop_pages(m);
     *io_done = atomic_load(&u.done);
     pumice_status ended = pum_vk_stream_end(m->device->vk, status == PUMICE_OK ? err : NULL);
     return status == PUMICE_OK ? ended : status;

@@ -17,6 +17,8 @@
 #define PUM_PRINTF(fmt, args)
 #endif
 
+enum { PUM_PAGE_BYTES = 4096 }; /* what files are mapped and memory is shared in, or a part of it */
+
 #define PUM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PUM_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PUM_MAX(a, b) ((a) > (b) ? (a) : (b))

@@ -80,8 +80,8 @@ void pum_file_prefetch(const pum_file *file)
 void pum_memory_large_pages(void *data, uint64_t bytes)
 {
 #ifdef MADV_HUGEPAGE
-    enum { PAGE = 4096 };
-    uintptr_t first = (uintptr_t)pum_align_up((uintptr_t)data, PAGE), end = (uintptr_t)data + (uintptr_t)bytes;
+    uintptr_t first = (uintptr_t)pum_align_up((uintptr_t)data, PUM_PAGE_BYTES);
+    uintptr_t end = (uintptr_t)data + (uintptr_t)bytes;
     if (bytes >= 4u << 20) madvise((void *)first, (size_t)(end - first), MADV_HUGEPAGE);
 #else
     (void)data;

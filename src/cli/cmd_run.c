@@ -100,7 +100,8 @@ static int print_json(const cli_run *run, const generation *g)
         run->options->beams ? json_real((double)g->beam_score) : json_null();
     /* clang-format off */
     json_t *timings = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:f, s:f}",
         "n_prompt_tokens", (json_int_t)t.n_prompt_tokens,
         "n_decode_tokens", (json_int_t)t.n_decode_tokens,
         "load_ns", (json_int_t)run->load_ns,
@@ -112,6 +113,7 @@ static int print_json(const cli_run *run, const generation *g)
         "model_open_ns", (json_int_t)t.model_open_ns,
         "model_upload_ns", (json_int_t)t.model_upload_ns,
         "model_ahead_ns", (json_int_t)t.model_ahead_ns,
+        "in_place_bytes", (json_int_t)t.in_place_bytes,
         "copied_bytes", (json_int_t)t.copied_bytes,
         "repacked_device_bytes", (json_int_t)t.repacked_device_bytes,
         "repacked_host_bytes", (json_int_t)t.repacked_host_bytes,
@@ -150,7 +152,8 @@ static void print_weights(const pumice_timings *t)
     const struct {
         uint64_t bytes;
         const char *how;
-    } rows[] = { { t->copied_bytes, "copied" },
+    } rows[] = { { t->in_place_bytes, "used in the file" },
+                 { t->copied_bytes, "copied" },
                  { t->repacked_device_bytes, "repacked on the device" },
                  { t->repacked_host_bytes, "repacked on the host" },
                  { t->rounded_bytes, "rounded on the device" } };

@@ -18,6 +18,7 @@ static const struct {
     { "full-subgroups", PUM_CAP_FULL_SUBGROUPS },
     { "query-reset", PUM_CAP_HOST_QUERY_RESET }, { "transfer", PUM_CAP_TRANSFER },
     { "repack", PUM_CAP_REPACK },
+    { "host-import", PUM_CAP_HOST_IMPORT },
 };
 
 static const struct {
@@ -44,9 +45,9 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
         }
         if (i < PUM_COUNT(bit_names)) *out_bits |= bit_names[i].bits;
         else if (n > 0) {
-            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, texel, "
-                     "timeline, timestamps, budget, unified, size-control, full-subgroups, query-reset, transfer "
-                     "or repack",
+            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, "
+                     "texel, timeline, timestamps, budget, unified, size-control, full-subgroups, query-reset, "
+                     "transfer, repack or host-import",
                      (int)PUM_MIN(n, 40u), text);
             return false;
         }

@@ -24,12 +24,14 @@
 #define PUM_CAP_TRANSFER (1u << 14) /* uploads have a queue of their own: a family that does nothing but copy */
 #define PUM_CAP_REPACK (1u << 15) /* may bring weights into its own form: every device, unless it is wished away */
 #define PUM_CAP_FULL_SUBGROUPS (1u << 16) /* workgroups of whole subgroups can be made to have no other */
+#define PUM_CAP_HOST_IMPORT (1u << 17) /* unified memory: may read the host's own pages, whole ones of 4 KiB */
 
 /* What a driver bug (quirks.def) or a wish asks of tuning, the planner and the Vulkan layer. */
 #define PUM_FLAG_SHORT_LOOPS (1u << 0)   /* few rounds per invocation: large workgroups for long rows */
 #define PUM_FLAG_SHORT_SUBMITS (1u << 1) /* cut work into submits of at most a millisecond */
 #define PUM_FLAG_REPACK (1u << 2) /* bring weights into the device's form on the device, whatever its family */
 #define PUM_FLAG_LATE_COMPILE (1u << 3) /* pipelines are compiled when they are first dispatched */
+#define PUM_FLAG_HOST_IMPORT (1u << 4) /* use the host's pages, whatever its family and the caller's word */
 
 typedef enum pum_tier {
     PUM_TIER_BASE,

@@ -8,7 +8,7 @@
 /* Who brings weights into the device's form while they are loaded (field repack). */
 enum {
     PUM_REPACK_HOST,   /* the host */
-    PUM_REPACK_STAGED, /* the device, where the host does not see its memory */
+    PUM_REPACK_STAGED, /* the device, where the host does not see its memory or it reads the file's pages */
     PUM_REPACK_DEVICE  /* the device */
 };
 

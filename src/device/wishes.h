@@ -11,7 +11,7 @@ typedef struct pum_caps_wishes {
     uint32_t disable_bits;          /* PUM_CAP_* to switch off */
     uint32_t quirks_on, quirks_off; /* rows of quirks.def to force */
     uint32_t force_bits;            /* PUM_CAP_* to have whatever the device and its family's row are: TRANSFER (maybe
-                                       the only queue under another name), REPACK */
+                                       the only queue under another name), REPACK, HOST_IMPORT */
     /* limits; 0 = the device's */
     uint32_t subgroup_size, max_workgroup_invocations, shared_memory_bytes, max_push_bytes, max_storage_buffers,
         offset_align_bytes;
@@ -22,7 +22,7 @@ typedef struct pum_caps_wishes {
  *   disable  names of capabilities, "sub,f16"
  *   caps     NAME=VALUE,...: limits ("subgroup=16,shared=16K,invocations=128,range=64M,align=4K,allocation=1G,
  *            push=128,buffers=8"), any capability's name with 0 ("unified=0"), and "transfer=1"
- *            or "repack=1"
+ *            or "repack=1", "host-import=1"
  *   quirks   "NAME=on,NAME=off" */
 bool pum_caps_wishes_parse(const char *disable, const char *caps, const char *quirks, pum_caps_wishes *out_wishes,
                            pumice_error *err);

@@ -101,6 +101,7 @@ typedef struct pum_weight {
     const void *data;
     void *owned;                   /* pum_free'd with the model; NULL if data is the file's */
     bool splittable;               /* may be cut between rows (matrices) */
+    bool joins;                    /* a matrix that multiplies the same rows as the one before it, if that is as wide */
     bool is_constant;              /* not a model parameter */
 } pum_weight;
 

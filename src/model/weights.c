@@ -112,6 +112,9 @@ static const row cross_rows[] = {
 };
 #undef AT
 
+/* Matrices that multiply the same rows as the row before theirs. */
+static const char *const joining[] = { "attn_k.weight", "attn_v.weight", "cross_attn_v.weight", "ffn_up.weight" };
+
 /* Matrices that a file may hold as one, below one another: without the tensor `unless`, the parts
  * are taken from `whole`, in this order. */
 typedef struct fused {
@@ -237,13 +240,20 @@ static pumice_status push(loader *l, pum_weight w, int32_t *out_index)
     return PUMICE_OK;
 }
 
-static pumice_status add_matrix(loader *l, const char *name, const part *p, int32_t *out_index)
+static bool joins_before(const row *r)
+{
+    size_t i = 0;
+    while (i < PUM_COUNT(joining) && strcmp(joining[i], r->name) != 0) i++;
+    return i < PUM_COUNT(joining);
+}
+
+static pumice_status add_matrix(loader *l, const char *name, const part *p, bool joins, int32_t *out_index)
 {
     const pum_gguf_tensor *t = &p->shape;
     const pum_dtype_info *info = pum_dtype_get(t->type);
     pum_weight w = { .dtype = t->type, .rows = t->ne[1] * t->ne[2], .cols = t->ne[0],
                      .source = p->source, .source_row = p->first, .data = t->data,
-                     .splittable = true };
+                     .splittable = true, .joins = joins };
     uint64_t bytes;
     if (!info || !info->is_weight) return unsupported_type(l, name, t->type);
     if (!pum_dtype_row_bytes(w.dtype, w.cols, &w.row_bytes) ||
@@ -392,7 +402,7 @@ static pumice_status load_row(loader *l, const row *r, void *fields)
     if (n != NEVER) PUM_TRY(find_row(l, r, &p));
     if (p.source) {
         bool vector = r->rows == ONE || r->rows == Q_NORMS || r->rows == K_NORMS;
-        PUM_TRY(vector ? add_vector(l, name, &p, &index) : add_matrix(l, name, &p, &index));
+        PUM_TRY(vector ? add_vector(l, name, &p, &index) : add_matrix(l, name, &p, joins_before(r), &index));
     } else if (n == MUST) {
         return PUM_DAMAGED(l, "tensor '%s' is missing", name);
     }

@@ -73,6 +73,10 @@ typedef struct pum_placement {
     PUM_ARRAY(pum_piece) pieces;      /* by tensor, then by row */
     PUM_ARRAY(uint32_t) first;        /* first piece of tensor i; first[n_tensors] = pieces.count */
     PUM_ARRAY(uint64_t) buffer_bytes; /* size of each buffer */
+    /* The first n_host buffers are pages of the host, whole ones of PUM_PAGE_BYTES from these addresses
+     * on, in which tensors lie as they are in the host's memory. */
+    PUM_ARRAY(uint64_t) host;
+    uint32_t n_host;
     uint64_t total_bytes;
 } pum_placement;
 
@@ -80,13 +84,22 @@ typedef struct pum_tensor_size {
     const char *name; /* for messages */
     uint64_t rows, row_bytes;
     bool splittable; /* false: must lie in one piece (KV caches, norm weights) */
+    /* Of a tensor whose bytes are in memory that the device may be given: where, and how many; 0: it is not. */
+    uint64_t host_at, host_bytes;
+    bool host_same;  /* they are as the device wants them */
+    bool joins;      /* may be bound as one with the tensor before it, if it lies right behind that */
 } pum_tensor_size;
 
-/* Lays tensors out in buffers within the device's limits (plan_place.c). Fails with UNSUPPORTED
+/* Lays tensors out in buffers within the device's limits (plan_place.c): where they are, if the host has
+ * them as the device wants them and they can be bound there, unless that would part tensors that join;
+ * else one behind the other in memory of the device's own. Fails with UNSUPPORTED
  * when one row or an unsplittable tensor is larger than a binding may be. */
 pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, const pum_caps *caps,
                                  pum_placement *out_placement, pumice_error *err);
 void pum_placement_free(pum_placement *placement);
+/* The buffer of the host's pages that holds a range of its memory, and where in it; false: none does. */
+bool pum_placement_find_host(const pum_placement *placement, uint64_t at, uint64_t bytes, uint32_t *out_buffer,
+                             uint64_t *out_offset);
 /* The piece of a tensor that lies in one; NULL if it is cut. */
 const pum_piece *pum_placement_only_piece(const pum_placement *placement, int32_t tensor);
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Lays weights and KV caches out in buffers: each piece within one binding's range and one
  * allocation, aligned for binding. The only place that knows maxStorageBufferRange and
- * maxMemoryAllocationSize of large tensors. First fit in order, since the order of the file is the
- * order of use. */
+ * maxMemoryAllocationSize of large tensors, and which tensors may stay in the host's memory. First fit
+ * in order, since the order of the file is the order of use. */
 #include "plan.h"
+
+#include <stdlib.h>
 
 #include "op.h"
 
@@ -16,7 +18,7 @@ static pumice_status add_piece(pum_placement *p, uint32_t tensor, uint64_t first
                                pumice_error *err)
 {
     size_t last = p->buffer_bytes.count;
-    if (last == 0 || p->buffer_bytes.data[last - 1] + bytes > buffer_limit) {
+    if (last == p->n_host || p->buffer_bytes.data[last - 1] + bytes > buffer_limit) {
         if (!pum_array_push(&p->buffer_bytes, 0)) goto no_memory;
         last++;
     }
@@ -34,6 +36,132 @@ no_memory:
     return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
 }
 
+/* ---- tensors in the host's memory ---- */
+
+typedef struct limits {
+    uint64_t align, range, buffer;
+} limits;
+
+static uint64_t page_of(uint64_t at) { return at / PUM_PAGE_BYTES * PUM_PAGE_BYTES; }
+
+static uint64_t rows_per_piece(const pum_tensor_size *t, const limits *l) { return l->range / t->row_bytes; }
+
+/* Can be bound where it is: all of it, or each piece. */
+static bool fits_in_place(const pum_tensor_size *t, const limits *l)
+{
+    bool cut = t->rows > rows_per_piece(t, l);
+    return t->host_at && t->host_same && t->host_at % l->align == 0 &&
+           pum_align_up(t->host_bytes, PUM_PAGE_BYTES) + PUM_PAGE_BYTES <= l->buffer &&
+           !(cut && rows_per_piece(t, l) * t->row_bytes % l->align);
+}
+
+/* Marks the tensors that stay where they are. Those that join do so together, one right behind the other, or not. */
+static void choose_in_place(const pum_tensor_size *tensors, size_t count, const limits *l, bool *out_stays)
+{
+    for (size_t i = 0, end; i < count; i = end) {
+        bool all = fits_in_place(&tensors[i], l);
+        for (end = i + 1; end < count && tensors[end].joins; end++) {
+            all = all && fits_in_place(&tensors[end], l) &&
+                  tensors[end - 1].host_at + tensors[end - 1].host_bytes == tensors[end].host_at;
+        }
+        for (size_t k = i; k < end; k++) out_stays[k] = all;
+    }
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const pum_tensor_size *x = *(const pum_tensor_size *const *)a, *y = *(const pum_tensor_size *const *)b;
+    return x->host_at < y->host_at ? -1 : x->host_at > y->host_at;
+}
+
+/* The pages of all tensors in the host's memory, joined where they touch, as buffers. Every byte of a page that holds a
+ * byte of a tensor is there, since memory comes in pages. */
+static bool add_pages(pum_placement *p, const pum_tensor_size *tensors, size_t count, const limits *l)
+{
+    const pum_tensor_size **order = pum_alloc_array(count + 1, sizeof *order);
+    size_t n = 0;
+    bool fine = order != NULL;
+    for (size_t i = 0; i < count && fine; i++) {
+        if (tensors[i].host_at) order[n++] = &tensors[i];
+    }
+    if (fine) qsort(order, n, sizeof *order, by_address);
+    for (size_t i = 0; i < n && fine; i++) {
+        uint64_t begin = page_of(order[i]->host_at),
+                 end = pum_align_up(order[i]->host_at + order[i]->host_bytes, PUM_PAGE_BYTES);
+        uint64_t *first = p->n_host ? &p->host.data[p->n_host - 1] : NULL;
+        uint64_t *bytes = p->n_host ? &p->buffer_bytes.data[p->n_host - 1] : NULL;
+        if (first && begin <= *first + *bytes && end - *first <= l->buffer) {
+            *bytes = PUM_MAX(*bytes, end - *first);
+        } else if (end - begin <= l->buffer) {
+            fine = pum_array_push(&p->host, begin) && pum_array_push(&p->buffer_bytes, end - begin);
+            p->n_host += fine;
+        }
+    }
+    pum_free(order);
+    return fine;
+}
+
+/* The host's buffer that a range lies in whole; n_host: none. */
+static uint32_t find_pages(const pum_placement *p, uint64_t at, uint64_t bytes)
+{
+    uint32_t i = 0;
+    while (i < p->n_host &&
+           (at < p->host.data[i] || at + bytes > p->host.data[i] + p->buffer_bytes.data[i])) {
+        i++;
+    }
+    return i;
+}
+
+/* Decides for every tensor whether it stays where it is; nothing to do where none is in the host's memory. */
+static bool place_host(pum_placement *p, const pum_tensor_size *tensors, size_t count, const limits *l, bool *out_stays)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) n += tensors[i].host_at != 0;
+    if (n == 0) return true;
+    choose_in_place(tensors, count, l, out_stays);
+    return add_pages(p, tensors, count, l);
+}
+
+bool pum_placement_find_host(const pum_placement *placement, uint64_t at, uint64_t bytes, uint32_t *out_buffer,
+                             uint64_t *out_offset)
+{
+    *out_buffer = find_pages(placement, at, bytes);
+    *out_offset = *out_buffer < placement->n_host ? at - placement->host.data[*out_buffer] : 0;
+    return *out_buffer < placement->n_host;
+}
+
+/* ---- the whole ---- */
+
+static pumice_status check_size(const pum_tensor_size *t, const pum_caps *caps, uint64_t range, uint64_t *out_bytes,
+                                pumice_error *err)
+{
+    if (!pum_mul_u64(t->rows, t->row_bytes, out_bytes) || t->row_bytes == 0 || t->rows == 0) {
+        return pum_fail(err, PUMICE_ERROR_FORMAT, "tensor '%s' has an impossible size", t->name);
+    }
+    if (t->row_bytes <= range && (t->splittable || *out_bytes <= range)) return PUMICE_OK;
+    return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
+                    "'%s' needs %llu MiB in one piece, but '%s' binds at most "
+                    "%llu MiB at once%s",
+                    t->name, (unsigned long long)(*out_bytes >> 20), caps->name, (unsigned long long)(range >> 20),
+                    t->splittable ? "" : ": use a smaller context");
+}
+
+/* A tensor where the host has it. */
+static bool add_in_place(pum_placement *p, const pum_tensor_size *t, uint32_t index, const limits *l)
+{
+    uint32_t buffer;
+    uint64_t at, step = rows_per_piece(t, l);
+    pum_placement_find_host(p, t->host_at, t->host_bytes, &buffer, &at);
+    for (uint64_t row = 0; row < t->rows; row += step) {
+        uint64_t n = PUM_MIN(step, t->rows - row);
+        pum_piece piece = { .tensor = index, .row_first = row, .row_count = n, .buffer = buffer,
+                            .offset_bytes = at + row * t->row_bytes,
+                            .size_bytes = pum_align_up(n * t->row_bytes, 16) };
+        if (!pum_array_push(&p->pieces, piece)) return false;
+    }
+    return true;
+}
+
 pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, const pum_caps *caps,
                                  pum_placement *out_placement, pumice_error *err)
 {
@@ -45,37 +173,35 @@ pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, c
     /* a piece may be as long as the range, so a buffer must hold at least that */
     uint64_t limit =
         PUM_MIN(caps->max_allocation_bytes / align * align, PUM_MAX(BUFFER_TARGET_BYTES, range));
+    const limits host = { PUM_MAX(caps->offset_align_bytes, 16u), range,
+                          caps->max_allocation_bytes / PUM_PAGE_BYTES * PUM_PAGE_BYTES };
+    bool *stays = pum_alloc_array(count + 1, sizeof *stays);
+    uint64_t bytes = 0;
+    if (!stays) goto no_memory;
+    for (size_t i = 0; i < count; i++) PUM_GOTO(check_size(&tensors[i], caps, range, &bytes, err));
+    if (!place_host(&p, tensors, count, &host, stays)) goto no_memory;
     for (size_t i = 0; i < count; i++) {
         const pum_tensor_size *t = &tensors[i];
-        uint64_t bytes;
-        if (!pum_mul_u64(t->rows, t->row_bytes, &bytes) || t->row_bytes == 0 || t->rows == 0) {
-            status =
-                pum_fail(err, PUMICE_ERROR_FORMAT, "tensor '%s' has an impossible size", t->name);
-            goto fail;
-        }
-        if (t->row_bytes > range || (!t->splittable && bytes > range)) {
-            status = pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                              "'%s' needs %llu MiB in one piece, but '%s' binds at most "
-                              "%llu MiB at once%s",
-                              t->name, (unsigned long long)(bytes >> 20), caps->name,
-                              (unsigned long long)(range >> 20),
-                              t->splittable ? "" : ": use a smaller context");
-            goto fail;
-        }
         if (!pum_array_push(&p.first, (uint32_t)p.pieces.count)) goto no_memory;
-        uint64_t rows_per_piece = range / t->row_bytes;
-        for (uint64_t row = 0; row < t->rows; row += rows_per_piece) {
-            uint64_t n = PUM_MIN(rows_per_piece, t->rows - row);
+        p.total_bytes += t->rows * t->row_bytes;
+        if (stays[i]) {
+            if (!add_in_place(&p, t, (uint32_t)i, &host)) goto no_memory;
+            continue;
+        }
+        uint64_t step = rows_per_piece(t, &host);
+        for (uint64_t row = 0; row < t->rows; row += step) {
+            uint64_t n = PUM_MIN(step, t->rows - row);
             PUM_GOTO(add_piece(&p, (uint32_t)i, row, n, n * t->row_bytes, align, limit, err));
         }
-        p.total_bytes += bytes;
     }
     if (!pum_array_push(&p.first, (uint32_t)p.pieces.count)) goto no_memory;
+    pum_free(stays);
     *out_placement = p;
     return PUMICE_OK;
 no_memory:
     status = pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
 fail:
+    pum_free(stays);
     pum_placement_free(&p);
     *out_placement = (pum_placement){ 0 };
     return status;
@@ -86,6 +212,7 @@ void pum_placement_free(pum_placement *placement)
     pum_array_free(&placement->pieces);
     pum_array_free(&placement->first);
     pum_array_free(&placement->buffer_bytes);
+    pum_array_free(&placement->host);
     *placement = (pum_placement){ 0 };
 }
 

@@ -133,6 +133,30 @@ static pumice_status allocate(pum_vk_device *device, const use_row *row, const c
 
 /* ---- buffers ---- */
 
+static pumice_status create_handle(pum_vk_device *device, uint64_t bytes, const void *next, VkBuffer *out_buffer,
+                                   pumice_error *err)
+{
+    const pum_caps *caps = &device->snapshot.caps;
+    VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .pNext = next,
+        .size = bytes,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT
+                 | VK_BUFFER_USAGE_TRANSFER_DST_BIT
+                 | (caps->bits & PUM_CAP_TEXEL ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0)
+    };
+    const uint32_t families[2] = { device->snapshot.queue_family, device->snapshot.transfer_family };
+    if ((caps->bits & PUM_CAP_TRANSFER) && families[0] != families[1]) { /* both queues use it, in turn */
+        info.sharingMode = VK_SHARING_MODE_CONCURRENT;
+        info.queueFamilyIndexCount = 2;
+        info.pQueueFamilyIndices = families;
+    }
+    VkResult r = device->table.vkCreateBuffer(device->handle, &info, NULL, out_buffer);
+    if (r == VK_SUCCESS) return PUMICE_OK;
+    *out_buffer = VK_NULL_HANDLE;
+    return pum_vk_fail(device, r, "creating a buffer", err);
+}
+
 static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64_t bytes,
                                    const char *what, bool within_budget, pum_vk_buffer *out_buffer,
                                    pumice_error *err)
@@ -155,22 +179,10 @@ static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64
     }
     /* so that no texel buffer lies in a buffer of a power of two bytes */
     bool odd = (caps->flags & PUM_FLAG_LATE_COMPILE) && (bytes & (bytes - 1)) == 0;
-    VkBufferCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-        .size = PUM_MIN(pum_align_up(bytes, 16) + (odd ? 16 : 0), caps->max_allocation_bytes),
-        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT
-                 | VK_BUFFER_USAGE_TRANSFER_DST_BIT
-                 | (caps->bits & PUM_CAP_TEXEL ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT : 0)
-    };
-    const uint32_t families[2] = { device->snapshot.queue_family, device->snapshot.transfer_family };
-    if ((caps->bits & PUM_CAP_TRANSFER) && families[0] != families[1]) { /* both queues use it, in turn */
-        info.sharingMode = VK_SHARING_MODE_CONCURRENT;
-        info.queueFamilyIndexCount = 2;
-        info.pQueueFamilyIndices = families;
-    }
-    VkResult r = t->vkCreateBuffer(device->handle, &info, NULL, &b.buffer);
-    if (r != VK_SUCCESS) return pum_vk_fail(device, r, "creating a buffer", err);
+    PUM_TRY(create_handle(device, PUM_MIN(pum_align_up(bytes, 16) + (odd ? 16 : 0), caps->max_allocation_bytes), NULL,
+                          &b.buffer, err));
     b.size_bytes = bytes;
+    VkResult r;
     VkMemoryPropertyFlags flags = 0;
     const use_row *row = use == PUM_VK_DEVICE && unified ? &unified_row : &use_rows[use];
     PUM_GOTO(allocate(device, row, what, within_budget, &b, &flags, err));
@@ -198,10 +210,60 @@ pumice_status pum_vk_buffer_create(pum_vk_device *device, pum_vk_use use, uint64
     return create_buffer(device, use, bytes, what, true, out_buffer, err);
 }
 
+pumice_status pum_vk_buffer_import(pum_vk_device *device, const void *host, uint64_t bytes,
+                                   const char *what, pum_vk_buffer *out_buffer, pumice_error *err)
+{
+    const struct VolkDeviceTable *t = &device->table;
+    const VkExternalMemoryHandleTypeFlagBits kind = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    const VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, .handleTypes = kind
+    };
+    void *pages = (void *)(uintptr_t)host; /* only read: the buffer's users never write to it */
+    pum_vk_buffer b = { .mapped = pages, .imported = true, .coherent = true, .size_bytes = bytes };
+    VkMemoryHostPointerPropertiesEXT found = { .sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT };
+    VkMemoryRequirements need;
+    pumice_status status;
+    *out_buffer = (pum_vk_buffer){ 0 };
+    if (!(device->snapshot.caps.bits & PUM_CAP_HOST_IMPORT) || (uintptr_t)host % PUM_VK_PAGE_BYTES ||
+        bytes % PUM_VK_PAGE_BYTES || bytes == 0 || bytes > device->snapshot.caps.max_allocation_bytes) {
+        return pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "'%s' cannot read the host's memory (%s)",
+                        device->snapshot.caps.name, what);
+    }
+    PUM_GOTO(create_handle(device, bytes, &external, &b.buffer, err));
+    t->vkGetBufferMemoryRequirements(device->handle, b.buffer, &need);
+    VkResult r = t->vkGetMemoryHostPointerPropertiesEXT(device->handle, kind, pages, &found);
+    if (r != VK_SUCCESS) PUM_GOTO(pum_vk_fail(device, r, "asking for the host's memory", err));
+    int type = best_type(device, &unified_row, found.memoryTypeBits & need.memoryTypeBits);
+    if (type < 0 || need.size > bytes) {
+        PUM_GOTO(pum_fail(err, PUMICE_ERROR_UNSUPPORTED, "no type of memory of '%s' is the host's",
+                          device->snapshot.caps.name));
+    }
+    VkImportMemoryHostPointerInfoEXT import = { .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
+                                                .handleType = kind,
+                                                .pHostPointer = pages };
+    VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                  .pNext = &import,
+                                  .allocationSize = bytes,
+                                  .memoryTypeIndex = (uint32_t)type };
+    r = t->vkAllocateMemory(device->handle, &info, NULL, &b.memory);
+    if (r != VK_SUCCESS) {
+        b.memory = VK_NULL_HANDLE;
+        PUM_GOTO(pum_vk_fail(device, r, "importing the host's memory", err));
+    }
+    r = t->vkBindBufferMemory(device->handle, b.buffer, b.memory, 0);
+    if (r != VK_SUCCESS) PUM_GOTO(pum_vk_fail(device, r, "binding the host's memory", err));
+    pum_vk_name(device, VK_OBJECT_TYPE_BUFFER, (uint64_t)b.buffer, what);
+    *out_buffer = b;
+    return PUMICE_OK;
+fail:
+    pum_vk_buffer_destroy(device, &b);
+    return status;
+}
+
 void pum_vk_buffer_destroy(pum_vk_device *device, pum_vk_buffer *buffer)
 {
     const struct VolkDeviceTable *t = &device->table;
-    if (buffer->mapped) t->vkUnmapMemory(device->handle, buffer->memory);
+    if (buffer->mapped && !buffer->imported) t->vkUnmapMemory(device->handle, buffer->memory);
     if (buffer->buffer) t->vkDestroyBuffer(device->handle, buffer->buffer, NULL);
     if (buffer->memory) {
         t->vkFreeMemory(device->handle, buffer->memory, NULL);

@@ -106,6 +106,7 @@ const void *pum_vk_features_enable(pum_vk_snapshot *snapshot,
         if (f->known[i] && f->extension[i]) out_extensions[n++] = f->extension[i];
     }
     if (bits & PUM_CAP_MEMORY_BUDGET) out_extensions[n++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (bits & PUM_CAP_HOST_IMPORT) out_extensions[n++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     if (snapshot->portability) out_extensions[n++] = "VK_KHR_portability_subset";
     chain_features(f);
     f->storage16.storageBuffer16BitAccess = VK_TRUE;
@@ -134,6 +135,7 @@ typedef struct properties {
     VkPhysicalDeviceMaintenance4Properties maintenance4;
     VkPhysicalDeviceSubgroupSizeControlProperties size_control;
     VkPhysicalDeviceShaderIntegerDotProductProperties dot8;
+    VkPhysicalDeviceExternalMemoryHostPropertiesEXT host;
 } properties;
 
 static void read_properties(const pum_vk_instance *vi, const pum_vk_snapshot *s,
@@ -154,6 +156,11 @@ static void read_properties(const pum_vk_instance *vi, const pum_vk_snapshot *s,
     CHAIN(maintenance4, MAINTENANCE_4,
           v13 || has_extension(extensions, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
     CHAIN(size_control, SUBGROUP_SIZE_CONTROL, s->features.known[PUM_VK_FEATURE_size_control])
+    if (has_extension(extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME)) {
+        p->host.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT;
+        p->host.pNext = p->head.pNext;
+        p->head.pNext = &p->host;
+    }
     CHAIN(dot8, SHADER_INTEGER_DOT_PRODUCT, s->features.known[PUM_VK_FEATURE_dot8])
 #undef CHAIN
     vi->f.vkGetPhysicalDeviceProperties2(s->physical, &p->head);
@@ -398,6 +405,7 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
         { PUM_CAP_FULL_SUBGROUPS, f->size_control.computeFullSubgroups },
         { PUM_CAP_HOST_QUERY_RESET, f->query_reset.hostQueryReset },
         { PUM_CAP_REPACK, true },
+        { PUM_CAP_HOST_IMPORT, p->host.sType && p->host.minImportedHostPointerAlignment <= PUM_VK_PAGE_BYTES },
     };
     for (size_t i = 0; i < PUM_COUNT(rows); i++) {
         if (rows[i].present) s->caps.bits |= rows[i].bit;

@@ -70,12 +70,19 @@ typedef struct pum_vk_buffer {
     uint64_t size_bytes;
     uint64_t allocated_bytes; /* what the memory takes: size_bytes and the driver's rounding */
     void *mapped;             /* NULL when the host cannot see it */
+    bool imported; /* `mapped` is the host's own memory: never written */
     bool coherent; /* false: only pum_vk_buffer_read and _write may be used, not `mapped` itself */
 } pum_vk_buffer;
 
 /* Fails with DEVICE_MEMORY (says how much was asked, used and allowed), leaving *out_buffer zero.
  * `what` names it in messages and debug labels. */
 pumice_status pum_vk_buffer_create(pum_vk_device *device, pum_vk_use use, uint64_t bytes,
+                                   const char *what, pum_vk_buffer *out_buffer, pumice_error *err);
+/* A buffer over `bytes` of the host's own memory at `host`, whole pages that are only read, which must
+ * stay as they are until it is destroyed. Takes no budget: the memory is the host's already. Fails,
+ * for the caller to do without, where the device cannot (PUM_CAP_HOST_IMPORT) or the driver refuses. */
+enum { PUM_VK_PAGE_BYTES = PUM_PAGE_BYTES };
+pumice_status pum_vk_buffer_import(pum_vk_device *device, const void *host, uint64_t bytes,
                                    const char *what, pum_vk_buffer *out_buffer, pumice_error *err);
 void pum_vk_buffer_destroy(pum_vk_device *device, pum_vk_buffer *buffer);
 /* Host -> device and device -> host; through mapped memory or the staging ring. Blocking; the

@@ -169,7 +169,7 @@ pumice_status pum_vk_snapshot_make(const pum_vk_instance *instance, VkPhysicalDe
                                    pumice_error *err);
 /* Chains the features that the capability bits stand for, each with only the members used switched
  * on, and lists the extensions they need; returns the chain's head for VkDeviceCreateInfo.pNext. */
-enum { PUM_VK_MAX_EXTENSIONS = PUM_VK_FEATURE_COUNT + 2 };
+enum { PUM_VK_MAX_EXTENSIONS = PUM_VK_FEATURE_COUNT + 3 };
 const void *pum_vk_features_enable(pum_vk_snapshot *snapshot,
                                    const char *out_extensions[PUM_VK_MAX_EXTENSIONS],
                                    uint32_t *out_count);

@@ -52,7 +52,7 @@ static void bench_open(bench *b, uint32_t disable, pumice_kv_type kv)
     assert_vk_ok(pum_gguf_open(path, &b->gguf, &err), err);
     assert_vk_ok(pum_model_def_load(b->gguf, &b->def, &err), err);
     assert_vk_ok(pum_session_size_make(&b->def, &params, &b->size, &err), err);
-    assert_vk_ok(pum_weights_place(&b->def, b->caps, &b->weights_at, &err), err);
+    assert_vk_ok(pum_weights_place(&b->def, b->caps, false, &b->weights_at, &err), err);
     assert_vk_ok(
         pum_kv_place(&b->def, b->caps, b->size.kv_k, b->size.kv_v, b->size.pages, &b->kv_at, &err),
         err);

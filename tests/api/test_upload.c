@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Weights of every format come to the device as its kernels read them, byte for byte, whoever
  * rearranges them: the host on all its cores or through the staging ring, or the device. How many
- * bytes went which way is counted. A device that moves bytes wrongly is found out. */
+ * bytes went which way is counted. Where a device takes the file's pages, what it can read there is
+ * not copied. A device that moves bytes wrongly is found out. */
 #include "api.h"
 #include "kernels_spv.h"
 #include "testing.h"
 #include "vk_tools.h"
 
+#include <sys/mman.h>
+
 enum { MOST_WORDS = 1 << 14, SPIRV_HEAD = 5, OP_IADD = 128, OP_ISUB = 130 };
 
 static uint64_t random_state = 1;
+static struct {
+    uint8_t *data;
+    size_t size_bytes;
+} file;
 
 static uint8_t random_byte(void)
 {
@@ -27,6 +34,31 @@ static void add_weight(pum_model_def *def, pum_dtype type, uint64_t rows, uint64
     for (uint64_t i = 0; i < rows * w.row_bytes; i++) bytes[i] = random_byte();
     w.data = w.owned = bytes;
     assert_true(pum_array_push(&def->weights, w));
+}
+
+/* Moves the weights into pages that look like a mapped file, each on 32 bytes but for some that no device can bind
+ * and the last, which every device can. */
+static void map_weights(pum_model_def *def)
+{
+    size_t at[64], room = 0;
+    assert_true(def->weights.count <= PUM_COUNT(at));
+    for (size_t i = 0; i < def->weights.count; i++) {
+        const pum_weight *w = &def->weights.data[i];
+        bool last = i + 1 == def->weights.count;
+        at[i] = last ? pum_align_up(room, 256) : pum_align_up(room, 32) + (i % 5 == 4 ? 2 : 0);
+        room = at[i] + (size_t)(w->rows * w->row_bytes);
+    }
+    file.size_bytes = (room + PUM_PAGE_BYTES - 1) / PUM_PAGE_BYTES * PUM_PAGE_BYTES;
+    file.data = mmap(NULL, file.size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(file.data != MAP_FAILED);
+    for (size_t i = 0; i < def->weights.count; i++) {
+        pum_weight *w = &def->weights.data[i];
+        memcpy(file.data + at[i], w->data, (size_t)(w->rows * w->row_bytes));
+        pum_free(w->owned);
+        w->owned = NULL;
+        w->data = file.data + at[i];
+    }
+    assert_int_equal(mprotect(file.data, file.size_bytes, PROT_READ), 0);
 }
 
 /* No model, but weights: all types, few rows and many, one block a row and many. */
@@ -102,12 +134,11 @@ static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool c
     pum_tuning_for(pum_vk_device_caps(device->vk), &device->tuning);
     pumice_model model = { 0 };
     make_weights(&model.def);
-    model.parts = pum_alloc(sizeof *model.parts);
-    assert_non_null(model.parts);
-    model.n_parts = 1;
-    model.parts[0].device = device;
-    model.parts[0].def = &model.def;
-    assert_vk_ok(pum_weights_place(&model.def, pum_vk_device_caps(device->vk), &model.parts[0].placement, &err), err);
+    map_weights(&model.def);
+    model.def.hp.n_layers = 1;
+    assert_vk_ok(pum_parts_make_one(&model, device, 0, 1, &err), err);
+    uint64_t before = pum_vk_device_used_bytes(device->vk);
+    assert_int_equal(before, 0); /* what is imported takes no budget */
     pumice_model_params p = { .struct_size = sizeof p, .progress = on_progress, .progress_user = &out->progress };
     out->status = pum_parts_upload(&model, &p, &err);
     out->loaded = model.loaded;
@@ -116,8 +147,10 @@ static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool c
         assert_int_equal(out->progress.done, out->progress.total);
         assert_int_equal(out->progress.total, model.parts[0].placement.total_bytes);
     }
-    pum_parts_free(&model); /* the device too */
+    pum_parts_free(&model);
     pum_model_def_free(&model.def);
+    pumice_device_destroy(&device);
+    munmap(file.data, file.size_bytes);
     assert_int_equal(out->log.errors, 0);
 }
 
@@ -155,9 +188,53 @@ static void test_device_staged(void **state)
     assert_way("repack=1,unified=0,timeline=0", true);
 }
 
+/* Both drivers take the pages; what lies otherwise on the device is repacked from them, by the host or the device. */
+static void test_in_place(void **state)
+{
+    (void)state;
+    for (int device = 0; device < 2; device++) {
+        outcome o;
+        upload(device ? "host-import=1,repack=1" : "host-import=1,repack=0", NULL, false, &o);
+        assert_int_equal(o.status, PUMICE_OK);
+        assert_true(o.loaded.in_place > 0);
+        assert_true(o.loaded.copied > 0); /* vectors, and what cannot be bound */
+        assert_true((device ? o.loaded.repacked_device : o.loaded.repacked_host) > 8 << 20);
+    }
+    outcome o;
+    upload("host-import=1,align=4K", NULL, false, &o);
+    assert_int_equal(o.status, PUMICE_OK);
+    upload("host-import=1,range=1M,allocation=2M", NULL, false, &o);
+    assert_int_equal(o.status, PUMICE_OK);
+    upload("host-import=1,unified=0", NULL, false, &o);
+    assert_int_equal(o.status, PUMICE_OK);
+    assert_int_equal(o.loaded.in_place, 0);
+    upload("host-import=0", NULL, false, &o);
+    assert_int_equal(o.loaded.in_place, 0);
+}
+
+static void test_import_refused(void **state)
+{
+    (void)state;
+    vk_log log = { 0 };
+    pumice_error err = { 0 };
+    pum_vk_params params = vk_params(&log, 0);
+    pum_vk_device *device = vk_open(&params);
+    pum_vk_buffer b;
+    uint8_t *pages = mmap(NULL, 2 * PUM_PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(pages != MAP_FAILED);
+    assert_int_equal(pum_vk_buffer_import(device, pages + 64, PUM_PAGE_BYTES, "test", &b, &err),
+                     PUMICE_ERROR_UNSUPPORTED);
+    assert_null(b.buffer);
+    pum_error_clear(&err);
+    assert_int_equal(pum_vk_buffer_import(device, pages, 100, "test", &b, &err), PUMICE_ERROR_UNSUPPORTED);
+    pum_vk_device_destroy(&device);
+    munmap(pages, 2 * PUM_PAGE_BYTES);
+    assert_int_equal(log.errors, 0);
+}
+
 static void test_cancel(void **state)
 {
-    static const char *const caps[] = { "repack=0", "repack=1", "repack=1,unified=0" };
+    static const char *const caps[] = { "repack=0", "repack=1", "repack=1,unified=0", "host-import=1,repack=1" };
     (void)state;
     for (size_t i = 0; i < PUM_COUNT(caps); i++) {
         outcome o;
@@ -190,7 +267,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_host),   cmocka_unit_test(test_on_device), cmocka_unit_test(test_device_staged),
-        cmocka_unit_test(test_cancel), cmocka_unit_test(test_wrong_kernel),
+        cmocka_unit_test(test_cancel), cmocka_unit_test(test_wrong_kernel), cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_import_refused),
     };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);

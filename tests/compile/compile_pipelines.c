@@ -76,7 +76,7 @@ static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, u
     pum_pass_key pass = key_of(rows);
     pum_tuning_for(caps, &tuning);
     PUM_GOTO(pum_session_size_make(def, &params, &size, err));
-    PUM_GOTO(pum_weights_place(def, caps, &weights, err));
+    PUM_GOTO(pum_weights_place(def, caps, false, &weights, err));
     PUM_GOTO(pum_kv_place(def, caps, size.kv_k, size.kv_v, size.pages, &kv, err));
     PUM_GOTO(pum_pass_plan(def, &size, caps, &tuning, &weights, &kv, &options, &pass, &plan, err));
     add_steps(&plan);

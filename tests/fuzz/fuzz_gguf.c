@@ -112,7 +112,7 @@ static void plan_model(const pum_gguf *g)
     pum_tuning_for(&caps, &tuning);
     pumice_status status = pum_model_def_load(g, &def, &err);
     if (status == PUMICE_OK) status = pum_session_size_make(&def, &params, &size, &err);
-    if (status == PUMICE_OK) status = pum_weights_place(&def, &caps, &weights, &err);
+    if (status == PUMICE_OK) status = pum_weights_place(&def, &caps, false, &weights, &err);
     if (status == PUMICE_OK) status = pum_kv_place(&def, &caps, size.kv_k, size.kv_v, size.pages, &kv, &err);
     if (status == PUMICE_OK) {
         status = pum_pass_plan(&def, &size, &caps, &tuning, &weights, &kv, NULL, &key, &plan, &err);

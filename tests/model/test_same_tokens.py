@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Random models of every weight format, with tied and untied heads and every rotary scaling, must give the same greedy
-tokens on every driver, tier and fusion setting.
+tokens on every driver, tier and fusion setting, whoever brings the weights into the device's form, and used in the
+mapped file as well as copied.
 
 usage: test_same_tokens.py PUMICE ICD.json...   (exit code 77 = numpy is missing)
 """
@@ -23,7 +24,8 @@ MODELS = [
     ("iq3_s", ["--type", "iq3_s", "--embd", "256", "--ffn", "256", "--untied"]),
 ]
 SETTINGS = [[], ["--no-fusion"], ["--disable", "sub"], ["--disable", "unified,timeline"], ["-b", "5"],
-            ["--disable", "sub", "--no-fusion", "-b", "1"]]
+            ["--disable", "sub", "--no-fusion", "-b", "1"], ["--caps", "host-import=1"],
+            ["--caps", "host-import=1,repack=1"], ["--caps", "unified=0,transfer=1,repack=1"]]
 
 
 def tokens(pumice, icd, model, setting):

@@ -36,7 +36,8 @@ static inline pum_value_id rg_weight(random_graph *r, pum_dtype type, uint64_t r
     uint64_t row_bytes = 0;
     pum_dtype_device_row_bytes(type, cols, &row_bytes);
     snprintf(r->names[i], sizeof r->names[i], "w%zu", i);
-    r->weights[i] = (pum_tensor_size){ r->names[i], rows, row_bytes, rows > 1 };
+    r->weights[i] = (pum_tensor_size){ .name = r->names[i], .rows = rows, .row_bytes = row_bytes,
+                                         .splittable = rows > 1 };
     return pum_graph_value(&r->graph, PUM_VALUE_WEIGHT, type, rows, cols, (int32_t)i, r->names[i]);
 }
 
@@ -99,7 +100,7 @@ static inline void rg_attention(random_graph *r, int32_t layer)
         size_t k = r->n_kv++;
         uint64_t row_bytes = 0;
         pum_dtype_row_bytes(t, pum_kv_cols(hd), &row_bytes);
-        r->kv[k] = (pum_tensor_size){ "kv", cells * kvh, row_bytes, false };
+        r->kv[k] = (pum_tensor_size){ .name = "kv", .rows = cells * kvh, .row_bytes = row_bytes };
         cache[i] = pum_graph_value(&r->graph, PUM_VALUE_KV, t, cells * kvh, pum_kv_cols(hd),
                                    (int32_t)k, "kv");
     }

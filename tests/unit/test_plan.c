@@ -281,12 +281,75 @@ static void test_bad_graphs_are_refused(void **state)
     pum_placement_free(&weights);
     pum_placement_free(&kv);
     pum_graph_free(&r.graph);
-    pum_tensor_size huge = { "huge", 1ull << 62, 8, true };
+    pum_tensor_size huge = { .name = "huge", .rows = 1ull << 62, .row_bytes = 8, .splittable = true };
     pum_error_clear(&err);
     assert_int_equal(pum_placement_make(&huge, 1, &caps, &weights, &err), PUMICE_ERROR_FORMAT);
-    pum_tensor_size wide = { "wide", 2, 1ull << 40, true };
+    pum_tensor_size wide = { .name = "wide", .rows = 2, .row_bytes = 1ull << 40, .splittable = true };
     pum_error_clear(&err);
     assert_int_equal(pum_placement_make(&wide, 1, &caps, &weights, &err), PUMICE_ERROR_UNSUPPORTED);
+}
+
+/* ---- tensors in the host's memory ---- */
+
+enum { HOST = 1 << 20 };
+
+static pum_tensor_size in_host(uint64_t at, uint64_t rows, bool joins)
+{
+    return (pum_tensor_size){ .name = "t", .rows = rows, .row_bytes = 256, .splittable = true, .host_at = HOST + at,
+                              .host_bytes = rows * 256, .host_same = true, .joins = joins };
+}
+
+static void test_host_tensors(void **state)
+{
+    (void)state;
+    pumice_error err = { 0 };
+    pum_caps caps;
+    pum_placement p;
+    assert_true(pum_caps_profile("lavapipe", &caps));
+    pum_tensor_size t[] = {
+        in_host(256, 16, false), in_host(4352, 16, true), /* one right behind the other */
+        in_host(8448, 16, false), in_host(16640, 16, true), /* apart: the second would not join the first */
+        in_host(32776, 16, false), /* where nothing can be bound */
+        in_host(40960, 16, false), /* otherwise on the device */
+        in_host(1 << 20, 64, false),
+    };
+    t[5].host_same = false;
+    assert_int_equal(pum_placement_make(t, PUM_COUNT(t), &caps, &p, &err), PUMICE_OK);
+    static const bool stays[] = { true, true, false, false, false, false, true };
+    uint64_t total = 0;
+    for (size_t i = 0; i < PUM_COUNT(t); i++) {
+        const pum_piece *piece = pum_placement_only_piece(&p, (int32_t)i);
+        assert_non_null(piece);
+        assert_int_equal(piece->buffer < p.n_host, stays[i]);
+        if (stays[i]) assert_int_equal(p.host.data[piece->buffer] + piece->offset_bytes, t[i].host_at);
+        assert_true(piece->offset_bytes + piece->size_bytes <= p.buffer_bytes.data[piece->buffer]);
+        total += t[i].rows * t[i].row_bytes;
+    }
+    assert_int_equal(p.total_bytes, total);
+    uint64_t used = 0;
+    for (size_t i = 0; i < p.n_host; i++) {
+        assert_int_equal(p.host.data[i] % PUM_PAGE_BYTES, 0);
+        assert_int_equal(p.buffer_bytes.data[i] % PUM_PAGE_BYTES, 0);
+        for (size_t k = 0; k < i; k++) assert_true(p.host.data[k] + p.buffer_bytes.data[k] < p.host.data[i]);
+        used += p.buffer_bytes.data[i];
+    }
+    assert_true(used < 1 << 17); /* pages of tensors, not what is between */
+    pum_placement_free(&p);
+
+    caps.max_buffer_range_bytes = 1024; /* pieces of four rows */
+    assert_int_equal(pum_placement_make(t, 2, &caps, &p, &err), PUMICE_OK);
+    assert_int_equal(p.pieces.count, 8);
+    for (size_t i = 0; i < p.pieces.count; i++) {
+        const pum_piece *piece = &p.pieces.data[i];
+        assert_int_equal(p.host.data[piece->buffer] + piece->offset_bytes,
+                         t[piece->tensor].host_at + piece->row_first * 256);
+    }
+    pum_placement_free(&p);
+    caps.offset_align_bytes = 4096; /* the pieces cannot be bound: copied */
+    caps.max_buffer_range_bytes = 4096;
+    assert_int_equal(pum_placement_make(t, 1, &caps, &p, &err), PUMICE_OK);
+    assert_true(p.pieces.data[0].buffer >= p.n_host);
+    pum_placement_free(&p);
 }
 
 int main(void)
@@ -301,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_plans_are_stable),
         cmocka_unit_test(test_submits_follow_predicted_time),
         cmocka_unit_test(test_bad_graphs_are_refused),
+        cmocka_unit_test(test_host_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ static void host_open(host *h, const char *path, const char *profile)
         h->caps.max_buffer_range_bytes = 100 << 10; /* even this model is cut */
     pum_tuning_for(&h->caps, &h->tuning);
     if (pum_session_size_make(&h->def, &params, &h->size, &err) ||
-        pum_weights_place(&h->def, &h->caps, &h->weights, &err) ||
+        pum_weights_place(&h->def, &h->caps, false, &h->weights, &err) ||
         pum_kv_place(&h->def, &h->caps, h->size.kv_k, h->size.kv_v, h->size.pages, &h->kv, &err)) {
         fail_msg("%s", err.text);
     }
