@@ -92,7 +92,8 @@ PUM_ARGS(pum_args_embed) {
     PUM_UINT field;           /* word of the batch row that names the table's: ROW_TOKEN or ROW_POS */
 };
 
-/* y = norm(x) * w (+ b), row by row; w has w_rows rows, taken in turn. grid (rows) */
+/* y = norm(x) * w (+ b), row by row; w has w_rows rows, taken in turn. With 8-bit results (norm_q8) cols is a multiple
+ * of 32, x_stride of 4, and y_stride is not used. grid (rows) */
 PUM_ARGS(pum_args_norm) {
     PUM_UINT cols, rows;
     PUM_UINT x_stride, y_stride;
@@ -101,8 +102,16 @@ PUM_ARGS(pum_args_norm) {
     PUM_UINT w_rows;          /* 1, or one for each head */
 };
 
+/* x to activations of 8 bits (lib/q8_a.glsl); x begins on 16 bytes. cols is a multiple of 32, x_stride of 4.
+ * grid (ceil(cols / 32 / WG), rows) */
+PUM_ARGS(pum_args_quantize_act) {
+    PUM_UINT cols, rows;
+    PUM_UINT x_stride;
+};
+
 /* y[r, y_first + n] = act(sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the piece
- * bound. With GLU the piece holds 2 n_rows rows, gate first: y[r, y_first + n] = act(row n x) * (row n_rows + n x). */
+ * bound. With GLU the piece holds 2 n_rows rows, gate first: y[r, y_first + n] = act(row n x) * (row n_rows + n x).
+ * matvec_dot8 takes x in 8 bits; k is a multiple of 32 then and x_stride is not used. */
 PUM_ARGS(pum_args_matmul) {
     PUM_UINT k, n, rows;      /* inner size, weight rows bound here, batch rows */
     PUM_UINT x_stride, y_stride, res_stride;
@@ -251,10 +260,12 @@ PUM_ARGS(pum_args_score) {
 };
 
 /* Kernels that measure the device (roof_*): `rounds` of a loop; a round loads ROOF_LOADS vectors of four words, or
- * does ROOF_STEPS of v = v * scale + shift on ROOF_CHAINS numbers. */
+ * does ROOF_STEPS of v = v * scale + shift on ROOF_CHAINS numbers, or of v = v + the packed product of v and
+ * ROOF_BYTES, modulo 2^32, on as many words. */
 #define ROOF_LOADS 8u
 #define ROOF_STEPS 8u
 #define ROOF_CHAINS 12u
+#define ROOF_BYTES 0x03fd0105u /* 5, 1, -3, 3 */
 PUM_ARGS(pum_args_roof) {
     PUM_UINT rounds;
     float scale, shift;

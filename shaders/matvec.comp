@@ -4,12 +4,16 @@
 // every weight is loaded once per COLS batch rows, x is re-used over ROWS weight rows.
 // With GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up; ROWS is even then.
 // WG: workgroup; ROWS (1..8), GROUP: see lib/matvec.glsl; COLS: batch rows at once; ACT: activation (args.h);
-// ALIGNED: weight rows and batch rows begin on 16 bytes. grid (ceil(n / weight rows of a workgroup)), or any other.
+// ALIGNED: weight rows and batch rows begin on 16 bytes. With PUM_DOT8, x has 8 bits (lib/q8_a.glsl).
+// grid (ceil(n / weight rows of a workgroup)), or any other.
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #ifdef PUM_SUB
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
+#ifdef PUM_DOT8
+#extension GL_EXT_spirv_intrinsics : require
 #endif
 #include "args.h"
 
@@ -25,7 +29,11 @@ layout(push_constant) uniform push { pum_args_matmul a; };
 #include "lib/weights.glsl"
 WEIGHTS(0, w)
 #define X_BINDING 1
+#ifdef PUM_DOT8
+#include "lib/input8.glsl"
+#else
 #include "lib/input.glsl"
+#endif
 #include "lib/epilogue.glsl"
 #include "lib/matvec.glsl"
 
@@ -48,10 +56,15 @@ void rows_by_cols(uint n0, uint t0)
         q_raw raw[ROWS];
         [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(weight_row(n0, r), a.k, c);
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
+#ifdef PUM_DOT8
+            x8_chunk x = x8_load(min(t0 + t, last_t), c);
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) acc[r * COLS + t] += q_dot8(raw[r], x);
+#else
             vec4 xv[Q_VECS];
             float x_sum[Q_RUNS];
             x_chunk(min(t0 + t, last_t), c, xv, x_sum);
             [[unroll]] for (uint r = 0u; r < ROWS; r++) acc[r * COLS + t] += q_dot(raw[r], xv, x_sum);
+#endif
         }
     }
 #if !Q_BLOCKS

@@ -23,9 +23,10 @@ TIER_NEEDS = {"base": "0", "sub": "PUM_CAP_SUBGROUP", "texel": "PUM_CAP_SUBGROUP
               "f16": "PUM_CAP_SUBGROUP | PUM_CAP_F16",
               "dot8": "PUM_CAP_SUBGROUP | PUM_CAP_DOT8", "coop": "PUM_CAP_SUBGROUP | PUM_CAP_F16 | PUM_CAP_COOP"}
 # SPIR-V capabilities a tier may declare: Shader, Matrix; GroupNonUniform, Vote, Arithmetic, Ballot, Shuffle;
-# SampledBuffer
+# SampledBuffer; DotProductInput4x8BitPacked, DotProduct
 SUB_CAPABILITIES = {0, 1, 61, 62, 63, 64, 65, 66}
-TIER_CAPABILITIES = {"base": {0, 1}, "sub": SUB_CAPABILITIES, "texel": SUB_CAPABILITIES | {46}}
+TIER_CAPABILITIES = {"base": {0, 1}, "sub": SUB_CAPABILITIES, "texel": SUB_CAPABILITIES | {46},
+                     "dot8": SUB_CAPABILITIES | {6018, 6019}}
 # lib/subgroup.glsl's SUB_SIZE
 EMULATED_SPEC = 99
 ACCESS = {"r": "PUM_ACCESS_R", "w": "PUM_ACCESS_W", "rw": "PUM_ACCESS_RW", "t": "PUM_ACCESS_TEXEL"}
@@ -51,7 +52,7 @@ class Kernel:
             if codebook >= 0: # one more binding
                 self.defines += [f"-DQ_CODEBOOK_AT={codebook}u", f"-DQ_CODEBOOK_BINDING={len(self.bind)}"]
                 self.bind.append(("codebooks", "t" if tier == "texel" else "r"))
-        self.defines += [f"-DPUM_{tier.upper()}=1"]
+        self.defines += [f"-DPUM_{tier.upper()}=1"] + (["-DPUM_SUB=1"] if tier == "dot8" else [])
 
 
 def weight_formats(path):

@@ -401,6 +401,16 @@ enum {
     PUMICE_KV_Q4_0 = 4  /* 4.5 bits a value; heads of a multiple of 32 */
 };
 
+/* What mat-vecs (passes of at most 8 rows) multiply quantized weights by. */
+typedef int32_t pumice_activations;
+enum {
+    PUMICE_ACTIVATIONS_DEFAULT = 0 /* f32 */,
+    PUMICE_ACTIVATIONS_F32 = 1, /* the same greedy tokens on every device */
+    PUMICE_ACTIVATIONS_Q8 = 2   /* rounded to 8 bits in blocks of 32, on devices that gain by it (with a packed
+                                   dot product); else, and in longer passes, f32. Results depend on the device,
+                                   within the error of rounding (docs/performance.md). */
+};
+
 typedef struct pumice_session_params {
     uint32_t struct_size;
     uint32_t n_ctx_tokens;   /* per sequence; 0 = the model's own, at most 4096 */
@@ -410,6 +420,7 @@ typedef struct pumice_session_params {
     uint32_t no_fusion;     /* 1 = plan without fusions (tests) */
     uint32_t max_submit_us; /* predicted time per queue submit; 0 = the device's default */
     uint32_t profile;       /* 1 = time every dispatch; see pumice_profile.h */
+    pumice_activations activations;
 } pumice_session_params;
 
 /* Creates a session: KV cache, activation arena, step buffer. Fails with DEVICE_MEMORY when they do

@@ -42,6 +42,7 @@ typedef struct pumice_plan_params {
     uint32_t n_devices;
     const uint32_t *split;
     uint32_t n_split; /* numbers in `split`: as many as devices; 0 = not given */
+    pumice_activations activations;
 } pumice_plan_params;
 
 /* Plans one pass over the model without running it and hands the plan's text to `text`. */
@@ -85,6 +86,7 @@ typedef struct pumice_roof {
     double barrier_us;                        /* what a barrier before it adds */
     double submit_us,
         submit_wait_us; /* a submit of one dispatch: many in flight; one and its wait */
+    double dot8_gops; /* packed products of 8-bit integers; a product and its sum count as two */
 } pumice_roof;
 
 /* Measures a device with kernels that do nothing else; takes about a second and 150 MiB of device

@@ -133,6 +133,8 @@ typedef struct pum_session_size {
 } pum_session_size;
 /* The sentence about a context that the model was not trained for. */
 pumice_status pum_context_too_long(uint32_t n_ctx, uint32_t train, pumice_error *err);
+/* How the session's passes are planned. */
+pum_plan_options pum_session_plan_options(const pumice_session_params *params);
 pumice_status pum_session_size_make(const pum_model_def *def, const pumice_session_params *params,
                                     pum_session_size *out, pumice_error *err);
 

@@ -93,6 +93,13 @@ pumice_status pum_context_too_long(uint32_t n_ctx, uint32_t train, pumice_error 
                     n_ctx, train);
 }
 
+pum_plan_options pum_session_plan_options(const pumice_session_params *params)
+{
+    return (pum_plan_options){ .no_fusion = params->no_fusion,
+                               .max_submit_ns = (uint64_t)params->max_submit_us * 1000,
+                               .q8_activations = params->activations == PUMICE_ACTIVATIONS_Q8 };
+}
+
 pumice_status pum_session_size_make(const pum_model_def *def, const pumice_session_params *params,
                                     pum_session_size *out, pumice_error *err)
 {
@@ -114,6 +121,9 @@ pumice_status pum_session_size_make(const pum_model_def *def, const pumice_sessi
     }
     if (!pum_kv_dtype(params->kv_type_k, &z.kv_k) || !pum_kv_dtype(params->kv_type_v, &z.kv_v)) {
         return pum_fail(err, PUMICE_ERROR_INVALID, "unknown KV cache type: use f16, f32, q8_0 or q4_0");
+    }
+    if (params->activations < PUMICE_ACTIVATIONS_DEFAULT || params->activations > PUMICE_ACTIVATIONS_Q8) {
+        return pum_fail(err, PUMICE_ERROR_INVALID, "unknown type of activations: use f32 or q8");
     }
     PUM_TRY(check_kv_type(z.kv_k, &def->hp, "K", err));
     PUM_TRY(check_kv_type(z.kv_v, &def->hp, "V", err));

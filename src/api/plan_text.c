@@ -30,6 +30,7 @@ typedef struct planner {
     target *targets;
     uint32_t n_targets;
     pum_session_size size;
+    pum_plan_options options;
     pum_pass_key key;
     pum_text *text;
     pumice_error *err;
@@ -49,7 +50,6 @@ static pumice_status plan_part(const planner *p, const target *t, uint32_t first
 {
     const pum_session_size *z = &p->size;
     const pum_model_def *def = p->def;
-    const pum_plan_options options = { .no_fusion = p->params->no_fusion };
     if (count != def->hp.n_layers) {
         PUM_TRY(pum_model_def_part(p->def, first, count, &out->part, p->err));
         def = &out->part;
@@ -57,7 +57,7 @@ static pumice_status plan_part(const planner *p, const target *t, uint32_t first
     pum_pass_key key = pum_stage_key(def, &p->key);
     PUM_TRY(pum_weights_place(def, &t->caps, false, &out->weights, p->err));
     PUM_TRY(pum_kv_place(def, &t->caps, z->kv_k, z->kv_v, z->pages, &out->kv, p->err));
-    PUM_TRY(pum_pass_plan(def, z, &t->caps, &t->tuning, &out->weights, &out->kv, &options, &key,
+    PUM_TRY(pum_pass_plan(def, z, &t->caps, &t->tuning, &out->weights, &out->kv, &p->options, &key,
                           &out->plan, p->err));
     return p->params->check
         ? pum_plan_check(&out->plan, &t->caps, &out->weights, &out->kv, p->err) : PUMICE_OK;
@@ -186,8 +186,11 @@ static pumice_status plan_for(planner *p)
                                  .n_sequences = a->n_sequences,
                                  .n_batch_tokens = a->n_rows > 256 ? a->n_rows : 0,
                                  .kv_type_k = a->kv_type_k,
-                                 .kv_type_v = a->kv_type_v };
+                                 .kv_type_v = a->kv_type_v,
+                                 .no_fusion = a->no_fusion,
+                                 .activations = a->activations };
     PUM_TRY(pum_session_size_make(p->def, &sp, &p->size, p->err));
+    p->options = pum_session_plan_options(&sp);
     uint32_t rows = a->n_rows ? a->n_rows : 1;
     if (rows > p->size.step.rows) {
         return pum_fail(p->err, PUMICE_ERROR_INVALID, "%u rows do not fit a context of %u tokens",

@@ -194,6 +194,8 @@ pumice_status pumice_device_measure(pumice_device *device, pumice_roof *out_roof
     PUM_GOTO(measure_read(&r, bytes, &full));
     PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math_base, &full.f32_gflops));
     PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_math_f16, &full.f16_gflops));
+    PUM_GOTO(measure_math(&r, PUM_KERNEL_roof_dot8_dot8, &full.dot8_gops));
+    full.dot8_gops *= 4; /* four products and sums a step */
     PUM_GOTO(measure_costs(&r, &full));
     memcpy(out_roof, &full, PUM_MIN((size_t)size, sizeof full));
 fail:

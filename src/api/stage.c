@@ -10,8 +10,7 @@ pum_stage pum_stage_for(const pum_model_part *part, const pum_session_size *size
     return (pum_stage){ .part = part,
                         .vk = part->device->vk,
                         .size = *size,
-                        .plan_options = { .no_fusion = params->no_fusion,
-                                          .max_submit_ns = (uint64_t)params->max_submit_us * 1000 },
+                        .plan_options = pum_session_plan_options(params),
                         .profile = params->profile,
                         .err = err,
                         .cancel = cancel };

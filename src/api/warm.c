@@ -7,7 +7,7 @@ static pumice_status make_pipelines(pum_warm *w, const pum_model_part *part, pum
 {
     const pum_model_def *def = part->def;
     pum_caps caps;
-    const pum_plan_options options = { .no_fusion = w->params.no_fusion };
+    const pum_plan_options options = pum_session_plan_options(&w->params);
     const pum_pass_key decode = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS };
     const pum_pass_key key = pum_stage_key(def, &decode);
     pum_session_size size;

@@ -178,6 +178,8 @@ static const char *kv_name(uint32_t type)
     return type < sizeof names / sizeof names[0] ? names[type] : "?";
 }
 
+static const char *act_name(uint32_t type) { return type == PUMICE_ACTIVATIONS_Q8 ? "q8" : "f32"; }
+
 /* "llama 1.10 B Q8_0": what llama-bench calls a model's type. */
 static void model_type(const pumice_model_info *info, char *out, size_t capacity)
 {
@@ -203,6 +205,7 @@ static void print_head(const cli_options *o)
     if (o->n_batch) printf(" n_batch |");
     if (o->kv_type_k) printf(" type_k |");
     if (o->kv_type_v) printf(" type_v |");
+    if (o->activations) printf(" act |");
     printf("            test |                  t/s |");
     if (o->roof) printf(" limit %% |");
     printf(" host us/t |           output |\n");
@@ -210,6 +213,7 @@ static void print_head(const cli_options *o)
     if (o->n_batch) printf(" ------: |");
     if (o->kv_type_k) printf(" -----: |");
     if (o->kv_type_v) printf(" -----: |");
+    if (o->activations) printf(" --: |");
     printf(" --------------: | -------------------: |");
     if (o->roof) printf(" ------: |");
     printf(" --------: | ---------------: |\n");
@@ -233,6 +237,7 @@ static int print_row(bench *b, const test *t)
     if (o->n_batch) printf(" %7u |", o->n_batch);
     if (o->kv_type_k) printf(" %6s |", kv_name(o->kv_type_k));
     if (o->kv_type_v) printf(" %6s |", kv_name(o->kv_type_v));
+    if (o->activations) printf(" %3s |", act_name(o->activations));
     printf(" %15s | %*s |", name, 21, ts); /* the sign has two bytes and one column */
     double share = o->roof ? share_of_limit(b, t) : 0;
     if (share > 0) printf(" %7.1f |", 100 * share);
@@ -278,11 +283,12 @@ static json_t *roof_json(const pumice_roof *r)
 {
     /* clang-format off */
     return json_pack(
-        "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+        "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
         "read_bytes", (json_int_t)r->read_bytes,
         "read_gbs", r->read_gbs,
         "f32_gflops", r->f32_gflops,
         "f16_gflops", r->f16_gflops,
+        "dot8_gops", r->dot8_gops,
         "dispatch_us", r->dispatch_us,
         "barrier_us", r->barrier_us,
         "submit_us", r->submit_us,
@@ -315,11 +321,12 @@ static int add_result(bench *b, const test *t)
         "model_size", (json_int_t)info->weight_bytes,
         "model_n_params", (json_int_t)info->parameters);
     json_t *numbers = json_pack(
-        "{s:I, s:I, s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:f, s:s}",
+        "{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:f, s:s}",
         "n_batch", batch,
         "n_ubatch", batch,
         "type_k", kv_name(o->kv_type_k),
         "type_v", kv_name(o->kv_type_v),
+        "activations", act_name(o->activations),
         "n_prompt", (json_int_t)t->n_prompt,
         "n_gen", (json_int_t)t->n_gen,
         "n_depth", 0,
@@ -420,6 +427,7 @@ static int run_roof(bench *b)
     printf("| memory read, GB/s    | %10.2f |\n", r->read_gbs);
     printf("| f32, GFLOP/s         | %10.1f |\n", r->f32_gflops);
     if (r->f16_gflops > 0) printf("| f16, GFLOP/s         | %10.1f |\n", r->f16_gflops);
+    if (r->dot8_gops > 0) printf("| dot8, GOP/s          | %10.1f |\n", r->dot8_gops);
     printf("| dispatch, us         | %10.2f |\n", r->dispatch_us);
     printf("| barrier, us          | %10.2f |\n", r->barrier_us);
     printf("| submit, us           | %10.2f |\n", r->submit_us);

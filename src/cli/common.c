@@ -332,7 +332,8 @@ static pumice_session_params session_params(const cli_run *run)
                                     .n_sequences = o->beams,
                                     .kv_type_k = (pumice_kv_type)o->kv_type_k,
                                     .kv_type_v = (pumice_kv_type)o->kv_type_v,
-                                    .no_fusion = o->no_fusion };
+                                    .no_fusion = o->no_fusion,
+                                    .activations = (pumice_activations)o->activations };
 }
 
 /* What a rank other than 0 does with the model. */

@@ -36,6 +36,7 @@ typedef struct cli_options {
     uint32_t memory_mib;
     /* session */
     uint32_t kv_type_k, kv_type_v; /* values of pumice_kv_type */
+    uint32_t activations;          /* of pumice_activations */
     uint32_t n_ctx, n_batch;
     bool no_fusion, mpi;
     /* prompt */
@@ -107,6 +108,9 @@ typedef struct cli_option {
 #define CLI_ROW_QUANT \
     CLI_ROW_TEXT(NULL, "quant", quant, "TYPE", \
                  "round the weights while they are loaded, as `pumice quantize` does")
+#define CLI_ROW_ACTIVATIONS \
+    CLI_ROW_CHOICE(NULL, "activations", activations, "TYPE", "f32|q8", \
+                   "f32, or q8: rounded to 8 bits in decoding, where the device gains by it (f32)")
 #define CLI_ROW_SEED(help) { "s", "seed", CLI_SEED, CLI_AT(seed), "S", help, 0, 0, NULL }
 #define CLI_ROW_PREFIX \
     CLI_ROW_TEXT(NULL, "prefix", prefix, "N", \

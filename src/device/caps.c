@@ -9,14 +9,21 @@ static const struct {
     const char *name;
     uint32_t bits;
 } bit_names[] = {
-    { "sub", PUM_CAP_SUBGROUP },          { "f16", PUM_CAP_F16 },
-    { "i8", PUM_CAP_I8 },                 { "dot8", PUM_CAP_DOT8 },
-    { "coop", PUM_CAP_COOP },             { "texel", PUM_CAP_TEXEL },
+    { "sub", PUM_CAP_SUBGROUP },
+    { "f16", PUM_CAP_F16 },
+    { "i8", PUM_CAP_I8 },
+    { "dot8", PUM_CAP_DOT8 },
+    { "fast-dot8", PUM_CAP_DOT8_FAST },
+    { "coop", PUM_CAP_COOP },
+    { "texel", PUM_CAP_TEXEL },
     { "timeline", PUM_CAP_TIMELINE },
-    { "timestamps", PUM_CAP_TIMESTAMPS }, { "budget", PUM_CAP_MEMORY_BUDGET },
-    { "unified", PUM_CAP_UNIFIED },       { "size-control", PUM_CAP_SUBGROUP_SIZE_CONTROL },
+    { "timestamps", PUM_CAP_TIMESTAMPS },
+    { "budget", PUM_CAP_MEMORY_BUDGET },
+    { "unified", PUM_CAP_UNIFIED },
+    { "size-control", PUM_CAP_SUBGROUP_SIZE_CONTROL },
     { "full-subgroups", PUM_CAP_FULL_SUBGROUPS },
-    { "query-reset", PUM_CAP_HOST_QUERY_RESET }, { "transfer", PUM_CAP_TRANSFER },
+    { "query-reset", PUM_CAP_HOST_QUERY_RESET },
+    { "transfer", PUM_CAP_TRANSFER },
     { "repack", PUM_CAP_REPACK },
     { "host-import", PUM_CAP_HOST_IMPORT },
 };
@@ -45,9 +52,9 @@ bool pum_caps_bits_from_names(const char *text, uint32_t *out_bits, pumice_error
         }
         if (i < PUM_COUNT(bit_names)) *out_bits |= bit_names[i].bits;
         else if (n > 0) {
-            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, coop, "
-                     "texel, timeline, timestamps, budget, unified, size-control, full-subgroups, query-reset, "
-                     "transfer, repack or host-import",
+            pum_fail(err, PUMICE_ERROR_INVALID, "there is no capability '%.*s': use sub, f16, i8, dot8, fast-dot8, "
+                     "coop, texel, timeline, timestamps, budget, unified, size-control, full-subgroups, "
+                     "query-reset, transfer, repack or host-import",
                      (int)PUM_MIN(n, 40u), text);
             return false;
         }

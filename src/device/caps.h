@@ -12,9 +12,10 @@
 #define PUM_CAP_SUBGROUP (1u << 0)   /* subgroup basic + arithmetic + shuffle in compute shaders */
 #define PUM_CAP_F16 (1u << 1)        /* 16-bit storage and arithmetic */
 #define PUM_CAP_I8 (1u << 2)         /* 8-bit storage */
-#define PUM_CAP_DOT8 (1u << 3)       /* accelerated packed 4x8 dot product */
+#define PUM_CAP_DOT8 (1u << 3)       /* packed 4x8 dot product, fast or not */
 #define PUM_CAP_COOP (1u << 4)       /* KHR cooperative matrix with such a product: coop_m, n, k */
 #define PUM_CAP_TEXEL (1u << 5)      /* texel buffers are worth reading large arrays through */
+#define PUM_CAP_DOT8_FAST (1u << 6)  /* the hardware has an instruction for it; never without PUM_CAP_DOT8 */
 #define PUM_CAP_TIMELINE (1u << 8)   /* timeline semaphores */
 #define PUM_CAP_TIMESTAMPS (1u << 9) /* timestamp queries on the compute queue */
 #define PUM_CAP_MEMORY_BUDGET (1u << 10)

@@ -30,7 +30,7 @@ enum {
     SOFTWARE = V12 | PUM_CAP_SUBGROUP | PUM_CAP_TIMESTAMPS | PUM_CAP_UNIFIED | SIZES,
     GPU = V12 | PUM_CAP_SUBGROUP | PUM_CAP_TIMESTAMPS | PUM_CAP_MEMORY_BUDGET,
     HALF = PUM_CAP_F16 | PUM_CAP_I8,
-    DOT8 = PUM_CAP_DOT8,
+    DOT8 = PUM_CAP_DOT8 | PUM_CAP_DOT8_FAST,
     COOP = PUM_CAP_COOP,
     UNIFIED = PUM_CAP_UNIFIED
 };
@@ -66,16 +66,16 @@ typedef struct profile_row {
 /* clang-format off */
 static const profile_row rows[] = {
     { .name = "lavapipe", .device = "llvmpipe (LLVM 15.0.6, 256 bits)", .vendor = 0x10005, .driver = 13, /* M */
-      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE | HALF | PUM_CAP_TEXEL,
+      .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE | HALF | PUM_CAP_TEXEL | PUM_CAP_DOT8,
       .subgroup = { 8, 8, 8 },
       .invocations = 1024, .size = { 1024, 1024, 1024 }, .count = { 65535, 65535, 65535 },
       .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 32, .align_bytes = 16, .range = 128 * MIB,
       .allocation = 2 * GIB, .heap = 2 * GIB, .gbs = 8, .texel = 2 * GIB, .tick_ns = 1.0 },
     { .name = "swiftshader", .device = "SwiftShader Device (Subzero)", .vendor = 0x1ae0, .id = 0xc0de, /* M */
-      .driver = 10, .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE, .subgroup = { 4, 4, 4 },
-      .invocations = 256, .size = { 256, 256, 64 }, .count = { 65535, 65535, 65535 }, .shared_bytes = 32 * KIB,
-      .push_bytes = 128, .storage_buffers = 30, .align_bytes = 256, .range = GIB, .allocation = GIB,
-      .heap = 2 * GIB, .gbs = 2, .tick_ns = 1.0 },
+      .driver = 10, .api = VULKAN(1, 3), .kind = PUMICE_DEVICE_SOFTWARE, .bits = SOFTWARE | PUM_CAP_DOT8,
+      .subgroup = { 4, 4, 4 }, .invocations = 256, .size = { 256, 256, 64 }, .count = { 65535, 65535, 65535 },
+      .shared_bytes = 32 * KIB, .push_bytes = 128, .storage_buffers = 30, .align_bytes = 256, .range = GIB,
+      .allocation = GIB, .heap = 2 * GIB, .gbs = 2, .tick_ns = 1.0 },
 
     /* AMD: M but for memory, clock and, from RDNA3 on, cooperative matrices (R). Seen: of RADV grid, shared memory and
      * invocations (ggml-org/llama.cpp#17117), subgroup and allocation (llama.cpp#2059), dot products of Vega 20

@@ -7,7 +7,7 @@
 
 #include "quirks.h"
 
-enum { FORCEABLE = PUM_CAP_TRANSFER | PUM_CAP_REPACK | PUM_CAP_HOST_IMPORT };
+enum { FORCEABLE = PUM_CAP_TRANSFER | PUM_CAP_REPACK | PUM_CAP_HOST_IMPORT | PUM_CAP_DOT8_FAST };
 
 static const struct {
     const char *name;
@@ -78,7 +78,7 @@ static bool parse_item(const char *text, size_t n, pum_caps_wishes *w, pumice_er
     }
     pum_fail(err, PUMICE_ERROR_INVALID,
              "'%.*s' is no limit: use subgroup, invocations, shared, push, buffers, align, range or allocation =NUMBER "
-             "(K, M, G), a capability =0, transfer=1, repack=1 or host-import=1",
+             "(K, M, G), a capability =0, transfer=1, repack=1, host-import=1 or fast-dot8=1",
              (int)PUM_MIN(n, 60u), text);
     return false;
 }
@@ -105,8 +105,10 @@ void pum_caps_wishes_apply(const pum_caps_wishes *w, pum_caps *c)
     c->bits |= w->force_bits & PUM_CAP_TRANSFER;
     if (w->force_bits & PUM_CAP_REPACK) c->flags |= PUM_FLAG_REPACK;
     if (w->force_bits & PUM_CAP_HOST_IMPORT) c->flags |= PUM_FLAG_HOST_IMPORT;
+    if ((w->force_bits & PUM_CAP_DOT8_FAST) && (c->bits & PUM_CAP_DOT8)) c->bits |= PUM_CAP_DOT8_FAST;
     c->bits &= ~w->disable_bits;
     if (!(c->bits & PUM_CAP_UNIFIED)) c->bits &= ~PUM_CAP_HOST_IMPORT;
+    if (!(c->bits & PUM_CAP_DOT8)) c->bits &= ~PUM_CAP_DOT8_FAST;
     if (!(c->bits & PUM_CAP_TIMELINE)) c->bits &= ~PUM_CAP_TRANSFER; /* what the queues wait for each other with */
 #define LOWER(field) \
     if (w->field && w->field < c->field) c->field = w->field

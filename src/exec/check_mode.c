@@ -2,8 +2,8 @@
  * Check mode: a plan step by step on the device, each compared with the host's reference kernels on
  * the same inputs, so that the first wrong step is named instead of its consequences. What "equal"
  * means is decided by the kernel's tolerance (shaders/kernels.toml) and the scale the reference
- * reports; of kernels this file knows only the names of bindings: "y" is f32, "kc" and "vc" are as
- * the constants KT and VT say, all else is compared word by word. */
+ * reports; of kernels this file knows only the names of bindings: "y" is f32, "y8" has 8 bits, "kc" and "vc"
+ * are as the constants KT and VT say, all else is compared word by word. */
 #include <math.h>
 #include <string.h>
 
@@ -124,7 +124,7 @@ static pumice_status run_on_host(checker *c)
 
 /* ---- comparison ---- */
 
-typedef enum item_kind { ITEM_F32, ITEM_F16, ITEM_WORD, ITEM_KV } item_kind;
+typedef enum item_kind { ITEM_F32, ITEM_F16, ITEM_WORD, ITEM_KV, ITEM_Q8 } item_kind;
 
 static uint32_t constant(const checker *c, const char *name)
 {
@@ -156,9 +156,18 @@ static item_kind kind_of(const checker *c, uint32_t binding)
     const pum_kernel_info *k = &pum_kernels[c->step->kernel];
     const char *name = k->binding[binding];
     if (strcmp(name, "y") == 0) return ITEM_F32;
+    if (strcmp(name, "y8") == 0) return ITEM_Q8;
     if (strcmp(name, "kc") != 0 && strcmp(name, "vc") != 0) return ITEM_WORD;
     uint32_t type = kv_type(c, binding);
     return type == KV_F32 ? ITEM_F32 : type == KV_F16 ? ITEM_F16 : ITEM_KV;
+}
+
+/* Numbers in a row of the kernels that write 8 bits: `cols` is the first of their arguments. */
+static uint32_t q8_cols(const checker *c)
+{
+    uint32_t cols;
+    memcpy(&cols, c->step->args, sizeof cols);
+    return cols;
 }
 
 /* Rotated keys are differences of products: their error is relative to the inputs, not to the
@@ -182,6 +191,7 @@ typedef struct comparison {
     item_kind kind;
     double tolerance, floor;
     uint32_t kv_type, head_dim; /* of ITEM_KV */
+    uint32_t cols;              /* of ITEM_Q8 */
     const double *scale; /* per item, or NULL: the size of what is wanted */
 } comparison;
 
@@ -209,7 +219,8 @@ static bool load_item(const comparison *m, const image *im, uint64_t i, item *ou
     memcpy(&got, im->got + 4 * i, 4);
     if (want == got) return true;
     if (m->kind == ITEM_KV && pum_ref_kv_near(m->kv_type, m->head_dim, i, want, got)) return true;
-    if (m->kind == ITEM_WORD || m->kind == ITEM_KV) {
+    if (m->kind == ITEM_Q8 && pum_ref_q8_near(m->cols, i, want, got, m->tolerance)) return true;
+    if (m->kind == ITEM_WORD || m->kind == ITEM_KV || m->kind == ITEM_Q8) {
         *out = (item){ want, got, 0.0 };
         return false;
     }
@@ -238,8 +249,9 @@ static void compare_binding(checker *c, uint32_t binding)
         m.kv_type = kv_type(c, binding);
         m.head_dim = kv_head_dim(c);
     }
+    if (m.kind == ITEM_Q8) m.cols = q8_cols(c);
     if (strcmp(k->binding[binding], "y") == 0) m.scale = c->scale;
-    else if (m.kind != ITEM_WORD) m.floor = largest_input(c);
+    else if (m.kind != ITEM_WORD && m.kind != ITEM_Q8) m.floor = largest_input(c);
     uint64_t n = c->step->bind[binding].size_bytes / (m.kind == ITEM_F16 ? 2 : 4), n_bad = 0,
              worst_at = 0;
     double worst = 0.0;
@@ -336,8 +348,9 @@ static bool take_part(pum_step *step)
 {
     const pum_kernel_info *k = &pum_kernels[step->kernel];
     pum_args_matmul a;
-    if (k->family != PUM_FAMILY_MATVEC && k->family != PUM_FAMILY_MATMUL && k->family != PUM_FAMILY_MATMUL_REG
-        && k->family != PUM_FAMILY_MATMUL_TEXEL && k->family != PUM_FAMILY_MATMUL_COOP) {
+    if (k->family != PUM_FAMILY_MATVEC && k->family != PUM_FAMILY_MATVEC_DOT8 && k->family != PUM_FAMILY_MATMUL
+        && k->family != PUM_FAMILY_MATMUL_REG && k->family != PUM_FAMILY_MATMUL_TEXEL
+        && k->family != PUM_FAMILY_MATMUL_COOP) {
         return false;
     }
     memcpy(&a, step->args, sizeof a);

@@ -12,7 +12,7 @@ typedef int32_t pum_value_id; /* index into graph->values; PUM_NO_VALUE = absent
 #define PUM_NO_VALUE (-1)
 
 typedef enum pum_value_kind {
-    PUM_VALUE_ACT,    /* f32 activation: lives in the plan's arena */
+    PUM_VALUE_ACT,    /* activation, F32 or (made by plan_quantize.c) Q8_A: lives in the plan's arena */
     PUM_VALUE_WEIGHT, /* model tensor or constant: source = tensor index of the model's weight list
                        */
     PUM_VALUE_KV,     /* one layer's K or V cache: source = 2 * layer + (0 for K, 1 for V) */

@@ -70,6 +70,11 @@ pumice_status pum_select_kernel(pum_select *s, uint32_t family, pum_dtype weight
 /* Is there a kernel that multiplies x by gate and up in one, if up's matrix lies behind the gate's? */
 bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const pum_value *gate,
                            const pum_value *x);
+/* Is the product better computed with x (F32) rounded to 8 bits, as far as the device is concerned? */
+bool pum_op_matmul_wants_q8(const pum_caps *caps, const pum_tuning *tuning, const pum_value *w,
+                            const pum_value *x);
+/* Can the norm write its result in 8 bits, instead of a step of its own? */
+bool pum_op_norm_can_q8(const pum_caps *caps, const pum_node *node);
 /* Adds an activation that passes between two drafts of one op. Pointers to values die. PUM_NO_VALUE and a
  * message when out of memory. */
 pum_value_id pum_select_scratch(pum_select *s, uint64_t rows, uint64_t cols, const char *name);
@@ -78,6 +83,14 @@ pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel);
 /* Appends a finished draft, bound to the codebooks if the kernel's format has one; checks grid limits. args must have
  * the kernel's args_bytes. */
 pumice_status pum_draft_emit(pum_select *s, pum_draft *draft, const void *args, size_t args_bytes);
+
+/* Bytes of an activation. */
+static inline uint64_t pum_act_bytes(const pum_value *v)
+{
+    uint64_t row_bytes = 0;
+    pum_dtype_device_row_bytes(v->dtype, v->cols, &row_bytes);
+    return v->rows * row_bytes;
+}
 
 static inline const pum_value *pum_select_value(const pum_select *s, pum_value_id id)
 {
@@ -103,6 +116,7 @@ pumice_status pum_shape_fail(const pum_graph *graph, const pum_node *node, const
     pumice_status pum_op_##x##_select(pum_select *s, const pum_node *node)
 PUM_OP_FUNCTIONS(embed);
 PUM_OP_FUNCTIONS(norm);
+PUM_OP_FUNCTIONS(quantize);
 PUM_OP_FUNCTIONS(matmul);
 PUM_OP_FUNCTIONS(matmul_glu);
 PUM_OP_FUNCTIONS(rope);

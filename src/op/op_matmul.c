@@ -65,6 +65,38 @@ pumice_status pum_op_embed_select(pum_select *s, const pum_node *node)
     return PUMICE_OK;
 }
 
+/* ---- quantize: made by plan_quantize.c ---- */
+
+enum { Q8_A_BLOCK = 32 };
+
+pumice_status pum_op_quantize_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *x = &graph->values.data[node->in[PUM_IN_X]];
+    if (!pum_value_is(graph, node->out, x->rows, x->cols) || x->cols % Q8_A_BLOCK ||
+        graph->values.data[node->out].dtype != PUM_DTYPE_Q8_A) {
+        return pum_shape_fail(graph, node, "output must have the input's shape, in blocks of 8-bit numbers", err);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_op_quantize_select(pum_select *s, const pum_node *node)
+{
+    uint32_t kernel, wg = s->tuning->elementwise_wg;
+    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_QUANTIZE_ACT, PUM_DTYPE_COUNT, &kernel));
+    const pum_value *x = pum_select_value(s, node->in[PUM_IN_X]);
+    pum_draft d = pum_draft_begin(s, kernel);
+    d.spec[PUM_SPEC_QUANTIZE_ACT_WG] = wg;
+    d.bind[0].value = node->in[PUM_IN_X];
+    d.bind[1].value = node->out;
+    d.grid[0] = (uint32_t)pum_ceil_div(x->cols / Q8_A_BLOCK, wg);
+    d.grid[1] = (uint32_t)x->rows;
+    d.bytes = pum_act_bytes(x) + pum_act_bytes(pum_select_value(s, node->out));
+    d.flops = 3 * x->rows * x->cols;
+    pum_args_quantize_act args = { .cols = (uint32_t)x->cols, .rows = (uint32_t)x->rows,
+                                   .x_stride = (uint32_t)x->cols };
+    return pum_draft_emit(s, &d, &args, sizeof args);
+}
+
 /* ---- matmul ---- */
 
 pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
@@ -226,16 +258,32 @@ static void draft_coop(const pum_select *s, const product *p, pum_draft *d)
     d->grid[1] = (uint32_t)pum_ceil_div(p->x->rows, t->coop_bm);
 }
 
+static void draft_dot8(const pum_select *s, const product *p, pum_draft *d)
+{
+    draft_matvec(s, p, d); /* the same constants */
+}
+_Static_assert((int)PUM_SPEC_MATVEC_GLU == (int)PUM_SPEC_MATVEC_DOT8_GLU, "matvec and matvec_dot8 differ");
+
 /* The ways to compute a product, those that can take gate and up in one first. */
-typedef enum way { BY_TEXEL, BY_MATVEC, BY_COOP, BY_REG, BY_TILES } way;
+typedef enum way { BY_TEXEL, BY_DOT8, BY_MATVEC, BY_COOP, BY_REG, BY_TILES } way;
 
 static way choose_way(const pum_caps *caps, const pum_tuning *t, const pum_value *w,
                       uint64_t piece_rows, const pum_value *x)
 {
+    if (x->dtype == PUM_DTYPE_Q8_A) return BY_DOT8;
     if (t->matmul_texel && texels_fit(caps, w, piece_rows, x)) return BY_TEXEL;
     if (x->rows <= t->matvec_max_rows) return BY_MATVEC;
     if (coop_fits(caps, t, w, x->rows)) return BY_COOP;
     return t->matmul_reg ? BY_REG : BY_TILES;
+}
+
+bool pum_op_matmul_wants_q8(const pum_caps *caps, const pum_tuning *tuning, const pum_value *w,
+                            const pum_value *x)
+{
+    bool wins = tuning->matvec_dot8 == 2 || (tuning->matvec_dot8 && (caps->bits & PUM_CAP_DOT8_FAST));
+    return wins && x->rows <= tuning->matvec_max_rows && x->cols % Q8_A_BLOCK == 0 &&
+           pum_kernel_find(PUM_FAMILY_MATVEC_DOT8, w->dtype, caps, 0) >= 0 &&
+           pum_kernel_find(PUM_FAMILY_QUANTIZE_ACT, PUM_DTYPE_COUNT, caps, 0) >= 0;
 }
 
 bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const pum_value *gate,
@@ -252,6 +300,7 @@ static pumice_status draft_product(pum_select *s, const product *p, uint64_t pie
         uint32_t family;
         void (*draft)(const pum_select *s, const product *p, pum_draft *d);
     } ways[] = { [BY_TEXEL] = { PUM_FAMILY_MATMUL_TEXEL, draft_texel },
+                 [BY_DOT8] = { PUM_FAMILY_MATVEC_DOT8, draft_dot8 },
                  [BY_MATVEC] = { PUM_FAMILY_MATVEC, draft_matvec },
                  [BY_COOP] = { PUM_FAMILY_MATMUL_COOP, draft_coop },
                  [BY_REG] = { PUM_FAMILY_MATMUL_REG, draft_reg },
@@ -287,8 +336,8 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
                 3; /* each element of the residual is read by the invocation that overwrites it */
             d.inplace_out = 4;
         }
-        d.bytes = weight_bytes(w, piece.count) +
-                  4 * xv->rows * (w->cols + piece.count * (res >= 0 ? 2 : 1));
+        d.bytes = weight_bytes(w, piece.count) + pum_act_bytes(xv) +
+                  4 * xv->rows * piece.count * (res >= 0 ? 2 : 1);
         d.flops = 2 * piece.count * w->cols * xv->rows;
         pum_args_matmul args = { .k = (uint32_t)w->cols,
                                  .n = (uint32_t)piece.count,
@@ -328,7 +377,7 @@ pumice_status pum_op_matmul_glu_select(pum_select *s, const pum_node *node)
     d.bind[0] = (pum_draft_binding){ weight, pum_select_piece(s, weight, 0).piece };
     d.bind[1].value = d.bind[2].value = d.bind[3].value = x; /* neither bias nor residual */
     d.bind[4].value = node->out;
-    d.bytes = weight_bytes(w, w->rows) + 4 * xv->rows * (w->cols + p.n);
+    d.bytes = weight_bytes(w, w->rows) + pum_act_bytes(xv) + 4 * xv->rows * p.n;
     d.flops = 2 * w->rows * w->cols * xv->rows;
     pum_args_matmul args = { .k = (uint32_t)w->cols,
                              .n = (uint32_t)p.n,

@@ -21,10 +21,17 @@ pumice_status pum_op_norm_check(const pum_graph *graph, const pum_node *node, pu
     return PUMICE_OK;
 }
 
+bool pum_op_norm_can_q8(const pum_caps *caps, const pum_node *node)
+{
+    return node->params.heads <= 1 && pum_kernel_find(PUM_FAMILY_NORM_Q8, PUM_DTYPE_COUNT, caps, 0) >= 0;
+}
+
 pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
 {
+    /* both families have the same constants, bindings and arguments */
+    bool q8 = pum_select_value(s, node->out)->dtype == PUM_DTYPE_Q8_A;
     uint32_t kernel;
-    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_NORM, PUM_DTYPE_COUNT, &kernel));
+    PUM_TRY(pum_select_kernel(s, q8 ? PUM_FAMILY_NORM_Q8 : PUM_FAMILY_NORM, PUM_DTYPE_COUNT, &kernel));
     pum_value_id x = node->in[PUM_IN_NORM_X], w = node->in[PUM_IN_NORM_W],
                  b = node->in[PUM_IN_NORM_B];
     const pum_value *v = pum_select_value(s, x);
@@ -41,7 +48,8 @@ pumice_status pum_op_norm_select(pum_select *s, const pum_node *node)
     uint32_t heads = PUM_MAX(node->params.heads, 1u), cols = (uint32_t)(v->cols / heads);
     d.grid[0] = (uint32_t)v->rows * heads;
     uint32_t w_rows = w >= 0 ? (uint32_t)pum_select_value(s, w)->rows : 1;
-    d.bytes = 2 * 4 * v->rows * v->cols + 4ull * cols * (w_rows * (w >= 0) + (b >= 0));
+    d.bytes = 4 * v->rows * v->cols + pum_act_bytes(pum_select_value(s, node->out)) +
+              4ull * cols * (w_rows * (w >= 0) + (b >= 0));
     d.flops = 4 * v->rows * v->cols;
     pum_args_norm args = { .cols = cols,
                            .rows = (uint32_t)v->rows * heads,

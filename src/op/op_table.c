@@ -21,6 +21,7 @@ static const pum_op_info infos[PUM_OP_COUNT] = {
     [PUM_OP_ROUTE] = ROW(route),     [PUM_OP_EXPERT_GROUP] = ROW(expert_group),
     [PUM_OP_EXPERT_MATMUL] = ROW(expert_matmul),
     [PUM_OP_EXPERT_SUM] = ROW(expert_sum), [PUM_OP_SCORE] = ROW(score),
+    [PUM_OP_QUANTIZE] = ROW(quantize),
 };
 
 const pum_op_info *pum_op_get(pum_op op) { return (unsigned)op < PUM_OP_COUNT ? &infos[op] : NULL; }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Graph in, plan out: the five passes in order. Each is a file of its own and pure; this one only
+ * Graph in, plan out: the passes in order. Each is a file of its own and pure; this one only
  * calls them, adds up the totals and, in debug builds, has the result proven by plan_check.c. */
 #include "plan_pass.h"
 
@@ -21,7 +21,7 @@ pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const 
 {
     pum_plan_options o = options ? *options : (pum_plan_options){ 0 };
     pum_plan plan = { .rows = graph->rows };
-    pum_graph fused = { 0 };
+    pum_graph rounded = { 0 }, fused = { 0 };
     pum_select select = { .caps = caps, .tuning = tuning, .weights = weights, .err = err };
     pumice_status status;
     *out_plan = (pum_plan){ 0 };
@@ -31,6 +31,10 @@ pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const 
         status = pum_fail(err, PUMICE_ERROR_INTERNAL,
                           "the graph names a tensor that the placement does not have");
         goto fail;
+    }
+    if (o.q8_activations) {
+        PUM_GOTO(pum_plan_quantize(graph, caps, tuning, &rounded, err));
+        graph = &rounded;
     }
     if (!o.no_fusion) {
         PUM_GOTO(pum_plan_fuse(graph, caps, tuning, weights, &fused, &plan.n_fused, err));
@@ -60,6 +64,7 @@ pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const 
     status = PUMICE_OK;
 fail:
     pum_array_free(&select.drafts);
+    pum_graph_free(&rounded);
     pum_graph_free(&fused);
     pum_plan_free(&plan);
     return status;

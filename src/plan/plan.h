@@ -107,9 +107,10 @@ typedef struct pum_plan_options {
     bool no_fusion;
     bool no_reuse;          /* every activation its own range (tests) */
     uint64_t max_submit_ns; /* 0 = the tuning table's */
+    bool q8_activations;    /* products may round their input to 8 bits where the device gains by it */
 } pum_plan_options;
 
-/* graph -> plan: fuse, select, memory, sync, submit. `weights` and `kv` say where those tensors
+/* graph -> plan: quantize, fuse, select, memory, sync, submit. `weights` and `kv` say where those tensors
  * lie. */
 pumice_status pum_plan_make(const pum_graph *graph, const pum_caps *caps, const pum_tuning *tuning,
                             const pum_placement *weights, const pum_placement *kv,

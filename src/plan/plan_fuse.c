@@ -127,6 +127,14 @@ static bool merge_rope_kv(const fuse *f, match *m)
     return false;
 }
 
+/* the norm writes its result rounded to 8 bits */
+static bool merge_norm_q8(const fuse *f, match *m)
+{
+    m->merged = *at(f, m->node[1]);
+    m->merged.out = at(f, m->node[0])->out;
+    return pum_op_norm_can_q8(f->caps, &m->merged);
+}
+
 static const pattern patterns[] = {
     { "gate + up + activation",
       PUM_OP_ACT,
@@ -148,6 +156,11 @@ static const pattern patterns[] = {
       { { 0, PUM_IN_KV_K, PUM_OP_ROPE } },
       1,
       merge_rope_kv },
+    { "norm + quantize",
+      PUM_OP_QUANTIZE,
+      { { 0, PUM_IN_X, PUM_OP_NORM } },
+      1,
+      merge_norm_q8 },
 };
 
 static bool match_at(const fuse *f, const pattern *p, int32_t root, match *m)

@@ -18,11 +18,6 @@ typedef struct life {
     bool placed;
 } life;
 
-static uint64_t value_bytes(const pum_value *v)
-{
-    return v->rows * v->cols * 4; /* activations are f32 */
-}
-
 static bool is_act(const pum_select *s, pum_value_id id)
 {
     return id >= 0 && s->graph->values.data[id].kind == PUM_VALUE_ACT;
@@ -59,7 +54,7 @@ static void find_lifetimes(const pum_select *s, const uint32_t *epoch, life *liv
     for (size_t v = 0; v < s->graph->values.count; v++) {
         lives[v] = (life){ .first = UINT32_MAX,
                            .root = (int32_t)v,
-                           .bytes = value_bytes(&s->graph->values.data[v]) };
+                           .bytes = pum_act_bytes(&s->graph->values.data[v]) };
     }
     for (size_t d = 0; d < s->drafts.count; d++) {
         const pum_draft *draft = &s->drafts.data[d];
@@ -211,11 +206,11 @@ static pum_binding bind_range(const pum_select *s, const pum_placement *kv, cons
         break;
     case PUM_VALUE_LOGITS:
         r.buffer = PUM_BUFFER_LOGITS;
-        r.size_bytes = plan->logits_bytes = value_bytes(v);
+        r.size_bytes = plan->logits_bytes = pum_act_bytes(v);
         break;
     case PUM_VALUE_HIDDEN:
         r.buffer = PUM_BUFFER_HIDDEN;
-        r.size_bytes = plan->hidden_bytes = value_bytes(v);
+        r.size_bytes = plan->hidden_bytes = pum_act_bytes(v);
         break;
     case PUM_VALUE_WEIGHT:
         piece = &s->weights->pieces.data[b->piece ? b->piece : s->weights->first.data[v->source]];

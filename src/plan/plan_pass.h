@@ -6,6 +6,10 @@
 #include "op.h"
 #include "plan.h"
 
+/* Copies `graph` into *out_graph with inputs of mat-muls rounded to 8 bits where that is faster. */
+pumice_status pum_plan_quantize(const pum_graph *graph, const pum_caps *caps, const pum_tuning *tuning,
+                                pum_graph *out_graph, pumice_error *err);
+
 /* Copies `graph` into *out_graph with the patterns of plan_fuse.c's table merged; *out_fused counts
  * them. */
 pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const pum_tuning *tuning,

@@ -27,6 +27,15 @@ void pum_ref_kv_put(void *cache, uint32_t type, uint64_t page, uint32_t cell, ui
 /* Two words of a quantized cache, at word `at`: quants one step apart or scales one unit in the last place are near. */
 bool pum_ref_kv_near(uint32_t type, uint32_t head_dim, uint64_t at, uint32_t want, uint32_t got);
 
+/* Rows of activations of 8 bits (shaders/lib/q8_a.glsl): bytes of one; `cols` numbers, a multiple of 32, into one and
+ * out of one, exactly. */
+uint64_t pum_ref_q8_row_bytes(uint32_t cols);
+void pum_ref_q8_put(uint32_t cols, const float *x, void *out_row);
+void pum_ref_q8_get(uint32_t cols, const void *row, double *out);
+/* Two words, number `at` of rows that lie one behind the other: quants one step apart, scales within `tolerance` and
+ * the sums of such quants are near. */
+bool pum_ref_q8_near(uint32_t cols, uint64_t at, uint32_t want, uint32_t got, double tolerance);
+
 typedef struct pum_ref_binding {
     void *data;
     size_t bytes;
@@ -52,7 +61,10 @@ bool pum_ref_run(const pum_ref_step *step);
 typedef bool (*pum_ref_fn)(const pum_ref_step *step);
 bool pum_ref_embed(const pum_ref_step *step);
 bool pum_ref_norm(const pum_ref_step *step);
+bool pum_ref_norm_q8(const pum_ref_step *step);
+bool pum_ref_quantize_act(const pum_ref_step *step);
 bool pum_ref_matvec(const pum_ref_step *step);
+bool pum_ref_matvec_dot8(const pum_ref_step *step);
 bool pum_ref_matmul(const pum_ref_step *step);
 bool pum_ref_matmul_reg(const pum_ref_step *step);
 bool pum_ref_matmul_coop(const pum_ref_step *step);
@@ -80,5 +92,6 @@ bool pum_ref_repack(const pum_ref_step *step);
 bool pum_ref_quantize_rows(const pum_ref_step *step);
 bool pum_ref_roof_read(const pum_ref_step *step);
 bool pum_ref_roof_math(const pum_ref_step *step);
+bool pum_ref_roof_dot8(const pum_ref_step *step);
 
 #endif

@@ -11,6 +11,7 @@ typedef struct matrix {
     uint8_t *blocks;          /* one row in the file's form */
     double *values;           /* the row that was read last, */
     double *sizes;            /* and the scales of its weights' rounding errors */
+    double *input;            /* room for a row to multiply by */
 } matrix;
 
 /* False when the binding does not hold rows [0, rows) of `cols` weights, or without memory. */
@@ -24,8 +25,9 @@ static bool matrix_open(const pum_ref_binding *b, pum_dtype type, uint64_t rows,
     m.blocks = pum_alloc((size_t)file_bytes);
     m.values = pum_alloc_array(cols, sizeof *m.values);
     m.sizes = pum_alloc_array(cols, sizeof *m.sizes);
+    m.input = pum_alloc_array(cols, sizeof *m.input);
     *out = m;
-    return m.blocks && m.values && m.sizes;
+    return m.blocks && m.values && m.sizes && m.input;
 }
 
 static const double *matrix_row(const matrix *m, uint64_t row)
@@ -41,6 +43,7 @@ static void matrix_close(matrix *m)
     pum_free(m->blocks);
     pum_free(m->values);
     pum_free(m->sizes);
+    pum_free(m->input);
 }
 
 bool pum_ref_embed(const pum_ref_step *step)
@@ -71,25 +74,46 @@ bool pum_ref_embed(const pum_ref_step *step)
 }
 
 /* sum_k w[k] x[k] of the row that was read last, and the sum of the terms' absolute values */
-static double dot(const matrix *m, const float *x, uint32_t k, double *out_scale)
+static double dot(const matrix *m, const double *x, uint32_t k, double *out_scale)
 {
     double sum = 0.0, scale = 0.0;
     for (uint32_t i = 0; i < k; i++) {
         sum += m->values[i] * x[i];
-        scale += m->sizes[i] * fabs((double)x[i]);
+        scale += m->sizes[i] * fabs(x[i]);
     }
     *out_scale = scale;
     return sum;
 }
 
-/* The row of weights that was read last times batch row r, with the epilogue of column `col`; *out_scale is the size of
- * the terms. */
-static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_t epi, uint32_t act, const matrix *w,
-                     double *out_scale)
+static void widen(const float *x, uint32_t k, double *out)
+{
+    for (uint32_t i = 0; i < k; i++) out[i] = x[i];
+}
+
+/* The batch rows of a product, one behind the other; NULL without memory or when the binding does not hold them. */
+static double *read_inputs(const pum_ref_step *step, bool q8)
 {
     const pum_args_matmul *a = step->args;
-    const float *x = step->bind[1].data, *bias = step->bind[2].data, *res = step->bind[3].data;
-    double scale, v = dot(w, x + r * a->x_stride, a->k, &scale);
+    const uint8_t *from = step->bind[1].data;
+    uint64_t q8_bytes = pum_ref_q8_row_bytes(a->k);
+    bool holds = q8 ? a->k % 32 == 0 && q8_bytes * a->rows <= step->bind[1].bytes
+                    : ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->k);
+    double *x = holds ? pum_alloc_array((uint64_t)a->rows * a->k, sizeof *x) : NULL;
+    for (uint64_t r = 0; x && r < a->rows; r++) {
+        if (q8) pum_ref_q8_get(a->k, from + r * q8_bytes, x + r * a->k);
+        else widen((const float *)from + r * a->x_stride, a->k, x + r * a->k);
+    }
+    return x;
+}
+
+/* The row of weights that was read last times batch row r, with the epilogue of column `col`; *out_scale is the size of
+ * the terms. */
+static double finish(const pum_ref_step *step, const double *x, uint64_t col, uint64_t r, uint32_t epi, uint32_t act,
+                     const matrix *w, double *out_scale)
+{
+    const pum_args_matmul *a = step->args;
+    const float *bias = step->bind[2].data, *res = step->bind[3].data;
+    double scale, v = dot(w, x + r * a->k, a->k, &scale);
     if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
     if (act == ACT_RELU2) scale *= fmax(1.0, 2.0 * fabs(v)); /* the slope; those of the others are at most about 1 */
     v = ref_activate(act, v);
@@ -101,16 +125,16 @@ static double finish(const pum_ref_step *step, uint64_t col, uint64_t r, uint32_
     return v;
 }
 
-static bool matmul(const pum_ref_step *step, uint32_t act, bool glu)
+static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu)
 {
     const pum_args_matmul *a = step->args;
     uint32_t epi = glu ? 0 : a->epi;
     float *y = step->bind[4].data;
     matrix m = { 0 }, ups = { 0 };
     uint64_t rows = glu ? 2ull * a->n : a->n;
-    bool ok = matrix_open(&step->bind[0], step->weight, rows, a->k, &m)
+    double *x = read_inputs(step, q8);
+    bool ok = x && matrix_open(&step->bind[0], step->weight, rows, a->k, &m)
               && (!glu || matrix_open(&step->bind[0], step->weight, rows, a->k, &ups))
-              && ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->k)
               && (!(epi & EPI_BIAS) || ref_holds(&step->bind[2], 1, 0, a->y_first, a->n))
               && (!(epi & EPI_RESIDUAL) || ref_holds(&step->bind[3], a->rows, a->res_stride, a->y_first, a->n))
               && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, a->n);
@@ -119,9 +143,9 @@ static bool matmul(const pum_ref_step *step, uint32_t act, bool glu)
         matrix_row(&m, n);
         if (glu) matrix_row(&ups, (uint64_t)a->n + n);
         for (uint64_t r = 0; r < a->rows; r++) {
-            double scale, v = finish(step, col, r, epi, act, &m, &scale);
+            double scale, v = finish(step, x, col, r, epi, act, &m, &scale);
             if (glu) {
-                double up_scale, u = finish(step, col, r, 0, ACT_NONE, &ups, &up_scale);
+                double up_scale, u = finish(step, x, col, r, 0, ACT_NONE, &ups, &up_scale);
                 /* error of a product: each factor's error times the other; slopes of activations are below 1.2 */
                 scale = fabs(v) * up_scale + fabs(u) * 1.2 * scale;
                 v *= u;
@@ -132,7 +156,15 @@ static bool matmul(const pum_ref_step *step, uint32_t act, bool glu)
     }
     matrix_close(&m);
     matrix_close(&ups);
+    pum_free(x);
     return ok;
+}
+
+static bool matmul(const pum_ref_step *step, uint32_t act, bool glu) { return multiply(step, false, act, glu); }
+
+bool pum_ref_matvec_dot8(const pum_ref_step *step)
+{
+    return multiply(step, true, step->spec[PUM_SPEC_MATVEC_DOT8_ACT], step->spec[PUM_SPEC_MATVEC_DOT8_GLU]);
 }
 
 bool pum_ref_matvec(const pum_ref_step *step)
@@ -196,12 +228,13 @@ static void one_pair(const pum_ref_step *step, const matrix *m, uint32_t pair, u
 {
     const pum_args_expert *a = step->args;
     const float *x = (const float *)step->bind[1].data + (uint64_t)(pair / a->x_div) * a->x_stride;
+    widen(x, a->k, m->input);
     for (uint32_t n = 0; n < a->n; n++) {
         uint64_t row = expert * a->n + n, at = (uint64_t)pair * a->y_stride + n;
         double scale;
         if (row < a->first || row - a->first >= a->count) continue;
         matrix_row(m, row - a->first);
-        ((float *)step->bind[3].data)[at] = (float)dot(m, x, a->k, &scale);
+        ((float *)step->bind[3].data)[at] = (float)dot(m, m->input, a->k, &scale);
         if (step->scale) step->scale[at] = scale;
     }
 }

@@ -22,6 +22,27 @@ static row_stats stats_of(const float *x, uint32_t cols, uint32_t kind, double e
     return s;
 }
 
+/* The norm in f32, then rounded: the bindings and arguments are norm's but for the result's type. */
+bool pum_ref_norm_q8(const pum_ref_step *step)
+{
+    const pum_args_norm *a = step->args;
+    pum_args_norm plain = *a;
+    pum_ref_step wide = *step;
+    uint64_t row_bytes = pum_ref_q8_row_bytes(a->cols), count = (uint64_t)a->rows * a->cols;
+    if (a->cols % 32 || row_bytes * a->rows > step->bind[3].bytes) return false;
+    float *y = pum_alloc_array(count, sizeof *y);
+    plain.y_stride = a->cols;
+    wide.args = &plain;
+    wide.scale = NULL;
+    wide.bind[3] = (pum_ref_binding){ y, count * sizeof *y };
+    bool ok = y && pum_ref_norm(&wide);
+    for (uint64_t r = 0; ok && r < a->rows; r++) {
+        pum_ref_q8_put(a->cols, y + r * a->cols, (uint8_t *)step->bind[3].data + r * row_bytes);
+    }
+    pum_free(y);
+    return ok;
+}
+
 bool pum_ref_norm(const pum_ref_step *step)
 {
     const pum_args_norm *a = step->args;

@@ -22,6 +22,29 @@ bool pum_ref_roof_read(const pum_ref_step *step)
     return true;
 }
 
+bool pum_ref_roof_dot8(const pum_ref_step *step)
+{
+    const pum_args_roof *a = step->args;
+    uint32_t *y = step->bind[0].data;
+    uint64_t wg = step->spec[PUM_SPEC_ROOF_DOT8_WG], count = step->bind[0].bytes / 4;
+    if (wg == 0) return false;
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t sum = 0;
+        for (uint32_t c = 0; c < ROOF_CHAINS; c++) {
+            uint32_t v = (uint32_t)(i % wg & 31) + c;
+            for (uint64_t k = 0; k < (uint64_t)a->rounds * ROOF_STEPS; k++) {
+                int dot = 0;
+                for (uint32_t b = 0; b < 32; b += 8) dot += (int8_t)(v >> b) * (int8_t)(ROOF_BYTES >> b);
+                v += (uint32_t)dot;
+            }
+            sum += v;
+        }
+        y[i] = sum;
+        if (step->scale) step->scale[i] = 0.0;
+    }
+    return true;
+}
+
 bool pum_ref_roof_math(const pum_ref_step *step)
 {
     const pum_args_roof *a = step->args;

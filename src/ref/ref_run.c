@@ -5,7 +5,10 @@
 static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_EMBED] = pum_ref_embed,
     [PUM_FAMILY_NORM] = pum_ref_norm,
+    [PUM_FAMILY_NORM_Q8] = pum_ref_norm_q8,
+    [PUM_FAMILY_QUANTIZE_ACT] = pum_ref_quantize_act,
     [PUM_FAMILY_MATVEC] = pum_ref_matvec,
+    [PUM_FAMILY_MATVEC_DOT8] = pum_ref_matvec_dot8,
     [PUM_FAMILY_MATMUL] = pum_ref_matmul,
     [PUM_FAMILY_MATMUL_REG] = pum_ref_matmul_reg,
     [PUM_FAMILY_MATMUL_COOP] = pum_ref_matmul_coop,
@@ -33,6 +36,7 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_QUANTIZE] = pum_ref_quantize_rows,
     [PUM_FAMILY_ROOF_READ] = pum_ref_roof_read,
     [PUM_FAMILY_ROOF_MATH] = pum_ref_roof_math,
+    [PUM_FAMILY_ROOF_DOT8] = pum_ref_roof_dot8,
 };
 
 bool pum_ref_run(const pum_ref_step *step)

@@ -391,8 +391,9 @@ static void fill_bits(const properties *p, const extension_list *extensions, pum
                                 && (p->subgroup.supportedOperations & needed) == needed },
         { PUM_CAP_F16, f->storage16.storageBuffer16BitAccess && f->float16.shaderFloat16 },
         { PUM_CAP_I8, f->storage8.storageBuffer8BitAccess && f->float16.shaderInt8 },
-        { PUM_CAP_DOT8, f->dot8.shaderIntegerDotProduct
-                            && p->dot8.integerDotProduct4x8BitPackedSignedAccelerated },
+        { PUM_CAP_DOT8, f->dot8.shaderIntegerDotProduct },
+        { PUM_CAP_DOT8_FAST, f->dot8.shaderIntegerDotProduct
+                                 && p->dot8.integerDotProduct4x8BitPackedSignedAccelerated },
         { PUM_CAP_COOP, s->caps.coop_m && f->memory_model.vulkanMemoryModel },
         /* the required minimum is 1 MiB: not worth cutting weights for */
         { PUM_CAP_TEXEL, s->caps.max_texel_bytes >= 64ull << 20 },

@@ -551,9 +551,9 @@ class Measure(Case):
         for t in tests:
             self.has(t, {"build_commit": str, "build_number": int, "cpu_info": str, "gpu_info": str, "backends": str,
                          "model_filename": str, "model_type": str, "model_size": int, "model_n_params": int,
-                         "n_batch": int, "n_ubatch": int, "type_k": str, "type_v": str, "n_depth": int,
-                         "test_time": str, "avg_ns": int, "stddev_ns": int, "avg_ts": float, "stddev_ts": float,
-                         "samples_ns": list, "samples_ts": list, "samples_cpu_ns": list,
+                         "n_batch": int, "n_ubatch": int, "type_k": str, "type_v": str, "activations": str,
+                         "n_depth": int, "test_time": str, "avg_ns": int, "stddev_ns": int, "avg_ts": float,
+                         "stddev_ts": float, "samples_ns": list, "samples_ts": list, "samples_cpu_ns": list,
                          "host_us_per_token": float, "output_hash": str})
             self.assertEqual((t["backends"], len(t["samples_ns"]), len(t["samples_ts"])), ("Vulkan", 3, 3))
             self.assertRegex(t["test_time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
@@ -567,7 +567,7 @@ class Measure(Case):
         self.assertEqual(len(two), 2)
 
     def test_bench_roof(self):
-        limits = {"read_bytes": int, "read_gbs": float, "f32_gflops": float, "f16_gflops": float,
+        limits = {"read_bytes": int, "read_gbs": float, "f32_gflops": float, "f16_gflops": float, "dot8_gops": float,
                   "dispatch_us": float, "barrier_us": float, "submit_us": float, "submit_wait_us": float}
         tests = self.json("bench", MODEL, "--roof", "-p", 4, "-n", 2, "-r", 1, "--json")
         for t in tests:

@@ -63,7 +63,7 @@ static pum_pass_key key_of(uint32_t rows)
                                                 : PUM_SAMPLER_ARGMAX };
 }
 
-static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, uint32_t rows, bool no_fusion,
+static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, uint32_t rows, pum_plan_options options,
                                pumice_error *err)
 {
     pum_tuning tuning;
@@ -72,7 +72,6 @@ static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, u
     pum_plan plan = { 0 };
     pumice_status status;
     pumice_session_params params = { .struct_size = sizeof params };
-    pum_plan_options options = { .no_fusion = no_fusion };
     pum_pass_key pass = key_of(rows);
     pum_tuning_for(caps, &tuning);
     PUM_GOTO(pum_session_size_make(def, &params, &size, err));
@@ -96,10 +95,10 @@ static pumice_status plan_tiers(const pum_model_def *def, const pum_caps *caps, 
     for (size_t i = 0; i < PUM_COUNT(without); i++) {
         pum_caps c = *caps;
         c.bits &= ~without[i];
-        PUM_TRY(plan_pass(def, &c, rows, false, err));
-        PUM_TRY(plan_pass(def, &c, rows, true, err));
+        PUM_TRY(plan_pass(def, &c, rows, (pum_plan_options){ 0 }, err));
+        PUM_TRY(plan_pass(def, &c, rows, (pum_plan_options){ .no_fusion = true }, err));
     }
-    return PUMICE_OK;
+    return plan_pass(def, caps, rows, (pum_plan_options){ .q8_activations = true }, err);
 }
 
 static pumice_status plan_model(const char *path, const pum_caps *caps, pumice_error *err)

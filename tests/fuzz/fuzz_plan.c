@@ -19,7 +19,7 @@ static int plan_one(uint64_t seed, const pum_caps *caps)
     pumice_error err = { 0 };
     random_graph_make(&r, seed);
     pum_tuning_for(caps, &tuning);
-    pum_plan_options options = { .no_fusion = seed & 1,
+    pum_plan_options options = { .no_fusion = seed & 1, .q8_activations = seed & 8,
                                  .no_reuse = seed & 2,
                                  .max_submit_ns = seed % 100000 };
     pumice_status status = pum_placement_make(r.weights, r.n_weights, caps, &weights, &err);

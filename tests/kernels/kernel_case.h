@@ -109,5 +109,7 @@ size_t case_row_bytes(pum_dtype type, uint32_t cols);
 bool case_takes(int kernel, uint32_t variant); /* whether this format has that case */
 bool case_aligned(pum_dtype type, uint32_t cols);
 uint32_t case_fit_cols(pum_dtype type, uint32_t want);
+/* Compares rows of activations of 8 bits, for kernels whose first arguments are cols and rows. */
+bool case_check_q8(const kernel_case *c, const void *want, const void *got, char *why, size_t capacity);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Cases of the kernels that read weight matrices: embed, matvec, matmul,
- * matmul_reg, matmul_texel.
+ * matmul_reg, matmul_texel; and of those that make 8-bit inputs for them.
  * The fast paths (ALIGNED) are taken as the planner takes them: rows of whole blocks or of whole
  * 16-byte units. */
 #include "kernel_case.h"
@@ -171,7 +171,7 @@ typedef struct shape {
     uint32_t k, n, rows;
     uint32_t x_pad, y_pad, y_first;
     uint32_t epi, act;
-    bool glu;
+    bool glu, q8; /* q8: x has 8 bits */
 } shape;
 
 static void shape_name(kernel_case *out, const shape *s, const char *more)
@@ -197,6 +197,29 @@ static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint3
     return s;
 }
 
+static bool bind_f32(case_rng *rng, int slot, size_t count, kernel_case *out)
+{
+    float *x = case_bind(out, slot, CASE_INPUT, 4 * count);
+    if (x) case_fill_f32(rng, x, count, 1.0f);
+    return x != NULL;
+}
+
+/* Batch rows of 8 bits, a few of them with a block of zeros. */
+static bool bind_q8(case_rng *rng, const shape *s, kernel_case *out)
+{
+    size_t bytes = (size_t)pum_ref_q8_row_bytes(s->k);
+    uint8_t *rows = case_bind(out, 1, CASE_INPUT, s->rows * bytes);
+    float *x = pum_alloc_array(s->k, sizeof *x);
+    for (uint32_t r = 0; rows && x && r < s->rows; r++) {
+        case_fill_f32(rng, x, s->k, 1.0f);
+        if (r % 4 == 2) memset(x, 0, 32 * sizeof *x);
+        pum_ref_q8_put(s->k, x, rows + r * bytes);
+    }
+    pum_free(x);
+    out->failed = out->failed || !x;
+    return rows && x;
+}
+
 /* Bindings w x bias res y and the arguments; with glu two matrices' rows in w, no bias, no residual.
  */
 static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast, kernel_case *out)
@@ -215,9 +238,7 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast,
                            (size_t)pum_align_up(matrices * s->n * row_bytes(type, s->k), 16));
     if (!w || !fill_weights(rng, type, matrices * s->n, s->k, w, fast)) return false;
     size_t x_count = (size_t)pum_align_up((uint64_t)(s->rows - 1) * args.x_stride + s->k, 4);
-    float *x = case_bind(out, 1, CASE_INPUT, 4 * x_count);
-    if (!x) return false;
-    case_fill_f32(rng, x, x_count, 1.0f);
+    if (!(s->q8 ? bind_q8(rng, s, out) : bind_f32(rng, 1, x_count, out))) return false;
     /* switched off, the two optional bindings are bound to something small that must not be read */
     float *bias = case_bind(out, 2, CASE_INPUT,
                             s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
@@ -273,10 +294,21 @@ static void set_vec(const pum_caps *caps, int kernel, const shape *s, const vec_
     out->grid[0] = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, per_group);
 }
 
+/* Mat-vecs of 8 bits are for 1 to 8 rows: cases 0 to 7 have one number each. */
+static void make_dot8(int kernel, uint32_t variant, shape *s)
+{
+    s->q8 = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_DOT8;
+    if (!s->q8) return;
+    if (variant < 8) s->rows = variant + 1;
+    s->x_pad = 0;
+}
+
 static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                      kernel_case *out)
 {
-    if (!takes(kernel, variant)) return false;
+    bool dot8 = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_DOT8;
+    uint32_t most = weight_of(kernel) == PUM_DTYPE_Q8_0 ? 12 : 8; /* of dot8: all formats take eight */
+    if (dot8 ? variant >= most : !takes(kernel, variant)) return false;
     /* what tuning chooses for the kinds of devices, and odd corners */
     static const vec_spec specs[] = { { 64, 2, 1, 32 },   { 8, 8, 1, 1 },  { 128, 4, 2, 64 },
                                       { 32, 1, 8, 8 },    { 4, 4, 4, 1 },  { 64, 3, 3, 1 },
@@ -287,6 +319,7 @@ static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     if (v.wg > caps->max_workgroup_invocations) return false;
     shape s = random_shape(rng, type, variant, 11);
     if (v.rows % 2 == 0) make_glu(rng, &s);
+    make_dot8(kernel, variant, &s);
     if (!bind_shape(rng, type, &s, false, out)) return false;
     set_vec(caps, kernel, &s, &v, out);
     /* the answer must not depend on the grid: fewer workgroups than the planner asks for */
@@ -306,12 +339,69 @@ static bool bench_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                                       { 8, 4, 4, 1 },   { 64, 2, 4, 32 } };
     vec_spec v = specs[variant];
     shape s = { .k = 2048, .n = 2048, .rows = v.cols };
+    s.q8 = pum_kernels[kernel].family == PUM_FAMILY_MATVEC_DOT8;
     if (v.wg > caps->max_workgroup_invocations ||
         !bind_shape(rng, weight_of(kernel), &s, true, out))
         return false;
     set_vec(caps, kernel, &s, &v, out);
     snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u rows %u group %u", s.n, s.k, s.rows,
              v.wg, v.rows, v.group);
+    return true;
+}
+
+/* ---- activations to 8 bits ---- */
+
+bool case_check_q8(const kernel_case *c, const void *want, const void *got, char *why, size_t capacity)
+{
+    uint32_t cols, rows;
+    memcpy(&cols, c->args, 4); /* the first two arguments of all that write such rows */
+    memcpy(&rows, c->args + 4, 4);
+    uint64_t row_words = pum_ref_q8_row_bytes(cols) / 4, used = (uint64_t)cols / 32 * 10;
+    const uint32_t *w = want, *g = got;
+    double tolerance = pum_kernels[c->kernel].tolerance;
+    for (uint64_t i = 0; i < rows * row_words; i++) {
+        bool near = i % row_words < used ? pum_ref_q8_near(cols, i, w[i], g[i], tolerance) : w[i] == g[i];
+        if (near) continue;
+        snprintf(why, capacity, "word %llu of row %llu: want %08x got %08x", (unsigned long long)(i % row_words),
+                 (unsigned long long)(i / row_words), w[i], g[i]);
+        return false;
+    }
+    for (uint32_t r = 0; r < rows; r++) {
+        const int8_t *quants = (const int8_t *)(g + r * row_words);
+        for (uint32_t h = 0; h < cols / 16; h++) { /* the sums of what is there, not of what is wanted */
+            int16_t sum;
+            int all = 0;
+            memcpy(&sum, quants + cols + 8 * (h / 2) + 4 + 2 * (h % 2), 2);
+            for (uint32_t i = 0; i < 16; i++) all += quants[16 * h + i];
+            if (all == sum) continue;
+            snprintf(why, capacity, "row %u half %u: sum %d, but the quants' is %d", r, h, sum, all);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_quantize_act(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    static const uint32_t widths[] = { 32, 64, 288, 2048, 96, 11008, 4096, 160 }, wgs[] = { 64, 8, 128, 4 };
+    static const float sizes[] = { 1.0f, 1e-4f, 3e4f, 1e-33f, 0.0f };
+    uint32_t wg = PUM_MIN(wgs[variant % PUM_COUNT(wgs)], caps->max_workgroup_invocations);
+    pum_args_quantize_act args = { .cols = widths[variant % PUM_COUNT(widths)], .rows = case_range(rng, 1, 9) };
+    float size = sizes[variant % PUM_COUNT(sizes)];
+    (void)kernel;
+    args.x_stride = args.cols + 4 * case_range(rng, 0, 1);
+    size_t count = (size_t)(args.rows - 1) * args.x_stride + args.cols;
+    float *x = case_bind(out, 0, CASE_INPUT, 4 * count);
+    if (!x || !case_bind(out, 1, CASE_CHECK, args.rows * (size_t)pum_ref_q8_row_bytes(args.cols))) return false;
+    out->bind[1].check = case_check_q8;
+    case_fill_f32(rng, x, count, size);
+    out->spec[PUM_SPEC_QUANTIZE_ACT_WG] = wg;
+    out->grid[0] = (uint32_t)pum_ceil_div(args.cols / 32, wg);
+    out->grid[1] = args.rows;
+    out->grid[2] = 1;
+    memcpy(out->args, &args, sizeof args);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u stride %u size %g wg %u", args.cols, args.rows,
+             args.x_stride, (double)size, wg);
     return true;
 }
 
@@ -484,6 +574,8 @@ static bool bench_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_
 const case_family case_families_matmul[] = {
     { PUM_FAMILY_EMBED, 10, make_embed, 0, NULL },
     { PUM_FAMILY_MATVEC, 16, make_vec, 11, bench_vec },
+    { PUM_FAMILY_MATVEC_DOT8, 12, make_vec, 11, bench_vec },
+    { PUM_FAMILY_QUANTIZE_ACT, 24, make_quantize_act, 0, NULL },
     { PUM_FAMILY_MATMUL, 8, make_tile, PUM_COUNT(tiles), bench_tile },
     { PUM_FAMILY_MATMUL_REG, 8, make_reg, 3, bench_reg },
     { PUM_FAMILY_MATMUL_COOP, 8, make_coop, 0, NULL },

@@ -46,25 +46,27 @@ static bool make_norm(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                       kernel_case *out)
 {
     static const uint32_t widths[] = { 64, 288, 1, 2048, 7, 4097, 33, 512, 1023 };
+    bool q8 = pum_kernels[kernel].family == PUM_FAMILY_NORM_Q8;
     uint32_t cols = widths[variant % PUM_COUNT(widths)], rows = case_range(rng, 1, 5),
              wg = wg_of(caps, variant / 2);
+    if (q8) cols = (uint32_t)pum_align_up(cols, 32);
     uint32_t kind = variant % 2, has_w = case_range(rng, 0, 3) != 0,
              has_b = kind == NORM_LAYER ? coin(rng) : 0;
     pum_args_norm args = { .cols = cols,
                            .rows = rows,
-                           .x_stride = cols + coin(rng) * 3,
+                           .x_stride = cols + coin(rng) * (q8 ? 4 : 3),
                            .y_stride = cols + coin(rng) * 4,
                            .eps = coin(rng) ? 1e-5f : 1e-6f,
                            .w_add = case_range(rng, 0, 3) == 0 ? 1.0f : 0.0f,
                            .w_rows = variant % 3 == 1 ? case_range(rng, 1, rows) : 1 };
-    (void)kernel;
     float *x = case_bind(out, 0, CASE_INPUT, words(rows, args.x_stride, 0, cols));
     float *w = case_bind(out, 1, CASE_INPUT, has_w ? 4 * (size_t)cols * args.w_rows : 4);
     float *b = case_bind(out, 2, CASE_INPUT, has_b ? 4 * (size_t)cols : 4);
-    if (!case_bind(out, 3, CASE_F32, words(rows, args.y_stride, 0, cols)) || !x || !w || !b)
-        return false;
+    size_t y_bytes = q8 ? rows * (size_t)pum_ref_q8_row_bytes(cols) : words(rows, args.y_stride, 0, cols);
+    if (!case_bind(out, 3, q8 ? CASE_CHECK : CASE_F32, y_bytes) || !x || !w || !b) return false;
+    out->bind[3].check = case_check_q8;
     float shift =
-        variant % 5 == 3 ? 1000.0f : 0.0f; /* a mean far from 0: E[x^2] - mean^2 would cancel */
+        variant % 5 == 3 && !q8 ? 1000.0f : 0.0f; /* a mean far from 0: E[x^2] - mean^2 would cancel */
     case_fill_f32(rng, x, out->bind[0].bytes / 4, variant % 7 == 5 ? 1e-4f : 2.0f);
     for (size_t i = 0; i < out->bind[0].bytes / 4; i++) x[i] += shift;
     if (has_w) case_fill_f32(rng, w, (size_t)cols * args.w_rows, 1.0f);
@@ -519,11 +521,12 @@ static bool roof_case(const pum_caps *caps, int kernel, uint32_t wg, uint32_t gr
                       uint32_t rounds, kernel_case *out)
 {
     bool read = pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ;
+    bool whole = pum_kernels[kernel].family != PUM_FAMILY_ROOF_MATH; /* numbers */
     pum_args_roof args = { .rounds = rounds, .scale = 0.75f, .shift = 0.5f };
     size_t count = (size_t)wg * groups;
     if (wg > caps->max_workgroup_invocations) return false;
     if (read && !case_bind(out, 0, CASE_INPUT, count * rounds * ROOF_LOADS * 16)) return false;
-    if (!case_bind(out, read ? 1 : 0, read ? CASE_WORDS : CASE_F32, count * 4)) return false;
+    if (!case_bind(out, read ? 1 : 0, whole ? CASE_WORDS : CASE_F32, count * 4)) return false;
     out->spec[0] = wg;
     memcpy(out->args, &args, sizeof args);
     grid(out, groups, 1);
@@ -557,6 +560,7 @@ static bool bench_roof(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
 
 const case_family case_families_misc[] = {
     { PUM_FAMILY_NORM, 36, make_norm, 6, bench_norm },
+    { PUM_FAMILY_NORM_Q8, 18, make_norm, 6, bench_norm },
     { PUM_FAMILY_SOFTMAX, 28, make_softmax, 0, NULL },
     { PUM_FAMILY_ROPE, 36, make_rope, 0, NULL },
     { PUM_FAMILY_LIMIT, 12, make_limit, 0, NULL },
@@ -569,5 +573,6 @@ const case_family case_families_misc[] = {
     { PUM_FAMILY_SCORE, 40, make_score, 4, bench_score },
     { PUM_FAMILY_ROOF_READ, 6, make_roof, 3, bench_roof },
     { PUM_FAMILY_ROOF_MATH, 6, make_roof, 3, bench_roof },
+    { PUM_FAMILY_ROOF_DOT8, 6, make_roof, 3, bench_roof },
 };
 const uint32_t case_families_misc_count = PUM_COUNT(case_families_misc);

@@ -6,6 +6,8 @@
 #include <jansson.h>
 #include <math.h>
 
+#include <pumice/pumice_profile.h>
+
 #include "testing.h"
 
 enum { MAX_TOKENS = 600 };
@@ -272,6 +274,74 @@ static void test_bundled_story(void **state)
     }
 }
 
+static int find_dot8(void *user, const char *text, size_t bytes)
+{
+    size_t *at = user;
+    static const char what[] = "matvec_dot8_";
+    for (size_t i = 0; i < bytes && what[*at]; i++) *at = text[i] == what[*at] ? *at + 1 : text[i] == what[0];
+    return 0;
+}
+
+typedef struct logits_of {
+    float *logits; /* of all positions; made by the first run, compared with by the second */
+    double diff2, want2;
+    int compare;
+} logits_of;
+
+static int keep_or_compare(void *user, size_t position, const float *logits, uint32_t n_vocab)
+{
+    logits_of *l = user;
+    float *here = l->logits + position * n_vocab;
+    if (!l->compare) memcpy(here, logits, n_vocab * sizeof *here);
+    for (uint32_t i = 0; l->compare && i < n_vocab; i++) {
+        double d = (double)logits[i] - here[i];
+        l->diff2 += d * d;
+        l->want2 += (double)here[i] * here[i];
+    }
+    return 0;
+}
+
+/* Activations of 8 bits, also where the device's dot product is not fast: the greedy story is the stored one, hence
+ * the same on every driver, and logits are within the error of rounding. */
+static void test_bundled_story_in_8_bits(void **state)
+{
+    (void)state;
+    char path[TEST_PATH_BYTES], expected[TEST_PATH_BYTES];
+    test_source("models/pumice-stories.gguf", path);
+    test_source("models/pumice-stories.expected.json", expected);
+    int32_t ids[MAX_TOKENS];
+    size_t n = read_ids(expected, ids, MAX_TOKENS), found = 0;
+    pumice_device *device = test_device_open((pumice_device_params){ .caps = "fast-dot8=1", .validation = 1,
+                                                                     .log = test_log_strictly });
+    pumice_model *model = test_model(device, path);
+    pumice_error err = { 0 };
+    pumice_plan_params plan = { .struct_size = sizeof plan, .path = path, .device = device,
+                                .activations = PUMICE_ACTIVATIONS_Q8 };
+    if (pumice_plan(&plan, find_dot8, &found, &err) != PUMICE_OK) fail_msg("%s", err.text);
+    assert_int_equal(found, strlen("matvec_dot8_"));
+    pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = 1, .activations = PUMICE_ACTIVATIONS_F32 };
+    pumice_model_info info = { .struct_size = sizeof info };
+    assert_int_equal(pumice_model_get_info(model, &info), PUMICE_OK);
+    logits_of l = { .logits = calloc(n * info.n_vocab, sizeof(float)) };
+    assert_non_null(l.logits);
+    for (; l.compare < 2; l.compare++, p.activations = PUMICE_ACTIVATIONS_Q8) {
+        pumice_session *s = test_session(model, &p);
+        assert_pumice_ok(s, pumice_session_eval_logits(s, 0, ids, n, keep_or_compare, &l));
+        pumice_session_destroy(&s);
+    }
+    print_message("8 bits: relative error of the logits %.2e\n", sqrt(l.diff2 / l.want2));
+    assert_true(l.diff2 > 0.0 && l.diff2 <= l.want2 * 0.02 * 0.02);
+    free(l.logits);
+    int32_t bos = 1;
+    run r;
+    greedy(model, &p, &bos, 1, (uint32_t)n + 8, 0, &r);
+    assert_int_equal(r.count, n);
+    assert_memory_equal(r.tokens, ids, n * sizeof *ids);
+    pumice_model_destroy(&model);
+    assert_int_equal(pumice_device_validation_count(device), 0);
+    pumice_device_destroy(&device);
+}
+
 /* Three sequences advance together and must tell what each tells alone. */
 static void test_several_sequences(void **state)
 {
@@ -410,8 +480,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_story),     cmocka_unit_test(test_logits_f32),
         cmocka_unit_test(test_logits_f16_and_q8_0), cmocka_unit_test(test_story_in_f16_and_q8_0),
-        cmocka_unit_test(test_bundled_story),       cmocka_unit_test(test_several_sequences),
-        cmocka_unit_test(test_sampling_repeats),    cmocka_unit_test(test_stop_cancel_and_limits),
+        cmocka_unit_test(test_bundled_story),       cmocka_unit_test(test_bundled_story_in_8_bits),
+        cmocka_unit_test(test_several_sequences),   cmocka_unit_test(test_sampling_repeats),
+        cmocka_unit_test(test_stop_cancel_and_limits),
     };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);

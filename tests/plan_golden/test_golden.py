@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plans for device profiles, compared with stored texts: what a change does to the plan shows up as a diff in review.
 Whole texts of the bundled model for four profiles, and of two layers with experts (moe/config.json, without weights)
-for one; for all profiles a line per plan of these and of a model of 7B's shape (profiles.txt). Every plan is proven by
-the second algorithm.
+for one; the bundled model with activations of 8 bits for one; for all profiles a line per plan of these and of a model
+of 7B's shape (profiles.txt). Every plan is proven by the second algorithm.
 
 usage: test_golden.py PUMICE MODEL [--update]      (without numpy the 7B shape is left out)
 """
@@ -18,7 +18,8 @@ HERE = pathlib.Path(__file__).parent
 MAKE_MODEL = HERE.parents[1] / "tools" / "make_model.py"
 EXPERTS = HERE / "moe" / "config.json"
 CASES = ([(device, rows, "") for device in ("lavapipe", "swiftshader", "navi31", "minimal") for rows in (1, 32)]
-         + [("navi31", rows, "moe-") for rows in (1, 32)])
+         + [("navi31", rows, "moe-") for rows in (1, 32)] + [("navi31", 1, "q8-")])
+Q8 = ["--activations", "q8"]
 
 
 def plan(pumice, model, device, rows, *more):
@@ -38,7 +39,7 @@ def hollow_7b(path):
 
 def summary(pumice, name, model, device, rows):
     """One line: size of the plan, its hash, and the kernels with their workgroup sizes."""
-    p = json.loads(plan(pumice, model, device, rows, "--json"))
+    p = json.loads(plan(pumice, model, device, rows, "--json", *(Q8 if name.endswith("q8") else [])))
     kernels = sorted({f"{s['kernel']}/{s['spec']['WG']}" for s in p["steps"]})
     return (f"{name} {device} {rows}: {len(p['steps'])} steps, {p['barriers']} barriers, {p['submits']} submits, "
             f"arena {p['arena_bytes']}, {p['hash']}, {' '.join(kernels)}\n")
@@ -47,8 +48,9 @@ def summary(pumice, name, model, device, rows):
 def summaries(pumice, model, big):
     profiles = subprocess.run([pumice, "plan", "--profiles"], capture_output=True, text=True, check=True).stdout.split()
     models = (("stories", model), ("moe", EXPERTS), ("7b", big))
-    return "".join(summary(pumice, name, path, device, rows) for name, path in models if path
-                   for device in profiles for rows in (1, 32))
+    lines = [summary(pumice, name, path, device, rows) for name, path in models if path
+             for device in profiles for rows in (1, 32)]
+    return "".join(lines + [summary(pumice, "7b-q8", big, device, 1) for device in profiles if big])
 
 
 def compare(path, text, update):
@@ -66,11 +68,11 @@ def main():
     pumice, model, *flags = sys.argv[1:]
     update = "--update" in flags
     bad = 0
-    for device, rows, experts in CASES:
-        path = HERE / f"{experts}{device}-{rows}.txt"
-        of = EXPERTS if experts else model
-        text = plan(pumice, of, device, rows)
-        if text != plan(pumice, of, device, rows):
+    for device, rows, kind in CASES:
+        path = HERE / f"{kind}{device}-{rows}.txt"
+        of, more = EXPERTS if kind == "moe-" else model, Q8 if kind == "q8-" else []
+        text = plan(pumice, of, device, rows, *more)
+        if text != plan(pumice, of, device, rows, *more):
             print(f"{path.name}: two runs differ")
             bad += 1
         bad += compare(path, text, update)

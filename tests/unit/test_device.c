@@ -27,9 +27,10 @@ static void test_capability_names(void **state)
     assert_int_equal(bits, PUM_CAP_SUBGROUP);
     assert_true(pum_caps_bits_from_names("f16,timeline,,unified", &bits, &err));
     assert_int_equal(bits, PUM_CAP_F16 | PUM_CAP_TIMELINE | PUM_CAP_UNIFIED);
-    assert_true(pum_caps_bits_from_names("i8,dot8,coop,timestamps,budget,size-control,full-subgroups,query-reset",
+    assert_true(pum_caps_bits_from_names("i8,dot8,fast-dot8,coop,timestamps,budget,size-control,"
+                                         "full-subgroups,query-reset",
                                          &bits, &err));
-    assert_int_equal(bits, PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_COOP | PUM_CAP_TIMESTAMPS
+    assert_int_equal(bits, PUM_CAP_I8 | PUM_CAP_DOT8 | PUM_CAP_DOT8_FAST | PUM_CAP_COOP | PUM_CAP_TIMESTAMPS
                                | PUM_CAP_MEMORY_BUDGET | PUM_CAP_SUBGROUP_SIZE_CONTROL | PUM_CAP_FULL_SUBGROUPS
                                | PUM_CAP_HOST_QUERY_RESET);
     assert_false(pum_caps_bits_from_names("sub,f1", &bits, &err));
@@ -188,7 +189,6 @@ static void test_quirks(void **state)
         uint32_t driver_id, version, clears;
         const char *also; /* another that must */
     } rows[] = {
-        { "swiftshader-no-dot8", PUM_GPU_SWIFTSHADER, 10, 0x500000, PUM_CAP_DOT8 },
         { "lavapipe-short-loops", PUM_GPU_LAVAPIPE, 13, 1, 0, "lavapipe-late-compile" },
         { "moltenvk-amd-no-subgroups", PUM_GPU_AMD_RDNA1, 14, 10400, PUM_CAP_SUBGROUP },
         { "moltenvk-amd-no-subgroups", PUM_GPU_AMD_GCN, 14, 10300, PUM_CAP_SUBGROUP },
@@ -285,7 +285,7 @@ static void test_wishes(void **state)
     assert_int_equal(c.max_allocation_bytes, 1 << 30);
     assert_int_equal(c.offset_align_bytes, 4096);
     assert_int_equal(c.max_storage_buffers, 8);
-    assert_int_equal(c.bits & (PUM_CAP_F16 | PUM_CAP_DOT8 | PUM_CAP_UNIFIED), 0);
+    assert_int_equal(c.bits & (PUM_CAP_F16 | PUM_CAP_DOT8 | PUM_CAP_DOT8_FAST | PUM_CAP_UNIFIED), 0);
     assert_true(c.bits & PUM_CAP_SUBGROUP);
     /* only ever lower */
     assert_true(pum_caps_wishes_parse(NULL, "shared=1G,invocations=4096,range=100G,align=1", NULL, &w, &err));
@@ -303,9 +303,19 @@ static void test_wishes(void **state)
     assert_int_equal(c.bits & (PUM_CAP_TRANSFER | PUM_CAP_TIMELINE), 0);
     assert_true(pum_caps_wishes_parse(NULL, "transfer=0", NULL, &w, &err));
     assert_int_equal(w.disable_bits, PUM_CAP_TRANSFER);
-    static const char *const bad[] = { "transfer=2", "transfer", "subgroup=3", "subgroup=256", "subgroup=0", "subgroup",
-                                       "align=100", "shared=x", "range=12T", "range=99999999999999999999", "f16=1",
-                                       "wings=0", "=4", "shared=-1", "shared=16KK" };
+    /* a dot product may be said to be fast, where there is one */
+    assert_true(pum_caps_wishes_parse(NULL, "fast-dot8=1", NULL, &w, &err));
+    assert_true(pum_caps_profile_wish("lavapipe", &w, &c));
+    assert_true((c.bits & PUM_CAP_DOT8) && (c.bits & PUM_CAP_DOT8_FAST));
+    assert_true(pum_caps_profile_wish("rx-580", &w, &c));
+    assert_int_equal(c.bits & (PUM_CAP_DOT8 | PUM_CAP_DOT8_FAST), 0);
+    assert_true(pum_caps_wishes_parse(NULL, "fast-dot8=0", NULL, &w, &err));
+    assert_true(pum_caps_profile_wish("navi31", &w, &c));
+    assert_int_equal(c.bits & (PUM_CAP_DOT8 | PUM_CAP_DOT8_FAST), PUM_CAP_DOT8);
+    static const char *const bad[] = { "transfer=2", "fast-dot8=2", "dot8=1", "transfer", "subgroup=3", "subgroup=256",
+                                       "subgroup=0", "subgroup", "align=100", "shared=x", "range=12T",
+                                       "range=99999999999999999999", "f16=1", "wings=0", "=4", "shared=-1",
+                                       "shared=16KK" };
     for (size_t i = 0; i < PUM_COUNT(bad); i++) {
         assert_false(pum_caps_wishes_parse(NULL, bad[i], NULL, &w, &err));
         assert_int_equal(err.status, PUMICE_ERROR_INVALID);
@@ -323,8 +333,8 @@ static void test_profiles(void **state)
         uint64_t heap_gib;
         double gbs;
     } expected[] = {
-        { "lavapipe", "lavapipe", "base sub texel f16", 2, 8 },
-        { "swiftshader", "swiftshader", "base sub", 2, 2 },
+        { "lavapipe", "lavapipe", "base sub texel f16 dot8", 2, 8 },
+        { "swiftshader", "swiftshader", "base sub dot8", 2, 2 },
         { "rx-580", "amd-gcn", "base sub", 8, 256 },
         { "vega-64", "amd-gcn5", "base sub f16", 8, 483.8 },
         { "radeon-vii", "amd-gcn5", "base sub f16 dot8", 16, 1024 },
@@ -471,8 +481,9 @@ static void test_kernel_find(void **state)
     assert_int_equal(pum_kernel_find(PUM_FAMILY_COUNT, PUM_DTYPE_COUNT, &all, 0), -1);
     for (int i = 0; i < PUM_KERNEL_COUNT;
          i++) { /* the weakest device has a kernel for everything */
-        uint32_t family = pum_kernels[i].family; /* matvec and matmul do the same as these two */
-        if (family != PUM_FAMILY_MATMUL_COOP && family != PUM_FAMILY_MATMUL_TEXEL) {
+        uint32_t family = pum_kernels[i].family; /* matvec and matmul do the same as these */
+        if (family != PUM_FAMILY_MATMUL_COOP && family != PUM_FAMILY_MATMUL_TEXEL
+            && pum_kernels[i].tier != PUM_TIER_DOT8) {
             assert_true(pum_kernel_find(family, (pum_dtype)pum_kernels[i].weight, &none, 0) >= 0);
         }
         assert_true(pum_kernels[i].n_bindings <= PUM_MAX_BINDINGS

@@ -59,7 +59,8 @@ static void test_random_graphs_on_all_profiles(void **state)
         pum_caps caps = profile(name);
         for (uint64_t seed = 1; seed <= 150; seed++, plans++) {
             planned p;
-            pum_plan_options options = { .no_fusion = seed % 5 == 0, .no_reuse = seed % 7 == 0 };
+            pum_plan_options options = { .no_fusion = seed % 5 == 0, .no_reuse = seed % 7 == 0,
+                                         .q8_activations = seed % 2 };
             plan_seed(&p, seed, &caps, &options);
             planned_free(&p);
         }
@@ -352,11 +353,88 @@ static void test_host_tensors(void **state)
     pum_placement_free(&p);
 }
 
+static uint32_t count_family(const pum_plan *plan, uint32_t family)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < plan->steps.count; i++) n += pum_kernels[plan->steps.data[i].kernel].family == family;
+    return n;
+}
+
+typedef struct q8_counts {
+    uint32_t dot8, norm, quantize, plain;
+} q8_counts;
+
+/* Two products of a norm, one of them of F16 weights if so asked, and one of the product. */
+static q8_counts plan_q8(const pum_caps *caps, uint32_t rows, bool q8, bool no_fusion, pum_dtype second)
+{
+    pum_step_layout step = pum_step_layout_make(rows, 1, 1, 64);
+    random_graph r = { .state = 1 };
+    pum_graph_init(&r.graph, rows, &step);
+    pum_tuning tuning;
+    pum_placement weights, kv;
+    pum_plan plan;
+    pumice_error err = { 0 };
+    pum_plan_options options = { .q8_activations = q8, .no_fusion = no_fusion };
+    pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 10, 64), gain = rg_weight(&r, PUM_DTYPE_F32, 1, 64);
+    pum_value_id x = rg_node(&r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, 64);
+    pum_value_id norm[] = { x, gain, PUM_NO_VALUE };
+    pum_value_id h = rg_node(&r, PUM_OP_NORM, norm, 3, (pum_params){ .eps = 1e-5f }, 64);
+    pum_dtype types[] = { PUM_DTYPE_Q8_0, second, PUM_DTYPE_Q4_0 };
+    pum_value_id y[3] = { PUM_NO_VALUE, PUM_NO_VALUE, PUM_NO_VALUE };
+    for (int i = 0; i < 3; i++) {
+        pum_value_id in[] = { rg_weight(&r, types[i], 64, 64), i < 2 ? h : y[0], PUM_NO_VALUE, PUM_NO_VALUE };
+        y[i] = rg_node(&r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, 64);
+    }
+    pum_tuning_for(caps, &tuning);
+    if (pum_placement_make(r.weights, r.n_weights, caps, &weights, &err) ||
+        pum_placement_make(r.kv, r.n_kv, caps, &kv, &err) ||
+        pum_plan_make(&r.graph, caps, &tuning, &weights, &kv, &options, &plan, &err) ||
+        pum_plan_check(&plan, caps, &weights, &kv, &err)) {
+        fail_msg("%s", err.text);
+    }
+    q8_counts n = { count_family(&plan, PUM_FAMILY_MATVEC_DOT8), count_family(&plan, PUM_FAMILY_NORM_Q8),
+                    count_family(&plan, PUM_FAMILY_QUANTIZE_ACT),
+                    (uint32_t)plan.steps.count };
+    n.plain = n.plain - n.dot8 - n.norm - n.quantize - 1; /* without the embedding */
+    pum_plan_free(&plan);
+    pum_placement_free(&weights);
+    pum_placement_free(&kv);
+    pum_graph_free(&r.graph);
+    return n;
+}
+
+static void assert_q8(q8_counts n, uint32_t dot8, uint32_t norm, uint32_t quantize, uint32_t plain)
+{
+    assert_int_equal(n.dot8, dot8);
+    assert_int_equal(n.norm, norm);
+    assert_int_equal(n.quantize, quantize);
+    assert_int_equal(n.plain, plain);
+}
+
+static void test_q8_activations(void **state)
+{
+    (void)state;
+    pum_caps fast = profile("navi31"), slow = fast, without = fast, wrong = fast;
+    slow.bits &= ~PUM_CAP_DOT8_FAST;
+    without.bits &= ~PUM_CAP_DOT8;
+    pum_caps_distrust(&wrong, PUM_KERNEL_norm_q8_dot8);
+    assert_q8(plan_q8(&fast, 1, false, false, PUM_DTYPE_Q8_0), 0, 0, 0, 4); /* nobody asked */
+    assert_q8(plan_q8(&fast, 1, true, false, PUM_DTYPE_Q8_0), 3, 1, 1, 0);
+    assert_q8(plan_q8(&fast, 8, true, false, PUM_DTYPE_Q8_0), 3, 1, 1, 0);
+    assert_q8(plan_q8(&fast, 9, true, false, PUM_DTYPE_Q8_0), 0, 0, 0, 4); /* matmul */
+    assert_q8(plan_q8(&fast, 1, true, true, PUM_DTYPE_Q8_0), 3, 0, 2, 1);  /* the norm by itself */
+    assert_q8(plan_q8(&fast, 1, true, false, PUM_DTYPE_F16), 2, 0, 2, 2);  /* F16 wants the norm as it is */
+    assert_q8(plan_q8(&wrong, 1, true, false, PUM_DTYPE_Q8_0), 3, 0, 2, 1);
+    assert_q8(plan_q8(&slow, 1, true, false, PUM_DTYPE_Q8_0), 0, 0, 0, 4);
+    assert_q8(plan_q8(&without, 1, true, false, PUM_DTYPE_Q8_0), 0, 0, 0, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_graphs_on_all_profiles),
         cmocka_unit_test(test_split_tensors),
+        cmocka_unit_test(test_q8_activations),
         cmocka_unit_test(test_every_barrier_is_needed),
         cmocka_unit_test(test_checker_finds_faults),
         cmocka_unit_test(test_reuse_and_fusion_pay),

@@ -205,6 +205,14 @@ static void test_quantized(void **state)
     check("stories260K/stories260K-Q8_0.gguf", "swiftshader", NULL, 0.5);
 }
 
+/* The whole in 8 bits but for the prompt, which has too many rows. The bound is of the logits, which are up to 20. */
+static void test_q8_activations(void **state)
+{
+    (void)state;
+    pum_plan_options options = { .q8_activations = true };
+    check("stories260K/stories260K-Q8_0.gguf", "navi31", &options, 0.5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_unfused_without_reuse),
         cmocka_unit_test(test_split_on_a_minimal_device),
         cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_q8_activations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

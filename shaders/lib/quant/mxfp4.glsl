@@ -4,6 +4,8 @@
 #define Q_CHUNK 32
 #define Q_RUNS 1
 #define Q_BLOCKS 1
+#define Q_BYTES 1
+#define Q_ZERO 12
 struct q_raw { uvec4 a; float scale; };
 q_raw q_make(uvec4 a, uint exponents, uint c)
 {
@@ -14,11 +16,13 @@ q_raw q_make(uvec4 a, uint exponents, uint c)
     uint at = row * q_row(k); \
     return q_make(quad(at + c), word(4u * (at + q_plane1(k)) + (c >> 2)), c);
 uint q_at(uint c, uint s) { return 8u * c; }
-vec4 q_vec(q_raw r, uint i)
+// 0 1 2 3 4 6 8 12 by the low three bits eet: with the high e, 4 + 2 * et, and + 2 * t again with both, four at once;
+// bit 3 is the sign, so 12 more or 12 less
+uint q_word(q_raw r, uint i)
 {
-    uint u = r.a[i & 3u] >> (i & 4u);
-    uvec4 q = uvec4(u, u >> 8, u >> 16, u >> 24);
-    vec4 v = vec4((uvec4(0xc8643210u) >> ((q & 7u) << 2)) & 15u); /* 0 1 2 3 4 6 8 12 */
-    return mix(v, -v, notEqual(q & 8u, uvec4(0u)));
+    uint u = r.a[i & 3u] >> (i & 4u), big = ((u >> 2) & 0x01010101u) | ((u >> 1) & 0x02020202u);
+    uint v = (u & 0x07070707u) + (u & big) + ((u & (u >> 1) & big & 0x01010101u) << 1);
+    uint sign = u & 0x08080808u, minus = (sign << 1) - (sign >> 3);
+    return 0x0c0c0c0cu + (v & ~minus) - (v & minus);
 }
 float q_scale(q_raw r, uint s) { return r.scale; }
