@@ -90,6 +90,7 @@ PUM_ARGS(pum_args_embed) {
     PUM_UINT y_stride;
     PUM_UINT last;            /* 1: ids outside the whole table (>= first+count) give zeros */
     PUM_UINT field;           /* word of the batch row that names the table's: ROW_TOKEN or ROW_POS */
+    PUM_UINT norm_at;         /* as in pum_args_matmul; NORM_EMBED_COLS columns of y a sum */
 };
 
 /* y = norm(x) * w (+ b), row by row; w has w_rows rows, taken in turn. With 8-bit results (norm_q8) cols is a multiple
@@ -111,12 +112,20 @@ PUM_ARGS(pum_args_quantize_act) {
 
 /* y[r, y_first + n] = act(sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the piece
  * bound. With GLU the piece holds 2 n_rows rows, gate first: y[r, y_first + n] = act(row n x) * (row n_rows + n x).
- * matvec_dot8 takes x in 8 bits; k is a multiple of 32 then and x_stride is not used. */
+ * matvec_dot8 takes x in 8 bits; k is a multiple of 32 then and x_stride is not used.
+ *
+ * RMSNorm between two kernels needs none of its own: W (g * x) / sqrt(mean(x^2) + eps), g the norm's weights, is begun
+ * by the kernel that makes x and ended by the one that reads it. The first writes rows of norm_at columns of x, as many
+ * of g * x, then sums of x^2 over a few columns each, four sums or a multiple of that. The second (mat-vecs alone)
+ * reads g * x, adds the sums up and scales its own. */
 PUM_ARGS(pum_args_matmul) {
     PUM_UINT k, n, rows;      /* inner size, weight rows bound here, batch rows */
     PUM_UINT x_stride, y_stride, res_stride;
     PUM_UINT y_first;         /* column of y (and bias, res) where the piece begins */
     PUM_UINT epi;             /* EPI_* bits; not with GLU */
+    PUM_UINT x_sums;          /* x is begun as above, with so many sums; k is a multiple of 4; 0 = x is what it is */
+    float eps;                /* of x's norm */
+    PUM_UINT norm_at;         /* y is begun as above: its columns; 0 = y alone */
 };
 
 /* Rotates `heads` heads of head_dim within x[r, x_first ...] into y[r, y_first ...]; dims beyond rot_dim are copied.
@@ -306,6 +315,9 @@ PUM_ARGS(pum_args_repack) {
 /* Norms (specialisation constant KIND) */
 #define NORM_RMS 0u
 #define NORM_LAYER 1u
+
+/* Columns of y over which a kernel adds up the squares: the columns of a mat-vec's set or tile; of embed */
+#define NORM_EMBED_COLS 4u
 
 /* Rotary pairings (specialisation constant PAIRING) */
 #define ROPE_INTERLEAVED 0u /* pair (2i, 2i+1): GGUF "llama", GPT-J */

@@ -5,6 +5,7 @@
 // piece.
 // WG: workgroup; ALIGNED: table rows begin on 16 bytes and are whole chunks, so four weights are loaded at once.
 // grid (ceil(cols / (4 * WG)), rows)
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #include "args.h"
 
@@ -16,6 +17,7 @@ layout(push_constant) uniform push { pum_args_embed a; };
 WEIGHTS(0, table)
 layout(set = 0, binding = 1) readonly buffer step_words { uint step_w[]; };
 layout(set = 0, binding = 2) writeonly buffer y_words { float y[]; };
+layout(set = 0, binding = 3) readonly buffer norm_words { float norm_w[]; };
 
 void main()
 {
@@ -42,8 +44,11 @@ void main()
 #endif
     }
     v *= a.scale;
-    y[at] = v.x;
-    if (col + 1u < a.cols) y[at + 1u] = v.y;
-    if (col + 2u < a.cols) y[at + 2u] = v.z;
-    if (col + 3u < a.cols) y[at + 3u] = v.w;
+    // a loop that stays a loop: fewer stores for drivers to compile
+    uint columns = min(4u, a.cols - col);
+    [[dont_unroll]] for (uint i = 0u; i < columns; i++) {
+        y[at + i] = v[i];
+        if (a.norm_at != 0u) y[at + a.norm_at + i] = v[i] * norm_w[col + i]; // see pum_args_matmul
+    }
+    if (a.norm_at != 0u) y[r * a.y_stride + 2u * a.norm_at + col / NORM_EMBED_COLS] = dot(v, v);
 }

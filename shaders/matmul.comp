@@ -89,7 +89,7 @@ void main()
     [[unroll]] for (uint m = 0u; m < TM; m++) {
         [[unroll]] for (uint n = 0u; n < TN; n++) {
             uint t = t0 + m * (BM / TM) + my_m, row = n0 + n * (BN / TN) + my_n;
-            if (t < a.rows && row < a.n) finish(t, row, acc[m * TN + n]);
+            if (t < a.rows && row < a.n) finish(t, row, acc[m * TN + n], 1.0);
         }
     }
 }

@@ -99,7 +99,7 @@ void main()
         barrier();
         for (uint e = gl_SubgroupInvocationID; e < CM * CN; e += gl_SubgroupSize) {
             uint t = t0 + i / COLS * CM + e / CN, row = n0 + strip + i % COLS * CN + e % CN;
-            if (t < a.rows && row < a.n) finish(t, row, outs[mine + e]);
+            if (t < a.rows && row < a.n) finish(t, row, outs[mine + e], 1.0);
         }
         barrier();
     }

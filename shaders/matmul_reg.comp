@@ -60,7 +60,7 @@ void main()
         [[unroll]] for (uint n = 0u; n < TN; n++) {
             float v = acc[n];
             [[unroll]] for (uint i = 1u; i < TM; i++) v = m == i ? acc[i * TN + n] : v;
-            if (n0 + n < a.n) finish(t0 + m, n0 + n, v);
+            if (n0 + n < a.n) finish(t0 + m, n0 + n, v, 1.0);
         }
     }
 }

@@ -23,9 +23,12 @@ const uint ALIGNED = 1u;
 #include "lib/weights.glsl"
 WEIGHTS(0, w)
 #define X_BINDING 1
+#define X_FIRST (a.x_sums != 0u ? a.k : 0u)
+#define NORM_BINDING 5
 #include "lib/input.glsl"
 #include "lib/epilogue.glsl"
 #include "lib/matvec.glsl"
+#include "lib/norm_ends.glsl"
 
 bool glu() { return (a.epi & EPI_GLU) != 0u; }
 uint weight_rows() { return glu() ? 2u * a.n : a.n; }

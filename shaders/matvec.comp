@@ -32,10 +32,15 @@ WEIGHTS(0, w)
 #ifdef PUM_DOT8
 #include "lib/input8.glsl"
 #else
+#define X_FIRST (a.x_sums != 0u ? a.k : 0u)
+#define NORM_BINDING 5
 #include "lib/input.glsl"
 #endif
 #include "lib/epilogue.glsl"
 #include "lib/matvec.glsl"
+#ifndef PUM_DOT8
+#include "lib/norm_ends.glsl"
+#endif
 
 const uint OUT = GLU != 0u ? ROWS / 2u : ROWS; // columns of y that a set computes
 
@@ -72,19 +77,35 @@ void rows_by_cols(uint n0, uint t0)
         [[unroll]] for (uint r = 0u; r < ROWS; r++) {
             float weight = w_one(weight_row(n0, r), a.k, i);
             [[unroll]] for (uint t = 0u; t < COLS; t++) {
-                acc[r * COLS + t] += weight * x_one(min(t0 + t, last_t) * a.x_stride + i);
+                acc[r * COLS + t] += weight * x_one(min(t0 + t, last_t) * a.x_stride + X_FIRST + i);
             }
         }
     }
 #endif
     [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) acc[i] = set_sum(acc[i]);
-    if (lane != 0u) return;
-    [[unroll]] for (uint r = 0u; r < OUT; r++) {
+#ifndef PUM_DOT8
+    if (a.x_sums != 0u) {
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
-            if (n0 + r >= a.n || t0 + t >= a.rows) continue;
-            if (GLU != 0u) finish_glu(t0 + t, n0 + r, acc[r * COLS + t], acc[(r + OUT) * COLS + t]);
-            else finish(t0 + t, n0 + r, acc[r * COLS + t]);
+            float scale = x_scale(min(t0 + t, last_t), lane, lanes);
+            [[unroll]] for (uint r = 0u; r < ROWS; r++) acc[r * COLS + t] *= scale;
         }
+    }
+#endif
+    if (lane != 0u) return;
+    [[unroll]] for (uint t = 0u; t < COLS; t++) {
+        if (t0 + t >= a.rows) continue;
+        float squares = 0.0;
+        [[unroll]] for (uint r = 0u; r < OUT; r++) {
+            if (n0 + r >= a.n) continue;
+            float up = GLU != 0u ? acc[(r + OUT) * COLS + t] : 1.0;
+            float stored = finish(t0 + t, n0 + r, acc[r * COLS + t], up);
+#ifndef PUM_DOT8
+            squares += norm_begin(t0 + t, n0 + r, stored);
+#endif
+        }
+#ifndef PUM_DOT8
+        if (n0 < a.n) norm_part(t0 + t, n0 / OUT, squares);
+#endif
     }
 }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the input x of the matmul families, in chunks that match those of the weights. Define X_BINDING first; needs
-// `a` and weights.glsl. Where weights come in whole chunks, batch rows begin on 16 bytes: x_stride is a multiple of 4.
+// Reads the input x of the matmul families, in chunks that match those of the weights. Define X_BINDING first, and
+// X_FIRST if x does not begin with column 0; needs `a` and weights.glsl. Where weights come in whole chunks, batch rows
+// begin on 16 bytes: x_stride is a multiple of 4.
+#ifndef X_FIRST
+#define X_FIRST 0u
+#endif
 #ifdef PUM_TEXEL
 layout(set = 0, binding = X_BINDING) uniform usamplerBuffer x_t;
 vec4 x_quad(uint i) { return uintBitsToFloat(texelFetch(x_t, int(i))); }
@@ -16,7 +20,7 @@ float x_one(uint i) { return x[i]; }
  * then it costs nothing). */
 void x_chunk(uint t, uint c, out vec4 v[Q_VECS], out float sum[Q_RUNS])
 {
-    uint at = t * a.x_stride >> 2;
+    uint at = (t * a.x_stride + X_FIRST) >> 2;
 #define X_LOAD(i) v[i] = x_quad(at + q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS);
     Q_EACH(X_LOAD)
 #define X_CLEAR(s) sum[s] = 0.0;

@@ -39,6 +39,7 @@ void TILE(uint n0, uint t0, uint lane, uint lanes)
     if (lanes > 1u) {
         [[unroll]] for (uint i = 0u; i < TN; i++) acc[i] = set_sum(acc[i]);
     }
+    float scale = a.x_sums != 0u ? x_scale(t0, lane, lanes) : 1.0, squares = 0.0;
     if (lane != 0u) return;
 #endif
     /* loops that stay loops, and pick their sum: TM * TN copies of the epilogue would take long to compile */
@@ -53,8 +54,16 @@ void TILE(uint n0, uint t0, uint lane, uint lanes)
             float sum = v[0], up = v[TN / 2];
             [[unroll]] for (uint i = 1u; i < TN; i++) sum = n == i ? v[i] : sum;
             [[unroll]] for (uint i = 1u; i < TN / 2u; i++) up = n == i ? v[TN / 2u + i] : up;
-            if (glu()) finish_glu(t0 + m, n0 + n, sum, up);
-            else finish(t0 + m, n0 + n, sum);
+#if TM == 1
+            sum *= scale, up *= scale;
+#endif
+            float stored = finish(t0 + m, n0 + n, sum, glu() ? up : 1.0);
+#if TM == 1
+            squares += norm_begin(t0, n0 + n, stored);
+#endif
         }
     }
+#if TM == 1
+    norm_part(t0, n0 / TN, squares);
+#endif
 }

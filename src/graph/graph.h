@@ -44,6 +44,7 @@ typedef enum pum_op {
 /* Inputs by position, per op. */
 enum {
     PUM_IN_EMBED_TABLE = 0,
+    PUM_IN_EMBED_NORM = 1, /* embed_norm: weights of the norm that is begun */
     PUM_IN_NORM_X = 0,
     PUM_IN_NORM_W = 1,
     PUM_IN_NORM_B = 2, /* w, b may be absent */
@@ -51,6 +52,7 @@ enum {
     PUM_IN_MATMUL_X = 1,
     PUM_IN_MATMUL_BIAS = 2,
     PUM_IN_MATMUL_RES = 3,
+    PUM_IN_MATMUL_NORM = 4, /* matmul_norm: as for embed */
     PUM_IN_GLU_W = 0, /* rows of the gate, then as many of up */
     PUM_IN_GLU_X = 1,
     PUM_IN_ROPE_X = 0,
@@ -94,7 +96,8 @@ typedef struct pum_params {
     uint32_t window;       /* attention: 0 = none */
     uint32_t one_sequence; /* attention: all rows belong to one sequence, in order (prefill) */
     uint32_t cross;        /* attention: over the cells of ROW_SEQ2, ROW_LO2, ROW_HI2 (an encoder's) */
-    float eps, w_add;      /* norm */
+    float eps, w_add;      /* norm; eps also of products that end x's */
+    uint32_t x_sums;       /* matmul, matmul_norm, matmul_glu: x's norm is ended here, from so many sums (args.h) */
     float scale;           /* embed, rope, attention scores, softmax, add */
     float softcap, alibi_max, alibi_scale;
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */

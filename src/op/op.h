@@ -75,6 +75,12 @@ bool pum_op_matmul_wants_q8(const pum_caps *caps, const pum_tuning *tuning, cons
                             const pum_value *x);
 /* Can the norm write its result in 8 bits, instead of a step of its own? */
 bool pum_op_norm_can_q8(const pum_caps *caps, const pum_node *node);
+/* Columns of y over which a mat-vec of w x adds up squares when it begins the norm behind it (pum_args_matmul); 0 if
+ * the product is computed another way, which neither begins nor ends norms. */
+uint32_t pum_op_matmul_norm_cols(const pum_caps *caps, const pum_tuning *tuning, const pum_value *w,
+                                 uint64_t piece_rows, const pum_value *x);
+/* Columns of such a y: n of its own, n for the norm, the sums. */
+uint64_t pum_op_norm_begun_cols(uint64_t n, uint32_t norm_cols);
 /* Adds an activation that passes between two drafts of one op. Pointers to values die. PUM_NO_VALUE and a
  * message when out of memory. */
 pum_value_id pum_select_scratch(pum_select *s, uint64_t rows, uint64_t cols, const char *name);
@@ -115,9 +121,11 @@ pumice_status pum_shape_fail(const pum_graph *graph, const pum_node *node, const
                                      pumice_error *err);                                           \
     pumice_status pum_op_##x##_select(pum_select *s, const pum_node *node)
 PUM_OP_FUNCTIONS(embed);
+PUM_OP_FUNCTIONS(embed_norm);
 PUM_OP_FUNCTIONS(norm);
 PUM_OP_FUNCTIONS(quantize);
 PUM_OP_FUNCTIONS(matmul);
+PUM_OP_FUNCTIONS(matmul_norm);
 PUM_OP_FUNCTIONS(matmul_glu);
 PUM_OP_FUNCTIONS(rope);
 PUM_OP_FUNCTIONS(kv_store);

@@ -35,8 +35,19 @@ pumice_status pum_op_embed_check(const pum_graph *graph, const pum_node *node, p
     return PUMICE_OK;
 }
 
+pumice_status pum_op_embed_norm_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *table = &graph->values.data[node->in[PUM_IN_EMBED_TABLE]];
+    if (!pum_value_is(graph, node->in[PUM_IN_EMBED_NORM], 1, table->cols) ||
+        !pum_value_is(graph, node->out, graph->rows, pum_op_norm_begun_cols(table->cols, NORM_EMBED_COLS))) {
+        return pum_shape_fail(graph, node, "the norm's weights or the output have the wrong shape", err);
+    }
+    return PUMICE_OK;
+}
+
 pumice_status pum_op_embed_select(pum_select *s, const pum_node *node)
 {
+    bool begins = node->op == PUM_OP_EMBED_NORM;
     pum_value_id table = node->in[PUM_IN_EMBED_TABLE];
     const pum_value *w = pum_select_value(s, table);
     uint32_t kernel, pieces = pum_select_pieces(s, table);
@@ -49,6 +60,7 @@ pumice_status pum_op_embed_select(pum_select *s, const pum_node *node)
         d.bind[0] = (pum_draft_binding){ table, piece.piece };
         d.bind[1].value = s->graph->step_value;
         d.bind[2].value = node->out;
+        d.bind[3].value = begins ? node->in[PUM_IN_EMBED_NORM] : s->graph->step_value;
         d.grid[0] = (uint32_t)pum_ceil_div(w->cols, 4 * s->tuning->elementwise_wg);
         d.grid[1] = s->graph->rows;
         d.bytes = weight_bytes(w, s->graph->rows) / pieces + 4 * s->graph->rows * w->cols / pieces;
@@ -57,13 +69,16 @@ pumice_status pum_op_embed_select(pum_select *s, const pum_node *node)
                                 .first = (uint32_t)piece.first,
                                 .count = (uint32_t)piece.count,
                                 .scale = node->params.scale,
-                                .y_stride = (uint32_t)w->cols,
+                                .y_stride = (uint32_t)pum_select_value(s, node->out)->cols,
+                                .norm_at = begins ? (uint32_t)w->cols : 0,
                                 .last = i + 1 == pieces,
                                 .field = node->params.row_field };
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;
 }
+
+pumice_status pum_op_embed_norm_select(pum_select *s, const pum_node *node) { return pum_op_embed_select(s, node); }
 
 /* ---- quantize: made by plan_quantize.c ---- */
 
@@ -99,7 +114,7 @@ pumice_status pum_op_quantize_select(pum_select *s, const pum_node *node)
 
 /* ---- matmul ---- */
 
-pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+static pumice_status check_product(const pum_graph *graph, const pum_node *node, uint64_t y_cols, pumice_error *err)
 {
     const pum_value *w = &graph->values.data[node->in[PUM_IN_MATMUL_W]];
     const pum_value *x = &graph->values.data[node->in[PUM_IN_MATMUL_X]];
@@ -107,7 +122,7 @@ pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, 
     pum_value_id bias = node->in[PUM_IN_MATMUL_BIAS], res = node->in[PUM_IN_MATMUL_RES];
     if (w->cols != x->cols)
         return pum_shape_fail(graph, node, "weight and input differ in inner size", err);
-    if (!y || y->cols != w->rows || y->rows < x->rows) {
+    if (!y || y->cols != y_cols || y->rows < x->rows) {
         return pum_shape_fail(graph, node, "output must be input rows x weight rows", err);
     }
     if ((bias >= 0 && !pum_value_is(graph, bias, 1, w->rows)) ||
@@ -115,6 +130,11 @@ pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, 
         return pum_shape_fail(graph, node, "bias or residual has the wrong shape", err);
     }
     return PUMICE_OK;
+}
+
+pumice_status pum_op_matmul_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    return check_product(graph, node, graph->values.data[node->in[PUM_IN_MATMUL_W]].rows, err);
 }
 
 /* What a mat-mul is, whatever its kernel. */
@@ -191,7 +211,8 @@ static uint32_t usual_act(const pum_graph *graph)
 {
     for (size_t i = 0; i < graph->nodes.count; i++) {
         const pum_node *node = &graph->nodes.data[i];
-        bool multiplies = node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_GLU;
+        bool multiplies = node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_NORM ||
+                          node->op == PUM_OP_MATMUL_GLU;
         if (multiplies && node->params.act != ACT_NONE) return node->params.act;
     }
     return ACT_NONE;
@@ -218,10 +239,13 @@ static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
     d->grid[1] = (uint32_t)(vec ? p->x->rows : pum_ceil_div(p->x->rows, REG_TILE));
 }
 
-/* May weights and input be read as texels? Both must begin and end on 16 bytes and fit one view. */
-static bool texels_fit(const pum_caps *caps, const pum_value *w, uint64_t piece_rows, const pum_value *x)
+/* May weights and input be read as texels? Both must begin and end on 16 bytes and fit one view. A mat-vec's input may
+ * be part of wider rows (pum_op_norm_begun_cols). */
+static bool texels_fit(const pum_caps *caps, const pum_tuning *t, const pum_value *w, uint64_t piece_rows,
+                       const pum_value *x)
 {
-    uint64_t most = PUM_MAX(weight_bytes(w, piece_rows), 4 * x->rows * x->cols);
+    uint64_t x_bytes = 4 * x->rows * x->cols * (x->rows <= t->matmul_texel_vec_rows ? 3 : 1);
+    uint64_t most = PUM_MAX(weight_bytes(w, piece_rows), x_bytes);
     return aligned_rows(w) && x->cols % 4 == 0 && most <= caps->max_texel_bytes &&
            pum_kernel_find(PUM_FAMILY_MATMUL_TEXEL, w->dtype, caps, 0) >= 0;
 }
@@ -271,7 +295,7 @@ static way choose_way(const pum_caps *caps, const pum_tuning *t, const pum_value
                       uint64_t piece_rows, const pum_value *x)
 {
     if (x->dtype == PUM_DTYPE_Q8_A) return BY_DOT8;
-    if (t->matmul_texel && texels_fit(caps, w, piece_rows, x)) return BY_TEXEL;
+    if (t->matmul_texel && texels_fit(caps, t, w, piece_rows, x)) return BY_TEXEL;
     if (x->rows <= t->matvec_max_rows) return BY_MATVEC;
     if (coop_fits(caps, t, w, x->rows)) return BY_COOP;
     return t->matmul_reg ? BY_REG : BY_TILES;
@@ -291,6 +315,16 @@ bool pum_op_matmul_can_glu(const pum_caps *caps, const pum_tuning *tuning, const
 {
     return choose_way(caps, tuning, gate, 2 * gate->rows, x) <= BY_MATVEC;
 }
+
+uint32_t pum_op_matmul_norm_cols(const pum_caps *caps, const pum_tuning *tuning, const pum_value *w,
+                                 uint64_t piece_rows, const pum_value *x)
+{
+    way chosen = choose_way(caps, tuning, w, piece_rows, x);
+    if (chosen == BY_TEXEL) return x->rows <= tuning->matmul_texel_vec_rows ? REG_TILE : 0;
+    return chosen == BY_MATVEC ? tuning->matvec_rows : 0;
+}
+
+uint64_t pum_op_norm_begun_cols(uint64_t n, uint32_t norm_cols) { return 2 * n + n / norm_cols; }
 
 /* Family, kernel, specialisation and grid of the product with `piece_rows` rows of the weights. */
 static pumice_status draft_product(pum_select *s, const product *p, uint64_t piece_rows,
@@ -313,12 +347,26 @@ static pumice_status draft_product(pum_select *s, const product *p, uint64_t pie
     return PUMICE_OK;
 }
 
+/* The arguments of a product that its node does not decide alone. */
+static pum_args_matmul product_args(const pum_select *s, const pum_node *node, const product *p, pum_columns x)
+{
+    return (pum_args_matmul){ .k = (uint32_t)p->w->cols,
+                              .n = (uint32_t)p->n,
+                              .rows = (uint32_t)p->x->rows,
+                              .x_stride = x.stride,
+                              .x_sums = node->params.x_sums,
+                              .eps = node->params.eps,
+                              .y_stride = (uint32_t)pum_select_value(s, node->out)->cols };
+}
+
 pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
 {
     pum_value_id weight = node->in[PUM_IN_MATMUL_W], bias = node->in[PUM_IN_MATMUL_BIAS];
-    pum_value_id x = node->in[PUM_IN_MATMUL_X], res = node->in[PUM_IN_MATMUL_RES];
-    const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, x);
-    const pum_value *y = pum_select_value(s, node->out);
+    pum_value_id res = node->in[PUM_IN_MATMUL_RES];
+    bool begins = node->op == PUM_OP_MATMUL_NORM;
+    const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, node->in[PUM_IN_MATMUL_X]);
+    pum_columns x = pum_select_columns(s, node->in[PUM_IN_MATMUL_X]);
+    pum_columns r = res >= 0 ? pum_select_columns(s, res) : x;
     uint32_t epi = (bias >= 0 ? EPI_BIAS : 0) | (res >= 0 ? EPI_RESIDUAL : 0);
     product p = { .w = w, .x = xv, .act = node->params.act };
     for (uint32_t i = 0; i < pum_select_pieces(s, weight); i++) {
@@ -327,11 +375,14 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
         p.n = piece.count;
         PUM_TRY(draft_product(s, &p, piece.count, &d));
         d.bind[0] = (pum_draft_binding){ weight, piece.piece };
-        d.bind[1].value = x;
-        d.bind[2].value = bias >= 0 ? bias : x;
-        d.bind[3].value = res >= 0 ? res : x;
+        d.bind[1].value = x.value;
+        d.bind[2].value = bias >= 0 ? bias : x.value;
+        d.bind[3].value = r.value;
         d.bind[4].value = node->out;
-        if (res >= 0) {
+        if (pum_kernels[d.kernel].n_bindings > 5) {
+            d.bind[5].value = begins ? node->in[PUM_IN_MATMUL_NORM] : x.value;
+        }
+        if (res >= 0 && r.value != x.value) {
             d.inplace_in =
                 3; /* each element of the residual is read by the invocation that overwrites it */
             d.inplace_out = 4;
@@ -339,17 +390,39 @@ pumice_status pum_op_matmul_select(pum_select *s, const pum_node *node)
         d.bytes = weight_bytes(w, piece.count) + pum_act_bytes(xv) +
                   4 * xv->rows * piece.count * (res >= 0 ? 2 : 1);
         d.flops = 2 * piece.count * w->cols * xv->rows;
-        pum_args_matmul args = { .k = (uint32_t)w->cols,
-                                 .n = (uint32_t)piece.count,
-                                 .rows = (uint32_t)xv->rows,
-                                 .x_stride = (uint32_t)xv->cols,
-                                 .y_stride = (uint32_t)y->cols,
-                                 .res_stride = (uint32_t)y->cols,
-                                 .y_first = (uint32_t)piece.first,
-                                 .epi = epi | texel_bits(s, &p, &d) };
+        pum_args_matmul args = product_args(s, node, &p, x);
+        args.res_stride = r.stride;
+        args.y_first = (uint32_t)piece.first;
+        args.epi = epi | texel_bits(s, &p, &d);
+        args.norm_at = begins ? (uint32_t)w->rows : 0;
         PUM_TRY(pum_draft_emit(s, &d, &args, sizeof args));
     }
     return PUMICE_OK;
+}
+
+/* ---- matmul_norm: made by plan_norm.c; begins the norm behind it ---- */
+
+pumice_status pum_op_matmul_norm_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_value *w = &graph->values.data[node->in[PUM_IN_MATMUL_W]];
+    const pum_value *y = &graph->values.data[node->out];
+    uint64_t sums = y->cols - PUM_MIN(y->cols, 2 * w->rows);
+    if (!pum_value_is(graph, node->in[PUM_IN_MATMUL_NORM], 1, w->rows) || sums == 0 || w->rows % sums != 0) {
+        return pum_shape_fail(graph, node, "the norm's weights or the output have the wrong shape", err);
+    }
+    return check_product(graph, node, y->cols, err);
+}
+
+pumice_status pum_op_matmul_norm_select(pum_select *s, const pum_node *node)
+{
+    const pum_value *w = pum_select_value(s, node->in[PUM_IN_MATMUL_W]);
+    const pum_value *x = pum_select_value(s, node->in[PUM_IN_MATMUL_X]);
+    uint32_t cols = pum_op_matmul_norm_cols(s->caps, s->tuning, w, w->rows, x);
+    if (!cols || pum_select_value(s, node->out)->cols != pum_op_norm_begun_cols(w->rows, cols) ||
+        pum_select_pieces(s, node->in[PUM_IN_MATMUL_W]) != 1) {
+        return pum_fail(s->err, PUMICE_ERROR_INTERNAL, "'%s' cannot begin a norm", w->name);
+    }
+    return pum_op_matmul_select(s, node);
 }
 
 /* ---- matmul_glu: made by fusion; gate and up stacked, bound as one ---- */
@@ -368,22 +441,19 @@ pumice_status pum_op_matmul_glu_check(const pum_graph *graph, const pum_node *no
 
 pumice_status pum_op_matmul_glu_select(pum_select *s, const pum_node *node)
 {
-    pum_value_id weight = node->in[PUM_IN_GLU_W], x = node->in[PUM_IN_GLU_X];
-    const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, x);
+    pum_value_id weight = node->in[PUM_IN_GLU_W];
+    const pum_value *w = pum_select_value(s, weight), *xv = pum_select_value(s, node->in[PUM_IN_GLU_X]);
+    pum_columns x = pum_select_columns(s, node->in[PUM_IN_GLU_X]);
     product p = { .w = w, .x = xv, .n = w->rows / 2,
                   .act = node->params.act, .glu = true };
     pum_draft d;
     PUM_TRY(draft_product(s, &p, w->rows, &d));
     d.bind[0] = (pum_draft_binding){ weight, pum_select_piece(s, weight, 0).piece };
-    d.bind[1].value = d.bind[2].value = d.bind[3].value = x; /* neither bias nor residual */
+    d.bind[1].value = d.bind[2].value = d.bind[3].value = d.bind[5].value = x.value; /* no bias, residual, norm */
     d.bind[4].value = node->out;
     d.bytes = weight_bytes(w, w->rows) + pum_act_bytes(xv) + 4 * xv->rows * p.n;
     d.flops = 2 * w->rows * w->cols * xv->rows;
-    pum_args_matmul args = { .k = (uint32_t)w->cols,
-                             .n = (uint32_t)p.n,
-                             .rows = (uint32_t)xv->rows,
-                             .x_stride = (uint32_t)xv->cols,
-                             .y_stride = (uint32_t)p.n,
-                             .epi = texel_bits(s, &p, &d) };
+    pum_args_matmul args = product_args(s, node, &p, x);
+    args.epi = texel_bits(s, &p, &d);
     return pum_draft_emit(s, &d, &args, sizeof args);
 }

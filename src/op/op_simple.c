@@ -169,7 +169,8 @@ pumice_status pum_op_gather_rows_select(pum_select *s, const pum_node *node)
     const pum_value *y = pum_select_value(s, node->out);
     pum_draft d = pum_draft_begin(s, kernel);
     d.spec[PUM_SPEC_GATHER_ROWS_WG] = s->tuning->elementwise_wg;
-    d.bind[0].value = node->in[PUM_IN_X];
+    pum_columns x = pum_select_columns(s, node->in[PUM_IN_X]); /* from the first column on: see plan_norm.c */
+    d.bind[0].value = x.value;
     d.bind[1].value = s->graph->step_value;
     d.bind[2].value = node->out;
     d.grid[0] = groups(s, y->cols);
@@ -177,7 +178,7 @@ pumice_status pum_op_gather_rows_select(pum_select *s, const pum_node *node)
     d.bytes = 2 * 4 * y->rows * y->cols;
     pum_args_copy args = { .cols = (uint32_t)y->cols,
                            .rows = (uint32_t)y->rows,
-                           .x_stride = (uint32_t)y->cols,
+                           .x_stride = x.stride,
                            .y_stride = (uint32_t)y->cols,
                            .slot_at = s->graph->step.slot_at };
     return pum_draft_emit(s, &d, &args, sizeof args);

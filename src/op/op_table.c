@@ -11,6 +11,7 @@
     }
 static const pum_op_info infos[PUM_OP_COUNT] = {
     [PUM_OP_EMBED] = ROW(embed),     [PUM_OP_NORM] = ROW(norm),
+    [PUM_OP_EMBED_NORM] = ROW(embed_norm), [PUM_OP_MATMUL_NORM] = ROW(matmul_norm),
     [PUM_OP_MATMUL] = ROW(matmul),   [PUM_OP_MATMUL_GLU] = ROW(matmul_glu),
     [PUM_OP_ROPE] = ROW(rope),       [PUM_OP_KV_STORE] = ROW(kv_store),
     [PUM_OP_ROPE_KV] = ROW(rope_kv), [PUM_OP_ATTENTION] = ROW(attention),
@@ -73,8 +74,8 @@ pum_draft pum_draft_begin(const pum_select *s, uint32_t kernel)
                     .inplace_out = -1,
                     .grid = { 1, 1, 1 } };
     char what[32] = "";
-    bool weighted =
-        node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_GLU || node->op == PUM_OP_EMBED;
+    bool weighted = node->op == PUM_OP_MATMUL || node->op == PUM_OP_MATMUL_NORM ||
+                    node->op == PUM_OP_MATMUL_GLU || node->op == PUM_OP_EMBED || node->op == PUM_OP_EMBED_NORM;
     if (weighted) short_name(pum_select_value(s, node->in[0])->name, what, sizeof what);
     else if (node->out >= 0) short_name(pum_select_value(s, node->out)->name, what, sizeof what);
     if (node->layer >= 0) {

@@ -235,6 +235,7 @@ pumice_status pum_plan_fuse(const pum_graph *graph, const pum_caps *caps, const 
     }
     g.nodes.count = kept;
     PUM_GOTO(pum_plan_stack(&g, caps, weights, out_fused, err));
+    PUM_GOTO(pum_plan_split_norms(&g, caps, tuning, weights, out_fused, err));
     *out_graph = g;
     g = (pum_graph){ 0 };
     status = PUMICE_OK;

@@ -26,6 +26,10 @@ pum_value_id pum_plan_stack_weight(pum_graph *g, pum_value_id first, uint32_t co
 pumice_status pum_plan_stack(pum_graph *g, const pum_caps *caps, const pum_placement *weights,
                              uint32_t *io_fused, pumice_error *err);
 
+/* Leaves RMSNorms to the kernels before and behind them; adds to *io_fused. (plan_norm.c) */
+pumice_status pum_plan_split_norms(pum_graph *g, const pum_caps *caps, const pum_tuning *tuning,
+                                   const pum_placement *weights, uint32_t *io_fused, pumice_error *err);
+
 /* Fills s->drafts with the dispatches of every node of s->graph. */
 pumice_status pum_plan_select(pum_select *s);
 

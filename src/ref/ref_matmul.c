@@ -46,6 +46,29 @@ static void matrix_close(matrix *m)
     pum_free(m->input);
 }
 
+/* Columns that a kernel writes which makes n and may begin a norm of them (pum_args_matmul). */
+static uint64_t begun_cols(uint64_t n, uint32_t norm_at, uint32_t cols_per_sum)
+{
+    return norm_at ? 2ull * norm_at + (n + cols_per_sum - 1) / cols_per_sum : n;
+}
+
+static void put(const pum_ref_step *step, float *y, uint64_t at, double v, double scale)
+{
+    y[at] = (float)v;
+    if (step->scale) step->scale[at] = scale;
+}
+
+/* Column c, v of error scale `scale`, of a row whose norm is begun at `at`: v times the weight, and v^2 to its sum. */
+static void put_begun(const pum_ref_step *step, float *y, uint64_t at, uint32_t n, uint32_t cols_per_sum, uint32_t c,
+                      double v, double scale, double w)
+{
+    uint64_t sum_at = at + n + c / cols_per_sum;
+    bool first = c % cols_per_sum == 0;
+    put(step, y, at + c, v * w, fabs(w) * scale);
+    double sum = first ? 0.0 : y[sum_at], sum_scale = first || !step->scale ? 0.0 : step->scale[sum_at];
+    put(step, y, sum_at, sum + v * v, sum_scale + v * v + 2.0 * fabs(v) * scale);
+}
+
 bool pum_ref_embed(const pum_ref_step *step)
 {
     const pum_args_embed *a = step->args;
@@ -53,10 +76,12 @@ bool pum_ref_embed(const pum_ref_step *step)
     const uint32_t *step_words = words->data;
     float *y = out->data;
     matrix m = { 0 };
+    const float *norm = step->bind[3].data;
     bool ok = a->field < STEP_ROW_WORDS
+              && (!a->norm_at || ref_holds(&step->bind[3], 1, 0, 0, a->cols))
               && matrix_open(table, step->weight, a->count, a->cols, &m)
               && ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
-              && ref_holds(out, a->rows, a->y_stride, 0, a->cols);
+              && ref_holds(out, a->rows, a->y_stride, 0, begun_cols(a->cols, a->norm_at, NORM_EMBED_COLS));
     for (uint32_t r = 0; ok && r < a->rows; r++) {
         uint32_t token = step_words[STEP_ROWS_AT + r * STEP_ROW_WORDS + a->field];
         bool here = token >= a->first && token - a->first < a->count;
@@ -65,8 +90,11 @@ bool pum_ref_embed(const pum_ref_step *step)
         const double *w = here ? matrix_row(&m, token - a->first) : NULL;
         for (uint32_t c = 0; c < a->cols; c++) {
             uint64_t at = (uint64_t)r * a->y_stride + c;
-            y[at] = here ? (float)(a->scale * w[c]) : 0.0f;
-            if (step->scale) step->scale[at] = here ? fabs(a->scale) * m.sizes[c] : 0.0;
+            double v = here ? a->scale * w[c] : 0.0, scale = here ? fabs(a->scale) * m.sizes[c] : 0.0;
+            put(step, y, at, v, scale);
+            if (!a->norm_at) continue;
+            put_begun(step, y, (uint64_t)r * a->y_stride + a->norm_at, a->norm_at, NORM_EMBED_COLS, c, v, scale,
+                      norm[c]);
         }
     }
     matrix_close(&m);
@@ -85,6 +113,16 @@ static double dot(const matrix *m, const double *x, uint32_t k, double *out_scal
     return sum;
 }
 
+/* What ends the norm of batch row r: 1 / sqrt(mean(x^2) + eps), or 1. */
+static double norm_end(const pum_ref_step *step, uint64_t r)
+{
+    const pum_args_matmul *a = step->args;
+    const float *sums = (const float *)step->bind[1].data + r * a->x_stride + 2ull * a->k;
+    double sum = 0.0;
+    for (uint32_t i = 0; i < a->x_sums; i++) sum += sums[i];
+    return a->x_sums ? 1.0 / sqrt(sum / a->k + a->eps) : 1.0;
+}
+
 static void widen(const float *x, uint32_t k, double *out)
 {
     for (uint32_t i = 0; i < k; i++) out[i] = x[i];
@@ -97,11 +135,11 @@ static double *read_inputs(const pum_ref_step *step, bool q8)
     const uint8_t *from = step->bind[1].data;
     uint64_t q8_bytes = pum_ref_q8_row_bytes(a->k);
     bool holds = q8 ? a->k % 32 == 0 && q8_bytes * a->rows <= step->bind[1].bytes
-                    : ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->k);
+                    : ref_holds(&step->bind[1], a->rows, a->x_stride, 0, a->x_sums ? 2ull * a->k + a->x_sums : a->k);
     double *x = holds ? pum_alloc_array((uint64_t)a->rows * a->k, sizeof *x) : NULL;
     for (uint64_t r = 0; x && r < a->rows; r++) {
         if (q8) pum_ref_q8_get(a->k, from + r * q8_bytes, x + r * a->k);
-        else widen((const float *)from + r * a->x_stride, a->k, x + r * a->k);
+        else widen((const float *)from + r * a->x_stride + (a->x_sums ? a->k : 0), a->k, x + r * a->k);
     }
     return x;
 }
@@ -113,7 +151,8 @@ static double finish(const pum_ref_step *step, const double *x, uint64_t col, ui
 {
     const pum_args_matmul *a = step->args;
     const float *bias = step->bind[2].data, *res = step->bind[3].data;
-    double scale, v = dot(w, x + r * a->k, a->k, &scale);
+    double scale, v = dot(w, x + r * a->k, a->k, &scale), end = norm_end(step, r);
+    v *= end, scale *= end;
     if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
     if (act == ACT_RELU2) scale *= fmax(1.0, 2.0 * fabs(v)); /* the slope; those of the others are at most about 1 */
     v = ref_activate(act, v);
@@ -125,19 +164,23 @@ static double finish(const pum_ref_step *step, const double *x, uint64_t col, ui
     return v;
 }
 
-static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu)
+/* norm_cols: columns of a sum of squares, where y's norm is begun. */
+static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, uint32_t norm_cols)
 {
     const pum_args_matmul *a = step->args;
     uint32_t epi = glu ? 0 : a->epi;
     float *y = step->bind[4].data;
     matrix m = { 0 }, ups = { 0 };
     uint64_t rows = glu ? 2ull * a->n : a->n;
+    const float *norm = step->bind[5].data;
+    uint32_t norm_at = glu ? 0 : a->norm_at;
     double *x = read_inputs(step, q8);
-    bool ok = x && matrix_open(&step->bind[0], step->weight, rows, a->k, &m)
+    bool ok = x && (!norm_at || (norm_cols && !a->y_first && ref_holds(&step->bind[5], 1, 0, 0, a->n)))
+              && matrix_open(&step->bind[0], step->weight, rows, a->k, &m)
               && (!glu || matrix_open(&step->bind[0], step->weight, rows, a->k, &ups))
               && (!(epi & EPI_BIAS) || ref_holds(&step->bind[2], 1, 0, a->y_first, a->n))
               && (!(epi & EPI_RESIDUAL) || ref_holds(&step->bind[3], a->rows, a->res_stride, a->y_first, a->n))
-              && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, a->n);
+              && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, begun_cols(a->n, norm_at, norm_cols));
     for (uint32_t n = 0; ok && n < a->n; n++) {
         uint64_t col = (uint64_t)a->y_first + n;
         matrix_row(&m, n);
@@ -150,8 +193,9 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu)
                 scale = fabs(v) * up_scale + fabs(u) * 1.2 * scale;
                 v *= u;
             }
-            y[r * a->y_stride + col] = (float)v;
-            if (step->scale) step->scale[r * a->y_stride + col] = scale;
+            put(step, y, r * a->y_stride + col, v, scale);
+            if (!norm_at) continue;
+            put_begun(step, y, r * a->y_stride + norm_at, norm_at, norm_cols, n, v, scale, norm[n]);
         }
     }
     matrix_close(&m);
@@ -160,37 +204,42 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu)
     return ok;
 }
 
-static bool matmul(const pum_ref_step *step, uint32_t act, bool glu) { return multiply(step, false, act, glu); }
+static bool matmul(const pum_ref_step *step, uint32_t act, bool glu, uint32_t norm_cols)
+{
+    return multiply(step, false, act, glu, norm_cols);
+}
 
 bool pum_ref_matvec_dot8(const pum_ref_step *step)
 {
-    return multiply(step, true, step->spec[PUM_SPEC_MATVEC_DOT8_ACT], step->spec[PUM_SPEC_MATVEC_DOT8_GLU]);
+    return multiply(step, true, step->spec[PUM_SPEC_MATVEC_DOT8_ACT], step->spec[PUM_SPEC_MATVEC_DOT8_GLU], 0);
 }
 
 bool pum_ref_matvec(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATVEC_ACT], step->spec[PUM_SPEC_MATVEC_GLU]);
+    const uint32_t *spec = step->spec;
+    return matmul(step, spec[PUM_SPEC_MATVEC_ACT], spec[PUM_SPEC_MATVEC_GLU], spec[PUM_SPEC_MATVEC_ROWS]);
 }
 
 bool pum_ref_matmul(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_ACT], false);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_ACT], false, 0);
 }
 
 bool pum_ref_matmul_reg(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_ACT], false);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_ACT], false, 0);
 }
 
 bool pum_ref_matmul_coop(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_ACT], false);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_ACT], false, 0);
 }
 
 bool pum_ref_matmul_texel(const pum_ref_step *step)
 {
     uint32_t epi = ((const pum_args_matmul *)step->args)->epi;
-    return matmul(step, epi & EPI_ACT ? step->spec[PUM_SPEC_MATMUL_TEXEL_ACT] : ACT_NONE, epi & EPI_GLU);
+    uint32_t act = epi & EPI_ACT ? step->spec[PUM_SPEC_MATMUL_TEXEL_ACT] : ACT_NONE;
+    return matmul(step, act, epi & EPI_GLU, step->spec[PUM_SPEC_MATMUL_TEXEL_VEC] ? 8 : 0);
 }
 
 /* The quants only, as pum_ref_quantize makes them: kernels may find others that are as good, so the sums of errors are

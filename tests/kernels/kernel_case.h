@@ -44,7 +44,7 @@ typedef struct kernel_case {
     uint8_t args[PUM_MAX_ARGS_BYTES];   /* the family's struct of args.h */
     uint32_t grid[3];
     case_binding bind[PUM_MAX_BINDINGS];
-    char name[160];        /* what distinguishes the case: sizes, options */
+    char name[240];        /* what distinguishes the case: sizes, options */
     double bytes, flops;   /* bench: compulsory traffic and arithmetic of a dispatch */
     bool failed;           /* out of memory while it was made */
 } kernel_case;

@@ -5,6 +5,7 @@
  * 16-byte units. */
 #include "kernel_case.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -143,10 +144,18 @@ static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
                             .scale = case_range(rng, 0, 1) ? 1.0f : 11.3137f,
                             .last = case_range(rng, 0, 1),
                             .field = case_range(rng, 0, 1) ? ROW_TOKEN : ROW_POS };
+    uint64_t y_cols = cols;
+    if (case_range(rng, 0, 1)) { /* a norm is begun */
+        y_cols = 2ull * cols + pum_ceil_div(cols, NORM_EMBED_COLS);
+        args.norm_at = cols;
+        args.y_stride = (uint32_t)y_cols + pad;
+    }
     uint8_t *w = case_bind(out, 0, CASE_INPUT, table * row_bytes(type, cols));
     uint32_t *step = case_bind(out, 1, CASE_INPUT, 4 * (STEP_ROWS_AT + rows * STEP_ROW_WORDS));
-    float *y = case_bind(out, 2, CASE_F32, 4 * ((size_t)(rows - 1) * args.y_stride + cols));
-    if (!w || !step || !y || !fill_weights(rng, type, table, cols, w, false)) return false;
+    float *y = case_bind(out, 2, CASE_F32, 4 * ((size_t)(rows - 1) * args.y_stride + y_cols));
+    float *norm = case_bind(out, 3, CASE_INPUT, 4 * (size_t)(args.norm_at ? cols : 1));
+    if (norm) case_fill_f32(rng, norm, args.norm_at ? cols : 1, 1.0f);
+    if (!w || !step || !y || !norm || !fill_weights(rng, type, table, cols, w, false)) return false;
     for (uint32_t r = 0; r < rows; r++) {
         uint32_t *row = step + STEP_ROWS_AT + r * STEP_ROW_WORDS;
         for (uint32_t i = 0; i < STEP_ROW_WORDS; i++) row[i] = (uint32_t)case_next(rng);
@@ -160,8 +169,8 @@ static bool make_embed(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     out->grid[1] = rows;
     out->grid[2] = 1;
     memcpy(out->args, &args, sizeof args);
-    snprintf(out->name, sizeof out->name, "cols %u rows %u table [%u, +%u) last %u wg %u", cols,
-             rows, first, table, args.last, wg);
+    snprintf(out->name, sizeof out->name, "cols %u rows %u table [%u, +%u) last %u wg %u norm %u", cols,
+             rows, first, table, args.last, wg, args.norm_at);
     return true;
 }
 
@@ -172,13 +181,16 @@ typedef struct shape {
     uint32_t x_pad, y_pad, y_first;
     uint32_t epi, act;
     bool glu, q8; /* q8: x has 8 bits */
+    uint32_t x_sums;    /* of an input whose norm is ended: mat-vecs */
+    uint32_t norm_cols; /* columns of a sum of squares, where a norm is begun: mat-vecs; else 0 */
 } shape;
 
 static void shape_name(kernel_case *out, const shape *s, const char *more)
 {
     snprintf(out->name, sizeof out->name,
-             "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s%s", s->k, s->n, s->rows,
-             s->x_pad, s->y_pad, s->y_first, s->epi, s->act, s->glu ? " glu" : "", more);
+             "k %u n %u rows %u strides +%u +%u first %u epi %u act %u%s%s, %u sums%s", s->k, s->n,
+             s->rows, s->x_pad, s->y_pad, s->y_first, s->epi, s->act, s->glu ? " glu" : "", more, s->x_sums,
+             s->norm_cols ? ", begins a norm" : "");
 }
 
 static shape random_shape(case_rng *rng, pum_dtype type, uint32_t variant, uint32_t max_rows)
@@ -224,21 +236,30 @@ static bool bind_q8(case_rng *rng, const shape *s, kernel_case *out)
  */
 static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast, kernel_case *out)
 {
+    uint32_t x_cols = s->x_sums ? 2 * s->k + s->x_sums : s->k;
     pum_args_matmul args = { .k = s->k,
                              .n = s->n,
                              .rows = s->rows,
-                             .x_stride = s->k + s->x_pad,
-                             .y_stride = s->y_first + s->n + s->y_pad,
+                             .x_stride = x_cols + s->x_pad,
+                             .x_sums = s->x_sums,
+                             .eps = 1e-5f,
                              .y_first = s->y_first,
+                             .norm_at = s->norm_cols ? s->n : 0,
                              .epi = s->epi };
     size_t matrices = s->glu ? 2 : 1;
-    size_t y_count = (size_t)(s->rows - 1) * args.y_stride + s->y_first + s->n;
+    size_t y_cols = s->y_first + s->n + (s->norm_cols ? s->n + (size_t)pum_ceil_div(s->n, s->norm_cols) : 0);
+    args.y_stride = (uint32_t)y_cols + s->y_pad;
+    size_t y_count = (size_t)(s->rows - 1) * args.y_stride + y_cols;
     /* ranges end on 16 bytes, as the planner's do */
     uint8_t *w = case_bind(out, 0, CASE_INPUT,
                            (size_t)pum_align_up(matrices * s->n * row_bytes(type, s->k), 16));
     if (!w || !fill_weights(rng, type, matrices * s->n, s->k, w, fast)) return false;
-    size_t x_count = (size_t)pum_align_up((uint64_t)(s->rows - 1) * args.x_stride + s->k, 4);
+    size_t x_count = (size_t)pum_align_up((uint64_t)(s->rows - 1) * args.x_stride + x_cols, 4);
     if (!(s->q8 ? bind_q8(rng, s, out) : bind_f32(rng, 1, x_count, out))) return false;
+    for (uint32_t i = 0; i < s->rows * s->x_sums; i++) { /* sums of squares are not negative */
+        float *sum = (float *)out->bind[1].data + i / s->x_sums * args.x_stride + 2 * s->k + i % s->x_sums;
+        *sum = fabsf(*sum);
+    }
     /* switched off, the two optional bindings are bound to something small that must not be read */
     float *bias = case_bind(out, 2, CASE_INPUT,
                             s->epi & EPI_BIAS ? 4 * (size_t)(s->y_first + s->n) : 4);
@@ -246,7 +267,7 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast,
     if (s->epi & EPI_BIAS) case_fill_f32(rng, bias, s->y_first + s->n, 1.0f);
     bool in_place = (s->epi & EPI_RESIDUAL) && case_range(rng, 0, 1);
     args.res_stride = in_place ? args.y_stride : s->y_first + s->n + 2;
-    size_t res_count = (size_t)(s->rows - 1) * args.res_stride + s->y_first + s->n;
+    size_t res_count = in_place ? y_count : (size_t)(s->rows - 1) * args.res_stride + s->y_first + s->n;
     float *res = case_bind(out, 3, in_place ? CASE_F32 : CASE_INPUT,
                            s->epi & EPI_RESIDUAL ? 4 * res_count : 4);
     if (!res) return false;
@@ -256,6 +277,11 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast,
         case_share(out, 4, 3);
     } else if (!case_bind(out, 4, CASE_F32, 4 * y_count)) {
         return false;
+    }
+    if (pum_kernels[out->kernel].n_bindings > 5) {
+        float *norm = case_bind(out, 5, CASE_INPUT, 4 * (size_t)(s->norm_cols ? s->n : 1));
+        if (!norm) return false;
+        case_fill_f32(rng, norm, s->norm_cols ? s->n : 1, 1.0f);
     }
     memcpy(out->args, &args, sizeof args);
     double weights = (double)matrices * (double)s->n * (double)row_bytes(type, s->k);
@@ -270,6 +296,19 @@ static void make_glu(case_rng *rng, shape *s)
 {
     s->glu = case_range(rng, 0, 1);
     if (s->glu) s->epi = 0;
+}
+
+/* Half of the cases of a mat-vec end a norm, half of those that can begin one; `cols` to a sum of squares. */
+static void make_norms(case_rng *rng, uint32_t cols, shape *s)
+{
+    if (case_range(rng, 0, 1) && s->k % 4 == 0) {
+        s->x_sums = 4 * case_range(rng, 1, 20);
+        s->x_pad = s->x_pad ? 4 : 0;
+    }
+    if (case_range(rng, 0, 1) && !s->glu) {
+        s->norm_cols = cols;
+        s->y_first = 0;
+    }
 }
 
 /* ---- matvec ---- */
@@ -320,6 +359,7 @@ static bool make_vec(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     shape s = random_shape(rng, type, variant, 11);
     if (v.rows % 2 == 0) make_glu(rng, &s);
     make_dot8(kernel, variant, &s);
+    if (!s.q8) make_norms(rng, v.rows, &s);
     if (!bind_shape(rng, type, &s, false, out)) return false;
     set_vec(caps, kernel, &s, &v, out);
     /* the answer must not depend on the grid: fewer workgroups than the planner asks for */
@@ -550,6 +590,7 @@ static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     if (!aligned(type, s.k)) s.k = fit_cols(type, 8);
     if (s.x_pad) s.x_pad = 4;
     make_glu(rng, &s);
+    if (v.vec) make_norms(rng, 8, &s);
     if (!bind_shape(rng, type, &s, false, out)) return false;
     set_texel(caps, &s, v, out);
     snprintf(more, sizeof more, " wg %u vec %u share %u", v.wg, v.vec, v.share);

@@ -225,6 +225,79 @@ static void test_reuse_and_fusion_pay(void **state)
     assert_int_equal(extra_barriers, 0); /* reuse must not serialise what could overlap */
 }
 
+/* embed -> norm -> product -> add -> norm -> product: how many steps of the norm kernel are left, and begun norms. */
+static void count_norms(const pum_tuning *tuning, const pum_caps *caps, uint32_t rows, uint32_t d, uint32_t norm,
+                        bool other_reader, uint32_t *out_norms, uint32_t *out_begun)
+{
+    random_graph r = { .d = d };
+    pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
+    pum_placement weights, kv;
+    pum_plan plan;
+    pumice_error err = { 0 };
+    pum_params p = { .eps = 1e-5f, .norm = norm, .scale = 1 };
+    pum_graph_init(&r.graph, rows, &step);
+    pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 100, d);
+    pum_value_id x = rg_node(&r, PUM_OP_EMBED, &table, 1, p, d);
+    for (int i = 0; i < 2; i++) {
+        pum_value_id in[] = { x, rg_weight(&r, PUM_DTYPE_F32, 1, d), PUM_NO_VALUE };
+        pum_value_id h = rg_node(&r, PUM_OP_NORM, in, 3, p, d);
+        if (other_reader) rg_node(&r, PUM_OP_COPY, &h, 1, p, d);
+        pum_value_id mm[] = { rg_weight(&r, PUM_DTYPE_F16, d, d), h, PUM_NO_VALUE, PUM_NO_VALUE };
+        pum_value_id add[] = { x, rg_node(&r, PUM_OP_MATMUL, mm, 4, (pum_params){ 0 }, d) };
+        x = rg_node(&r, PUM_OP_ADD, add, 2, p, d);
+    }
+    if (pum_placement_make(r.weights, r.n_weights, caps, &weights, &err) ||
+        pum_placement_make(NULL, 0, caps, &kv, &err) ||
+        pum_plan_make(&r.graph, caps, tuning, &weights, &kv, NULL, &plan, &err) ||
+        pum_plan_check(&plan, caps, &weights, &kv, &err)) {
+        fail_msg("%s", err.text);
+    }
+    *out_norms = *out_begun = 0;
+    for (size_t i = 0; i < plan.steps.count; i++) {
+        const pum_step *s = &plan.steps.data[i];
+        pum_args_matmul product;
+        pum_args_embed embed;
+        memcpy(&product, s->args, sizeof product);
+        memcpy(&embed, s->args, sizeof embed);
+        uint32_t family = pum_kernels[s->kernel].family;
+        *out_norms += family == PUM_FAMILY_NORM;
+        if (family == PUM_FAMILY_EMBED) *out_begun += embed.norm_at == d;
+        else if (family != PUM_FAMILY_NORM && family != PUM_FAMILY_COPY) *out_begun += product.norm_at == d;
+    }
+    pum_plan_free(&plan);
+    pum_placement_free(&weights);
+    pum_placement_free(&kv);
+    pum_graph_free(&r.graph);
+}
+
+static void test_norms_between_matvecs(void **state)
+{
+    (void)state;
+    const struct {
+        const char *profile;
+        uint32_t rows, d, norm;
+        bool other_reader, off;
+        uint32_t norms, begun;
+    } cases[] = {
+        { "lavapipe", 1, 256, NORM_RMS, false, false, 0, 2 },   { "lavapipe", 3, 256, NORM_RMS, false, false, 0, 2 },
+        { "lavapipe", 4, 256, NORM_RMS, false, false, 2, 0 },   { "navi31", 8, 256, NORM_RMS, false, false, 0, 2 },
+        { "navi31", 9, 256, NORM_RMS, false, false, 2, 0 },     { "minimal", 1, 256, NORM_RMS, false, false, 0, 2 },
+        { "swiftshader", 1, 256, NORM_RMS, true, false, 2, 0 }, { "navi31", 1, 256, NORM_LAYER, false, false, 2, 0 },
+        { "navi31", 1, 256, NORM_RMS, false, true, 2, 0 },      { "lavapipe", 1, 24, NORM_RMS, false, false, 2, 0 },
+        { "lavapipe", 1, 48, NORM_RMS, false, false, 1, 1 },
+    };
+    for (size_t i = 0; i < PUM_COUNT(cases); i++) {
+        pum_caps caps = profile(cases[i].profile);
+        pum_tuning tuning;
+        uint32_t norms, begun;
+        pum_tuning_for(&caps, &tuning);
+        if (cases[i].off) tuning.norm_split = 0;
+        count_norms(&tuning, &caps, cases[i].rows, cases[i].d, cases[i].norm, cases[i].other_reader, &norms, &begun);
+        if (norms != cases[i].norms || begun != cases[i].begun)
+            fail_msg("case %zu: %u steps of the norm kernel, %u norms begun", i, norms, begun);
+    }
+}
+
 static void test_plans_are_stable(void **state)
 {
     (void)state;
@@ -439,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_checker_finds_faults),
         cmocka_unit_test(test_reuse_and_fusion_pay),
         cmocka_unit_test(test_attention_with_subgroups),
+        cmocka_unit_test(test_norms_between_matvecs),
         cmocka_unit_test(test_plans_are_stable),
         cmocka_unit_test(test_submits_follow_predicted_time),
         cmocka_unit_test(test_bad_graphs_are_refused),
