@@ -35,7 +35,7 @@ const cli_option cli_device_options[] = {
     CLI_ROW_TEXT(NULL, "disable", disable, "CAPS",
                  "capabilities not to use: sub,f16,dot8,coop,timeline"),
     CLI_ROW_TEXT(NULL, "caps", caps, "LIMITS",
-                 "limits: subgroup=16,shared=16K,invocations=128,range=64M,transfer=1,repack=1,host-import=1,fast-dot8=1"),
+                 "limits: subgroup=16,shared=16K,range=64M,transfer=1,repack=1,host-import=1,fast-dot8=1"),
     CLI_ROW_TEXT(NULL, "quirk", quirks, "NAME=on|off",
                  "act upon a driver bug, or not, whatever the driver: see pumice devices -v"),
     CLI_ROW_U32(NULL, "memory", memory_mib, "MIB", 1, "use at most this much device memory"),

@@ -459,6 +459,7 @@ static q8_counts plan_q8(const pum_caps *caps, uint32_t rows, bool q8, bool no_f
         y[i] = rg_node(&r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, 64);
     }
     pum_tuning_for(caps, &tuning);
+    tuning.norm_split = 0; /* so that norms can be counted */
     if (pum_placement_make(r.weights, r.n_weights, caps, &weights, &err) ||
         pum_placement_make(r.kv, r.n_kv, caps, &kv, &err) ||
         pum_plan_make(&r.graph, caps, &tuning, &weights, &kv, &options, &plan, &err) ||
