@@ -13,8 +13,8 @@ clean="--eliminate-dead-functions --private-to-local --eliminate-local-single-bl
     --eliminate-dead-code-aggressive --compact-ids"
 "$val" --target-env vulkan1.1 "$in"
 # shellcheck disable=SC2086
-"$opt" --strip-debug $clean "$in" -o "$out"
+"$opt" --skip-validation --strip-debug $clean "$in" -o "$out"
 # shellcheck disable=SC2086
-"$opt" --strip-debug --merge-return --inline-entry-points-exhaustive $clean "$in" -o "$out.inlined"
+"$opt" --skip-validation --strip-debug --merge-return --inline-entry-points-exhaustive $clean "$in" -o "$out.inlined"
 if [ "$(wc -c < "$out.inlined")" -lt "$(wc -c < "$out")" ]; then mv "$out.inlined" "$out"; else rm "$out.inlined"; fi
 "$val" --target-env vulkan1.1 "$out"
