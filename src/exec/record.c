@@ -76,7 +76,7 @@ static pumice_status create_pool(pum_exec *x, const pum_plan *plan, pumice_error
                     : pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to record a plan");
 }
 
-/* The range as texels of 16 bytes; a rest below that is not read. Owned by the exec. */
+/* The range as texels. Owned by the exec. */
 static pumice_status make_view(pum_exec *x, const pum_vk_buffer *buffer, const pum_binding *b,
                                VkBufferView *out_view, pumice_error *err)
 {
@@ -84,7 +84,7 @@ static pumice_status make_view(pum_exec *x, const pum_vk_buffer *buffer, const p
                                     .buffer = buffer->buffer,
                                     .format = PUM_VK_TEXEL_FORMAT,
                                     .offset = b->offset_bytes,
-                                    .range = b->size_bytes / PUM_TEXEL_BYTES * PUM_TEXEL_BYTES };
+                                    .range = pum_vk_texel_range(x->device, buffer, b->offset_bytes, b->size_bytes) };
     VkResult r = pum_vk_table(x->device)->vkCreateBufferView(pum_vk_handle(x->device), &info, NULL,
                                                              out_view);
     if (r != VK_SUCCESS) return pum_vk_fail(x->device, r, "creating a buffer view", err);

@@ -5,7 +5,7 @@
  * drivers those are is not decided here. */
 #include "vk_internal.h"
 
-/* no power of two: see create_buffer (memory.c) */
+/* the kind of number that memory.c makes of all others: handle_bytes, pum_vk_texel_range */
 enum { BUFFER_BYTES = 3 * 64 * PUM_TEXEL_BYTES };
 
 pumice_status pum_vk_first_use_init(pum_vk_device *device, pumice_error *err)

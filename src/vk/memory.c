@@ -157,6 +157,31 @@ static pumice_status create_handle(pum_vk_device *device, uint64_t bytes, const 
     return pum_vk_fail(device, r, "creating a buffer", err);
 }
 
+/* Where pipelines are compiled again for texels in a buffer of a power of two bytes, and for views of another kind of
+ * length (pum_vk_texel_range), there are a few bytes more than was asked for. */
+enum { TEXEL_SPARE = 256 };
+
+static uint64_t handle_bytes(const pum_caps *caps, uint64_t bytes)
+{
+    uint64_t whole = pum_align_up(bytes, PUM_TEXEL_BYTES);
+    if (caps->flags & PUM_FLAG_LATE_COMPILE) {
+        whole += TEXEL_SPARE;
+        if ((whole & (whole - 1)) == 0) whole += PUM_TEXEL_BYTES;
+    }
+    return PUM_MAX(bytes, PUM_MIN(whole, caps->max_allocation_bytes));
+}
+
+/* lavapipe (Mesa 22.3) takes bits 8 to 15 of a view's length for a number of mip levels: kernels are compiled once for
+ * views where they are zero, as they are with many matrices, and once for others. They are made to be not zero. */
+uint64_t pum_vk_texel_range(const pum_vk_device *device, const pum_vk_buffer *buffer, uint64_t offset, uint64_t bytes)
+{
+    const pum_caps *caps = &device->snapshot.caps;
+    uint64_t texels = bytes / PUM_TEXEL_BYTES * PUM_TEXEL_BYTES, more = texels + TEXEL_SPARE;
+    if (!(caps->flags & PUM_FLAG_LATE_COMPILE) || (texels >> 8 & 0xff)) return texels;
+    bool fits = more <= buffer->size_bytes + buffer->spare_bytes - offset && more <= caps->max_texel_bytes;
+    return fits ? more : texels;
+}
+
 static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64_t bytes,
                                    const char *what, bool within_budget, pum_vk_buffer *out_buffer,
                                    pumice_error *err)
@@ -177,11 +202,10 @@ static pumice_status create_buffer(pum_vk_device *device, pum_vk_use use, uint64
                         "%llu MiB in one piece",
                         mib(bytes), what, caps->name, (ull)caps->max_allocation_bytes >> 20);
     }
-    /* so that no texel buffer lies in a buffer of a power of two bytes */
-    bool odd = (caps->flags & PUM_FLAG_LATE_COMPILE) && (bytes & (bytes - 1)) == 0;
-    PUM_TRY(create_handle(device, PUM_MIN(pum_align_up(bytes, 16) + (odd ? 16 : 0), caps->max_allocation_bytes), NULL,
-                          &b.buffer, err));
+    uint64_t whole = handle_bytes(caps, bytes);
+    PUM_TRY(create_handle(device, whole, NULL, &b.buffer, err));
     b.size_bytes = bytes;
+    b.spare_bytes = whole - bytes;
     VkResult r;
     VkMemoryPropertyFlags flags = 0;
     const use_row *row = use == PUM_VK_DEVICE && unified ? &unified_row : &use_rows[use];

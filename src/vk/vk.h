@@ -68,7 +68,8 @@ typedef struct pum_vk_buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
     uint64_t size_bytes;
-    uint64_t allocated_bytes; /* what the memory takes: size_bytes and the driver's rounding */
+    uint64_t spare_bytes;     /* of the VkBuffer behind size_bytes: texel views may reach there */
+    uint64_t allocated_bytes; /* what the memory takes: size_bytes, spare_bytes and the driver's rounding */
     void *mapped;             /* NULL when the host cannot see it */
     bool imported; /* `mapped` is the host's own memory: never written */
     bool coherent; /* false: only pum_vk_buffer_read and _write may be used, not `mapped` itself */
@@ -85,6 +86,9 @@ enum { PUM_VK_PAGE_BYTES = PUM_PAGE_BYTES };
 pumice_status pum_vk_buffer_import(pum_vk_device *device, const void *host, uint64_t bytes,
                                    const char *what, pum_vk_buffer *out_buffer, pumice_error *err);
 void pum_vk_buffer_destroy(pum_vk_device *device, pum_vk_buffer *buffer);
+/* How long a texel view of these bytes is to be: the whole texels of them, and where the driver compiles pipelines
+ * again for other lengths (PUM_FLAG_LATE_COMPILE), a little more, which no kernel reads. */
+uint64_t pum_vk_texel_range(const pum_vk_device *device, const pum_vk_buffer *buffer, uint64_t offset, uint64_t bytes);
 /* Host -> device and device -> host; through mapped memory or the staging ring. Blocking; the
  * caller guarantees that no submitted work uses the range. */
 pumice_status pum_vk_buffer_write(pum_vk_device *device, pum_vk_buffer *buffer, uint64_t offset,

@@ -246,6 +246,50 @@ static void test_buffers_staged_with_fences(void **state)
     check_buffers(PUM_CAP_UNIFIED | PUM_CAP_TIMELINE);
 }
 
+/* Views that a driver which compiles at the first dispatch compiles again for have other lengths than asked for. */
+static void check_texel_ranges(const char *quirk, bool late)
+{
+    static const uint64_t sizes[] = { 48, 4096, 65536, 65536 + 160, 65536 + 256, 1 << 20, 3 << 16 };
+    vk_log log = { 0 };
+    pum_vk_params p = vk_params(&log, 0);
+    assert_true(pum_caps_wishes_parse(NULL, NULL, quirk, &p.wishes, NULL));
+    pum_vk_device *d = vk_open(&p);
+    bool texels = pum_vk_device_caps(d)->bits & PUM_CAP_TEXEL;
+    for (size_t i = 0; texels && i < PUM_COUNT(sizes); i++) {
+        pumice_error err = { 0 };
+        pum_vk_buffer b;
+        VkBufferView view;
+        uint64_t offset = i % 2 ? 0 : 4096, bytes = sizes[i];
+        assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, offset + bytes, "texels", &b, &err), err);
+        assert_int_equal(b.size_bytes, offset + bytes);
+        uint64_t whole = b.size_bytes + b.spare_bytes, range = pum_vk_texel_range(d, &b, offset, bytes);
+        if (late) {
+            assert_true(whole & (whole - 1));
+            assert_true(range >> 8 & 0xff);
+            assert_true(range >= bytes && range <= bytes + 256);
+        } else {
+            assert_int_equal(range, bytes);
+        }
+        assert_int_equal(pum_vk_texel_range(d, &b, offset, 40), late ? 288 : 32); /* whole texels */
+        VkBufferViewCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                        .buffer = b.buffer,
+                                        .format = VK_FORMAT_R32G32B32A32_UINT,
+                                        .offset = offset,
+                                        .range = range };
+        assert_int_equal(pum_vk_table(d)->vkCreateBufferView(pum_vk_handle(d), &info, NULL, &view), VK_SUCCESS);
+        pum_vk_table(d)->vkDestroyBufferView(pum_vk_handle(d), view, NULL);
+        pum_vk_buffer_destroy(d, &b);
+    }
+    close_device(&d, &log);
+}
+
+static void test_texel_ranges(void **state)
+{
+    (void)state;
+    check_texel_ranges("lavapipe-late-compile=on", true);
+    check_texel_ranges("lavapipe-late-compile=off", false);
+}
+
 static void test_buffer_errors(void **state)
 {
     (void)state;
@@ -256,7 +300,7 @@ static void test_buffer_errors(void **state)
     pum_vk_device *d = vk_open(&p);
     pum_vk_buffer a, b;
     uint8_t byte = 0;
-    assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, 5 << 20, "the first", &a, &err), err);
+    assert_vk_ok(pum_vk_buffer_create(d, PUM_VK_DEVICE, (5 << 20) - 1000, "the first", &a, &err), err);
     memset(&b, 1, sizeof b);
     assert_int_equal(pum_vk_buffer_create(d, PUM_VK_DEVICE, 4 << 20, "the second", &b, &err),
                      PUMICE_ERROR_DEVICE_MEMORY);
@@ -743,6 +787,7 @@ int main(void)
         cmocka_unit_test(test_buffers_mapped),
         cmocka_unit_test(test_buffers_staged),
         cmocka_unit_test(test_buffers_staged_with_fences),
+        cmocka_unit_test(test_texel_ranges),
         cmocka_unit_test(test_buffer_errors),
         cmocka_unit_test(test_replay_timeline),
         cmocka_unit_test(test_replay_fences),
