@@ -3,9 +3,10 @@
  * outputs poisoned before, guard bands around every binding, bounds from the kernel's row. Fails
  * for a family without cases.
  *
- *   test_kernels [--seed N] [--disable LIST] [--no-validation] [--bench [--ms N]] [--every N] [--verbose]
- * [--emulate N] [NAME...]
+ *   test_kernels [--seed N] [--disable LIST] [--no-validation] [--bench [--ms N]] [--every N [--turn I]]
+ * [--verbose] [--emulate N] [NAME...]
  *
+ * --every: of each kernel's cases the I-th of N; all where PUMICE_TEST_THOROUGH is set.
  * --emulate: only kernels with subgroups, of an emulated size (subgroups_vk.h).
  * NAME: only kernels whose name contains one of them. Exit 0 = all right, 1 = something is wrong,
  * 77 = no device. */
@@ -37,7 +38,7 @@ typedef struct tester {
     pum_vk_buffer memory;
     pum_vk_use use;
     uint64_t seed;
-    uint32_t every; /* runs each n-th case */
+    uint32_t every, turn; /* of each kernel's cases those whose number modulo `every` is `turn` */
     bool verbose;
     uint32_t emulate; /* lanes of emulated subgroups, 0 = the device's own */
     double bench_ms;
@@ -431,30 +432,51 @@ static bool make_case(tester *t, case_make_fn make, int kernel, uint32_t variant
     return false;
 }
 
+static bool make_runnable(tester *t, const case_family *family, int kernel, uint32_t variant, kernel_case *out)
+{
+    if (!make_case(t, family->make, kernel, variant, out)) return false;
+    if (!t->emulate || out->spec[0] % subgroups_vk_own() == 0) return true;
+    case_free(out);
+    return false;
+}
+
+static bool test_case(tester *t, uint32_t variant, kernel_case *c)
+{
+    bool fine = run_case(t, c);
+    if (t->verbose) {
+        printf("%s %s #%u [%s]\n", fine ? "ok  " : "FAIL", pum_kernels[c->kernel].name, variant, c->name);
+    }
+    case_free(c);
+    return fine;
+}
+
 static void test_kernel(tester *t, int kernel, const case_family *family)
 {
     unsigned run = 0, failed = 0;
+    uint32_t n = 0, skipped = 0; /* n counts cases; a variant that was skipped */
     t->worst = 0.0;
-    for (uint32_t v = 0; v < family->variants; v += t->every) {
+    for (uint32_t v = 0; v < family->variants; v++) {
         kernel_case c;
-        if (!make_case(t, family->make, kernel, v, &c)) continue;
-        if (t->emulate && c.spec[0] % subgroups_vk_own()) {
+        if (!make_runnable(t, family, kernel, v, &c)) continue;
+        if (n++ % t->every != t->turn) {
+            skipped = v;
             case_free(&c);
             continue;
         }
-        bool fine = run_case(t, &c);
-        if (t->verbose)
-            printf("%s %s #%u [%s]\n", fine ? "ok  " : "FAIL", pum_kernels[kernel].name, v, c.name);
         run++;
-        failed += !fine;
-        case_free(&c);
+        failed += !test_case(t, v, &c);
+    }
+    kernel_case c;
+    if (run == 0 && n > 0 && make_runnable(t, family, kernel, skipped, &c)) { /* fewer cases than turns */
+        run++;
+        failed += !test_case(t, skipped, &c);
     }
     if (run == 0) {
         printf("FAIL %s: no case runs on this device\n", pum_kernels[kernel].name);
         failed++;
     }
-    printf("%-24s %3u cases, %u failed, worst error %.3f of the bound\n", pum_kernels[kernel].name,
-           run, failed, t->worst);
+    printf("%-24s %3u of %3u cases, %u failed, worst error %.3f of the bound\n", pum_kernels[kernel].name, run, n,
+           failed, t->worst);
     t->cases += run;
     t->failures += failed;
 }
@@ -564,6 +586,7 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
         if (strcmp(argv[i], "--seed") == 0 && more) t->seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--ms") == 0 && more) ms = strtod(argv[++i], NULL);
         else if (strcmp(argv[i], "--every") == 0 && more) t->every = (uint32_t)strtoul(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--turn") == 0 && more) t->turn = (uint32_t)strtoul(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--bench") == 0) bench = true;
         else if (strcmp(argv[i], "--verbose") == 0) t->verbose = true;
         else if (strcmp(argv[i], "--no-validation") == 0) params->validation = false;
@@ -579,7 +602,8 @@ static bool parse(int argc, char **argv, tester *t, pum_vk_params *params)
             return false;
         }
     }
-    if (t->every == 0) t->every = 1;
+    if (t->every == 0 || getenv("PUMICE_TEST_THOROUGH")) t->every = 1;
+    t->turn %= t->every;
     if (t->emulate) params->get_instance_proc_addr = subgroups_vk_loader(t->emulate);
     /* kernels that plans leave alone until they have run here; and what the driver is, that is hidden then */
     if (!pum_caps_wishes_parse(NULL, NULL, t->emulate ? "lavapipe-short-loops=on" : "coop-unproven=off",
