@@ -220,10 +220,12 @@ typedef struct pumice_model_params {
     /* Several devices: each gets consecutive layers, in this order, and the first argument of
      * pumice_model_load is not read. The same device may stand here twice. Sessions work as ever: the
      * hidden rows of a pass go from device to device through host memory, a prompt's batches one
-     * behind the other, so that all devices work at once. Decoder-only models. */
+     * behind the other, so that all devices work at once. An encoder-decoder's layers are its encoder's
+     * and then its decoder's; every device with layers of the decoder gets the encoder's output. */
     pumice_device *const *devices; /* n_devices of them; read during the call */
     uint32_t n_devices;            /* 0 = the first argument alone */
-    /* How many layers each device gets: n_devices numbers that add up to the model's. NULL = such
+    /* How many layers each device gets: n_devices numbers that add up to the model's (with an encoder:
+     * to its and the decoder's, n_encoder_layers + n_layers of pumice_model_info). NULL = such
      * that all fits in the devices' memory (with the KV caches of `session`, or of a session with
      * default params) and the slowest device, by its measured read bandwidth, takes the least time. */
     const uint32_t *split;
@@ -326,9 +328,10 @@ PUMICE_API pumice_status pumice_convert(pumice_device *device, const pumice_quan
 /* One device's share of a model. */
 typedef struct pumice_model_part {
     uint32_t struct_size;
-    uint32_t first_layer, n_layers;
+    uint32_t first_layer, n_layers; /* of an encoder-decoder: the decoder's */
     uint64_t weight_bytes;
     uint64_t row_bytes; /* of one token's hidden state, which goes on to the next part; 0 = the last */
+    uint32_t first_encoder_layer, n_encoder_layers; /* each count may be 0, not both */
 } pumice_model_part;
 
 /* The share of the index-th device of this process (struct_size set by the caller). False past the end. */

@@ -175,6 +175,8 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
     *out = (pum_placement){ 0 };
     const pum_hparams *hp = &def->hp;
     size_t count = 2 * (size_t)hp->n_layers << (hp->encoder.n_layers > 0);
+    bool encodes = def->encoder.layers.count > 0, alone = encodes && hp->n_layers == 0;
+    if (alone) count = 2; /* for the encoder's own layers */
     pum_tensor_size *sizes = pum_alloc_array(count, sizeof *sizes);
     if (!sizes) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the KV cache");
     for (size_t i = 0; i < count; i++) {
@@ -184,12 +186,12 @@ pumice_status pum_kv_place(const pum_model_def *def, const pum_caps *caps, pum_d
         sizes[i] = (pum_tensor_size){ .name = i % 2 ? "V cache" : "K cache",
                                       .rows = pages * KV_PAGE * hp->n_kv_heads,
                                       .row_bytes = row_bytes };
-        if (i / 2 != hp->n_layers) continue;
+        if (!encodes || i / 2 != hp->n_layers) continue;
         /* the encoder's own layers use this one too, maybe with other heads (model.h) */
         pum_tensor_size other = sizes[i];
         other.rows = pages * KV_PAGE * hp->encoder.n_heads;
         pum_dtype_row_bytes(type, pum_kv_cols(hp->encoder.head_dim), &other.row_bytes);
-        if (other.rows * other.row_bytes > sizes[i].rows * sizes[i].row_bytes) sizes[i] = other;
+        if (alone || other.rows * other.row_bytes > sizes[i].rows * sizes[i].row_bytes) sizes[i] = other;
     }
     pumice_status status = pum_placement_make(sizes, count, caps, out, err);
     pum_free(sizes);

@@ -4,31 +4,27 @@
  * which is what decoding spends its time on. */
 #include "session.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "part.h"
 
-/* What every part holds besides its layers: the activations of the largest passes, which depend on
- * widths and not on the number of layers, the rows that come and go, the step buffer. */
-static pumice_status fixed_bytes(const pum_model_def *def, const pum_session_size *size,
-                                 const pum_cut_device *device, uint64_t *out_bytes,
-                                 pumice_error *err)
+/* The activations of a pass over one layer: they depend on widths and not on the number of layers. */
+static pumice_status arena_of(const pum_model_def *def, uint32_t layer, const pum_pass_key *key,
+                              const pum_session_size *size, const pum_cut_device *device,
+                              uint64_t *io_bytes, pumice_error *err)
 {
     pum_model_def one = { 0 };
     pum_placement weights = { 0 }, kv = { 0 };
     pum_plan plan = { 0 };
     pumice_status status;
     const pum_plan_options options = { 0 };
-    const pum_pass_key key = { .rows = size->n_batch, .n_slots = 1, .one_sequence = true,
-                               .head = PUM_HEAD_SLOTS };
-    *out_bytes = 0;
-    PUM_GOTO(pum_model_def_part(def, def->hp.n_layers - 1, 1, &one, err));
+    PUM_GOTO(pum_model_def_part(def, layer, 1, &one, err));
     PUM_GOTO(pum_weights_place(&one, device->caps, false, &weights, err));
     PUM_GOTO(pum_kv_place(&one, device->caps, size->kv_k, size->kv_v, size->pages, &kv, err));
-    PUM_GOTO(pum_pass_plan(&one, size, device->caps, device->tuning, &weights, &kv, &options, &key,
+    PUM_GOTO(pum_pass_plan(&one, size, device->caps, device->tuning, &weights, &kv, &options, key,
                            &plan, err));
-    uint64_t rows = (uint64_t)size->step.rows * def->hp.n_embd * 4;
-    *out_bytes = plan.arena_bytes + 2 * rows + (uint64_t)size->step.words * 4;
+    *io_bytes = PUM_MAX(*io_bytes, plan.arena_bytes);
 fail:
     pum_plan_free(&plan);
     pum_placement_free(&weights);
@@ -37,13 +33,43 @@ fail:
     return status;
 }
 
-static uint64_t kv_bytes(const pum_model_def *def, const pum_session_size *size)
+/* What every part holds besides its layers: the activations of the largest passes, the rows that come
+ * and go, the step buffer. */
+static pumice_status fixed_bytes(const pum_model_def *def, const pum_session_size *size,
+                                 const pum_cut_device *device, uint64_t *out_bytes,
+                                 pumice_error *err)
+{
+    const pum_pass_key prompt = { .rows = size->n_batch, .n_slots = 1, .one_sequence = true,
+                                  .head = PUM_HEAD_SLOTS };
+    const pum_pass_key input = { .rows = size->n_batch, .one_sequence = true, .encode = true };
+    uint32_t last = pum_model_def_layers(def) - 1, n_encoder = def->hp.encoder.n_layers;
+    uint64_t arena = 0;
+    *out_bytes = 0;
+    PUM_TRY(arena_of(def, last, &prompt, size, device, &arena, err));
+    if (n_encoder) PUM_TRY(arena_of(def, n_encoder - 1, &input, size, device, &arena, err));
+    *out_bytes = arena + 2 * (uint64_t)size->step.rows * def->hp.n_embd * 4 +
+                 (uint64_t)size->step.words * 4;
+    return PUMICE_OK;
+}
+
+/* Of a layer's K and V. */
+static uint64_t kv_bytes(const pum_session_size *size, uint32_t heads, uint32_t head_dim)
+{
+    uint64_t k = 0, v = 0, cells = size->pages * KV_PAGE * heads;
+    pum_dtype_row_bytes(size->kv_k, pum_kv_cols(head_dim), &k);
+    pum_dtype_row_bytes(size->kv_v, pum_kv_cols(head_dim), &v);
+    return cells * (k + v);
+}
+
+static pumice_status measure(const pum_model_def *def, const pum_session_size *size,
+                             pum_split_sizes *out, pumice_error *err)
 {
     const pum_hparams *hp = &def->hp;
-    uint64_t k = 0, v = 0, cells = size->pages * KV_PAGE * hp->n_kv_heads;
-    pum_dtype_row_bytes(size->kv_k, pum_kv_cols(hp->head_dim), &k);
-    pum_dtype_row_bytes(size->kv_v, pum_kv_cols(hp->head_dim), &v);
-    return cells * (k + v);
+    bool encoder = hp->encoder.n_layers > 0; /* then each layer of the decoder has two caches */
+    uint64_t own = kv_bytes(size, hp->n_kv_heads, hp->head_dim);
+    PUM_TRY(pum_split_measure(def, encoder ? 2 * own : own, out, err));
+    if (encoder) out->encoder_bytes = kv_bytes(size, hp->encoder.n_heads, hp->encoder.head_dim);
+    return PUMICE_OK;
 }
 
 pumice_status pum_cut_make(const pum_model_def *def, const pumice_session_params *session,
@@ -61,7 +87,7 @@ pumice_status pum_cut_make(const pum_model_def *def, const pumice_session_params
                         PUM_MAX_PARTS, n);
     }
     PUM_TRY(pum_session_size_make(def, session ? session : &usual, &size, err));
-    PUM_GOTO(pum_split_measure(def, kv_bytes(def, &size), &sizes, err));
+    PUM_GOTO(measure(def, &size, &sizes, err));
     PUM_GOTO(fixed_bytes(def, &size, &devices[0], &fixed, err));
     sizes.every_bytes += fixed;
     sizes.last_bytes += size.logits_bytes;
@@ -98,13 +124,17 @@ pumice_status pum_cut_check(const pum_model_def *def, const uint32_t *counts, ui
 {
     uint64_t sum = 0;
     bool none = false;
+    char encoder[64] = "";
     for (uint32_t i = 0; i < n; i++) {
         sum += counts[i];
         none = none || counts[i] == 0;
     }
-    if (sum == def->hp.n_layers && !none) return PUMICE_OK;
+    if (sum == pum_model_def_layers(def) && !none) return PUMICE_OK;
+    if (def->hp.encoder.n_layers) {
+        snprintf(encoder, sizeof encoder, ", %u of them its encoder's", def->hp.encoder.n_layers);
+    }
     return pum_fail(err, PUMICE_ERROR_INVALID,
-                    "the split gives %llu layers to %u devices%s, but the model has %u",
+                    "the split gives %llu layers to %u devices%s, but the model has %u%s",
                     (unsigned long long)sum, n, none ? ", none to one of them" : "",
-                    def->hp.n_layers);
+                    pum_model_def_layers(def), encoder);
 }

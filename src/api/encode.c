@@ -87,6 +87,5 @@ pumice_status pumice_session_encoder_states(pumice_session *session, uint32_t se
     PUM_TRY(check_encoder(s, seq));
     PUM_TRY(pum_session_check_input(s, seq));
     if (s->states_seq != (int64_t)seq) PUM_TRY(run_encoder(s, seq));
-    return pum_vk_buffer_read(s->stages[0].vk, &s->stages[0].logits, 0, out_states,
-                              s->sequences[seq].input.count * s->model->def.hp.n_embd * 4, &s->err);
+    return pum_run_read_states(s, (uint32_t)s->sequences[seq].input.count, out_states);
 }

@@ -307,7 +307,9 @@ int pumice_model_get_part(const pumice_model *model, uint32_t index, pumice_mode
                                .first_layer = p->def->first_layer,
                                .n_layers = p->def->hp.n_layers,
                                .weight_bytes = p->placement.total_bytes,
-                               .row_bytes = row };
+                               .row_bytes = row,
+                               .first_encoder_layer = p->def->encoder.first_layer,
+                               .n_encoder_layers = (uint32_t)p->def->encoder.layers.count };
     memcpy(out_part, &full, PUM_MIN((size_t)full.struct_size, sizeof full));
     return 1;
 }

@@ -12,7 +12,7 @@ static pumice_status choose_counts(const pumice_model *m, pumice_device *const *
 {
     pum_cut_device worth[PUM_MAX_PARTS];
     if (n == 1) {
-        counts[0] = m->def.hp.n_layers;
+        counts[0] = pum_model_def_layers(&m->def);
         return PUMICE_OK;
     }
     for (uint32_t i = 0; i < n; i++) pum_cut_device_of(devices, n, i, &worth[i]);
@@ -63,7 +63,7 @@ static pumice_status make_part(pumice_model *m, pumice_device *device, uint32_t 
     pum_device_keep(device);
     part->device = device;
     part->def = &m->def;
-    if (count != m->def.hp.n_layers) {
+    if (count != pum_model_def_layers(&m->def)) {
         PUM_TRY(pum_model_def_part(&m->def, first, count, &part->own, err));
         part->def = &part->own;
     }

@@ -59,6 +59,7 @@ pumice_status pum_pass_arena(pum_stage *s, uint64_t *out_bytes)
         const pum_model_def *def = s->part->def;
         pum_pass_key key = pum_stage_key(def, &largest[i]);
         if (largest[i].encode && !def->hp.encoder.n_layers) continue;
+        if (!pum_stage_has_part(def, &largest[i])) continue;
         PUM_TRY(plan(s, &key, &p));
         *out_bytes = PUM_MAX(*out_bytes, p.arena_bytes);
         pum_plan_free(&p);
@@ -114,7 +115,7 @@ pumice_status pum_pass_grow(pum_stage *s, uint32_t rows)
     uint64_t row_bytes = (uint64_t)rows * def->hp.n_embd * 4;
     pum_pass_clear(s); /* their descriptors name the old buffers, their arguments the old layout */
     if (def->goes_on) PUM_TRY(replace(s, PUM_VK_DEVICE, row_bytes, "hidden rows", &s->logits));
-    if (def->first_layer) PUM_TRY(replace(s, PUM_VK_SHARED, row_bytes, "hidden rows", &s->hidden));
+    if (pum_stage_takes_rows(def)) PUM_TRY(replace(s, PUM_VK_SHARED, row_bytes, "hidden rows", &s->hidden));
     pum_vk_buffer step = { 0 };
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, (uint64_t)layout.words * 4, "step buffer",
                                  &step, s->err));

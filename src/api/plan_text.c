@@ -21,6 +21,7 @@ typedef struct target {
 typedef struct planned {
     pum_model_def part; /* empty: the device has all */
     pum_placement weights, kv;
+    bool runs; /* a pass of the encoder alone, or of the decoder, may be without the device */
     pum_plan plan;
 } planned;
 
@@ -50,13 +51,15 @@ static pumice_status plan_part(const planner *p, const target *t, uint32_t first
 {
     const pum_session_size *z = &p->size;
     const pum_model_def *def = p->def;
-    if (count != def->hp.n_layers) {
+    if (count != pum_model_def_layers(def)) {
         PUM_TRY(pum_model_def_part(p->def, first, count, &out->part, p->err));
         def = &out->part;
     }
     pum_pass_key key = pum_stage_key(def, &p->key);
     PUM_TRY(pum_weights_place(def, &t->caps, false, &out->weights, p->err));
     PUM_TRY(pum_kv_place(def, &t->caps, z->kv_k, z->kv_v, z->pages, &out->kv, p->err));
+    out->runs = pum_stage_has_part(def, &p->key);
+    if (!out->runs) return PUMICE_OK;
     PUM_TRY(pum_pass_plan(def, z, &t->caps, &t->tuning, &out->weights, &out->kv, &p->options, &key,
                           &out->plan, p->err));
     return p->params->check
@@ -80,7 +83,7 @@ static void describe_plan(const planner *p, const target *t, const planned *d)
 static pumice_status plan_one(const planner *p)
 {
     planned d = { 0 };
-    pumice_status status = plan_part(p, &p->targets[0], 0, p->def->hp.n_layers, &d);
+    pumice_status status = plan_part(p, &p->targets[0], 0, pum_model_def_layers(p->def), &d);
     if (status == PUMICE_OK) {
         if (p->params->format == PUMICE_PLAN_JSON) pum_plan_dump_json(&d.plan, p->text);
         else describe_plan(p, &p->targets[0], &d);
@@ -123,33 +126,58 @@ static void quote(pum_text *text, const char *s)
     pum_text_add(text, "\"", 1);
 }
 
+static const pum_model_def *def_of(const planner *p, const planned *d)
+{
+    return d->part.hp.n_layers || d->part.encoder.layers.count ? &d->part : p->def;
+}
+
+static void name_layers(pum_text *text, const char *of, uint32_t first, size_t count)
+{
+    if (count) pum_text_printf(text, "%slayers %u to %u", of, first, first + (uint32_t)count - 1);
+}
+
+static void describe_layers(pum_text *text, const pum_model_def *part)
+{
+    bool both = part->encoder.layers.count && part->hp.n_layers;
+    name_layers(text, "encoder ", part->encoder.first_layer, part->encoder.layers.count);
+    if (both) pum_text_printf(text, " and ");
+    name_layers(text, part->hp.encoder.n_layers ? "decoder " : "", part->first_layer, part->hp.n_layers);
+}
+
 /* One line a device: its layers, its bytes, and what goes on from it. */
-static void describe_part(const planner *p, const target *t, const planned *d, uint32_t i,
-                          uint32_t first, uint32_t count)
+static void describe_part(const planner *p, const target *t, const planned *d, uint32_t i)
 {
     typedef unsigned long long ull;
-    bool last = first + count == p->def->hp.n_layers;
+    const pum_model_def *def = def_of(p, d);
+    bool last = !def->goes_on;
     uint64_t row = last ? 0 : (uint64_t)p->def->hp.n_embd * 4;
     if (p->params->format == PUMICE_PLAN_JSON) {
         pum_text_printf(p->text, "%s{\"device\": ", i ? ", " : "{\"parts\": [");
         quote(p->text, t->caps.name);
+        if (def->hp.encoder.n_layers) {
+            pum_text_printf(p->text, ", \"first_encoder_layer\": %u, \"n_encoder_layers\": %u",
+                            def->encoder.first_layer, (uint32_t)def->encoder.layers.count);
+        }
         pum_text_printf(p->text,
                         ", \"first_layer\": %u, \"n_layers\": %u, \"weight_bytes\": %llu, "
                         "\"kv_bytes\": %llu, \"activation_bytes\": %llu, \"bytes_per_row\": %llu, "
                         "\"plan\": ",
-                        first, count, (ull)d->weights.total_bytes, (ull)d->kv.total_bytes,
-                        (ull)d->plan.arena_bytes, (ull)row);
-        pum_plan_dump_json(&d->plan, p->text);
+                        def->first_layer, def->hp.n_layers, (ull)d->weights.total_bytes,
+                        (ull)d->kv.total_bytes, (ull)d->plan.arena_bytes, (ull)row);
+        if (d->runs) pum_plan_dump_json(&d->plan, p->text);
+        else pum_text_printf(p->text, "null");
         pum_text_printf(p->text, "}%s", last ? "]}\n" : "");
         return;
     }
+    pum_text_printf(p->text, "part %u: ", i);
+    describe_layers(p->text, def);
     pum_text_printf(p->text,
-                    "part %u: layers %u to %u on %s: %llu bytes of weights, %llu of KV cache for %u "
-                    "tokens, %llu of activations%s\n",
-                    i, first, first + count - 1, t->caps.name, (ull)d->weights.total_bytes,
-                    (ull)d->kv.total_bytes, p->size.n_ctx, (ull)d->plan.arena_bytes,
-                    p->params->check ? "; check: ok" : "");
-    if (!last) {
+                    " on %s: %llu bytes of weights, %llu of KV cache for %u tokens, %llu of activations%s\n",
+                    t->caps.name, (ull)d->weights.total_bytes, (ull)d->kv.total_bytes, p->size.n_ctx,
+                    (ull)d->plan.arena_bytes, p->params->check && d->runs ? "; check: ok" : "");
+    if (!d->runs) {
+        pum_text_printf(p->text, "        has no part in this pass\n");
+    } else if (!last) {
         pum_text_printf(p->text, "        hands on %llu bytes a token, %llu for this pass\n",
                         (ull)row, (ull)(row * p->key.rows));
     }
@@ -165,10 +193,11 @@ static pumice_status plan_several(const planner *p)
     PUM_GOTO(count_layers(p, counts));
     for (uint32_t i = 0; i < n; i++) {
         PUM_GOTO(plan_part(p, &p->targets[i], first, counts[i], &all[i]));
-        describe_part(p, &p->targets[i], &all[i], i, first, counts[i]);
+        describe_part(p, &p->targets[i], &all[i], i);
         first += counts[i];
     }
     for (uint32_t i = 0; i < n && !json; i++) {
+        if (!all[i].runs) continue;
         pum_text_printf(p->text, "\npart %u, ", i);
         describe_plan(p, &p->targets[i], &all[i]);
     }

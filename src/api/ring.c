@@ -75,10 +75,12 @@ static pumice_status unpack_tables(pum_stage *s, const uint32_t *w, const uint32
 static pumice_status unpack(pum_stage *s, const pum_message *m)
 {
     const pum_step_layout *step = &s->size.step;
+    const pum_model_def *def = s->part->def;
     size_t rows = (size_t)m->key.rows * STEP_ROW_WORDS, slots = (size_t)m->key.n_slots * STEP_SLOT_WORDS;
     const uint32_t *w = m->words, *end = m->words + m->n_control;
+    bool takes = m->key.encode || def->first_layer; /* else it begins with the words */
     if (m->key.rows > step->rows || m->key.n_slots > step->slots || m->n_control < rows + slots ||
-        m->n_data != (uint64_t)m->key.rows * s->part->def->hp.n_embd) {
+        m->n_data != (takes ? (uint64_t)m->key.rows * def->hp.n_embd : 0)) {
         return damaged(s);
     }
     memcpy(s->words + STEP_ROWS_AT, w, rows * sizeof *w);
@@ -113,10 +115,19 @@ static pumice_status give_results(pum_stage *s, pum_message **message)
     return PUMICE_OK;
 }
 
-/* The rows that the next stage goes on with become the data. */
+/* The rows that the next stage goes on with become the data, for which there may be no room yet. */
 static pumice_status give_rows(pum_stage *s, pum_message **message)
 {
     pum_message *m = *message;
+    uint32_t n_data = m->key.rows * s->part->def->hp.n_embd;
+    if (m->n_data != n_data) {
+        pum_message *made = pum_message_make(PUM_MESSAGE_RUN, m->n_control, n_data);
+        if (!made) return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to hand rows on");
+        made->key = m->key;
+        memcpy(made->words, m->words, m->n_control * sizeof m->words[0]);
+        pum_free(m);
+        *message = m = made;
+    }
     return pum_vk_buffer_read(s->vk, &s->logits, 0, m->words + m->n_control,
                               (uint64_t)m->n_data * 4, s->err);
 }
@@ -128,11 +139,12 @@ static pumice_status run(pum_stage *s, pum_message **message)
     pum_pass_key key = pum_stage_key(def, &m->key);
     pum_pass *pass;
     s->last = NULL;
-    if (def->goes_on && key.rows == 0) return PUMICE_OK; /* the last one samples */
-    PUM_TRY(pum_pass_get_large(s, &key, "a prefix", &pass));
+    if (!pum_stage_has_part(def, &m->key)) return PUMICE_OK;
+    PUM_TRY(pum_pass_get_large(s, &key, m->key.encode ? "an encoder's input" : "a prefix", &pass));
     PUM_TRY(unpack(s, m));
     PUM_TRY(pum_pass_run(s, pass));
-    if (def->goes_on) return give_rows(s, message);
+    if (m->key.encode && !def->encoder.layers.count) return PUMICE_OK; /* its output goes round */
+    if (m->key.encode || def->goes_on) return give_rows(s, message);
     if (m->key.sampler != PUM_SAMPLER_NONE) return give_results(s, message);
     m->n_control = m->n_data = 0;
     return PUMICE_OK;
@@ -161,7 +173,7 @@ static pumice_status copy_pages(pum_stage *s, const pum_message *m)
         copies[i] = (pum_page_copy){ m->words[2 * i], m->words[2 * i + 1] };
         if (copies[i].from >= s->size.pages || copies[i].to >= s->size.pages) status = damaged(s);
     }
-    if (status == PUMICE_OK) status = pum_stage_copy_pages(s, false, copies, n);
+    if (status == PUMICE_OK) status = pum_stage_copy_pages(s, m->cross, copies, n);
     pum_free(copies);
     return status;
 }

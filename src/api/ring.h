@@ -10,9 +10,11 @@
 #include "task.h"
 
 typedef enum pum_message_kind {
-    PUM_MESSAGE_RUN,  /* one pass: control is what it reads of the step buffer, data its rows */
+    PUM_MESSAGE_RUN,  /* one pass: control is what it reads of the step buffer, data its rows, if there
+                       * are any yet; an encoder's comes back with its output as the data */
     PUM_MESSAGE_READ, /* the last stage puts row `row` of the logits into data */
-    PUM_MESSAGE_COPY, /* copy pages of the KV cache: control is pairs of them, from and to */
+    PUM_MESSAGE_COPY, /* copy pages of the KV cache, or with `cross` of the encoder's: control is pairs
+                       * of them, from and to */
     PUM_MESSAGE_END,  /* goes round once, and every stage it passes is done */
     PUM_MESSAGE_BEGIN, /* between ranks: make a stage for the session whose params are the control */
     PUM_MESSAGE_QUIT   /* between ranks: the model is no more */
@@ -24,6 +26,7 @@ typedef struct pum_message {
     uint32_t kind;
     pumice_status status; /* of the first stage that failed; the others then only pass it on */
     pum_pass_key key;
+    bool cross;
     uint32_t row;
     uint32_t n_control, n_data; /* words */
     char text[508];             /* the sentence of a failure */

@@ -49,9 +49,10 @@ static pumice_status begin_threads(pumice_session *s)
 
 /* ---- messages of the driver ---- */
 
+/* Those of the encoder never change. */
 static uint32_t count_tables(const pum_pass_key *key)
 {
-    return key->rows == 0 ? 0 : key->one_sequence ? 1 : key->rows;
+    return key->rows == 0 || key->encode ? 0 : key->one_sequence ? 1 : key->rows;
 }
 
 static const pum_sequence *sequence_of_row(const pumice_session *s, uint32_t row, uint32_t *out_seq)
@@ -81,7 +82,8 @@ static pum_message *make_run(const pumice_session *s, const pum_pass_key *key)
     for (uint32_t i = 0; i < count_tables(key); i++) {
         n += 2 + (uint32_t)sequence_of_row(s, i, &seq)->pages.count;
     }
-    pum_message *m = pum_message_make(PUM_MESSAGE_RUN, n, key->rows * s->model->def.hp.n_embd);
+    bool begun = pum_stage_has_part(s->stages[0].part->def, key);
+    pum_message *m = pum_message_make(PUM_MESSAGE_RUN, n, begun ? key->rows * s->model->def.hp.n_embd : 0);
     if (!m) return NULL;
     m->key = *key;
     pack_control(s, key, m->words);
@@ -169,6 +171,7 @@ void pum_driver_end(pumice_session *s)
     for (uint32_t i = 0; i < d->n_workers; i++) pum_task_join(&d->workers[i].task);
     for (uint32_t i = 0; i < d->n_channels; i++) pum_channel_destroy(&d->channels[i]);
     pum_free(end);
+    pum_free(d->states);
     pum_free(d->channels);
     pum_free(d->workers);
     *d = (pum_driver){ 0 };
@@ -196,8 +199,9 @@ pumice_status pum_run_prepare(pumice_session *s, const pum_pass_key *key, const 
     pum_stage *first = &s->stages[0];
     pum_pass_key k = pum_stage_key(first->part->def, key);
     pum_pass *pass;
-    if (key->head != PUM_HEAD_NONE) s->states_seq = -1; /* logits come where they are */
-    if (s->driver.several && k.rows == 0) return PUMICE_OK; /* the last stage samples */
+    bool several = s->driver.several;
+    if (key->head != PUM_HEAD_NONE && !several) s->states_seq = -1; /* logits come where they are */
+    if (several && !pum_stage_has_part(first->part->def, key)) return pum_pass_grow(first, key->rows);
     return pum_pass_get_large(first, &k, what, &pass);
 }
 
@@ -208,7 +212,7 @@ static pumice_status run_first(pumice_session *s, const pum_pass_key *key)
     pum_pass *pass;
     s->run_began_ns = pum_now_ns();
     first->last = NULL;
-    if (s->driver.several && k.rows == 0) return PUMICE_OK;
+    if (s->driver.several && !pum_stage_has_part(first->part->def, key)) return PUMICE_OK;
     PUM_TRY(pum_pass_get(first, &k, &pass));
     return pum_pass_run(first, pass);
 }
@@ -237,7 +241,13 @@ pumice_status pum_run_finish(pumice_session *s)
     if (s->driver.several) {
         pum_message *m;
         pumice_status status = receive(s, &m);
-        if (status == PUMICE_OK) take_results(s, m);
+        if (status == PUMICE_OK && m->key.encode) {
+            pum_free(s->driver.states);
+            s->driver.states = m;
+            m = NULL;
+        } else if (status == PUMICE_OK) {
+            take_results(s, m);
+        }
         pum_free(m);
         if (status != PUMICE_OK) return status;
     }
@@ -275,16 +285,32 @@ pumice_status pum_run_read_logits(pumice_session *s, uint32_t row, float *out_lo
     return status;
 }
 
+pumice_status pum_run_read_states(pumice_session *s, uint32_t rows, float *out_states)
+{
+    size_t words = (size_t)rows * s->model->def.hp.n_embd;
+    const pum_message *m = s->driver.states;
+    pum_stage *only = &s->stages[0];
+    if (!s->driver.several) {
+        return pum_vk_buffer_read(only->vk, &only->logits, 0, out_states, words * 4, &s->err);
+    }
+    if (!m || m->n_data != words) {
+        return pum_fail(&s->err, PUMICE_ERROR_INTERNAL, "the encoder's output did not come back");
+    }
+    memcpy(out_states, m->words + m->n_control, words * 4);
+    return PUMICE_OK;
+}
+
 pumice_status pum_run_copy_pages(pumice_session *s, bool cross, const pum_page_copy *copies,
                                  uint32_t count)
 {
     PUM_TRY(pum_stage_copy_pages(&s->stages[0], cross, copies, count));
     if (!s->driver.several || count == 0) return PUMICE_OK;
-    if (cross || s->driver.in_flight) {
+    if (s->driver.in_flight) {
         return pum_fail(&s->err, PUMICE_ERROR_INTERNAL, "pages are copied at the wrong time");
     }
     pum_message *m = pum_message_make(PUM_MESSAGE_COPY, 2 * count, 0);
     if (!m) return pum_fail(&s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to copy a sequence");
+    m->cross = cross;
     for (uint32_t i = 0; i < count; i++) {
         m->words[2 * i] = copies[i].from;
         m->words[2 * i + 1] = copies[i].to;

@@ -80,7 +80,7 @@ pumice_status pum_sequence_append(pumice_session *s, uint32_t seq, int32_t token
     return PUMICE_OK;
 }
 
-/* The block table of what the encoder made for a sequence. */
+/* The block table of what the encoder made for a sequence, which the stages write. */
 static uint32_t input_table(const pumice_session *s, uint32_t seq)
 {
     return s->size.n_sequences + seq;
@@ -124,15 +124,6 @@ void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t
     w[ROW_SEQ] = input_table(s, seq);
     w[ROW_HI] = (uint32_t)input->count;
     w[ROW_SEQ2] = ROW_INACTIVE;
-}
-
-void pum_input_tables_write(pumice_session *s)
-{
-    uint32_t pages = s->size.pages_per_sequence;
-    if (!pum_session_has_encoder(s)) return;
-    for (uint32_t i = 0; i < s->size.n_sequences; i++) {
-        for (uint32_t k = 0; k < pages; k++) pum_session_table(s, input_table(s, i))[k] = i * pages + k;
-    }
 }
 
 static uint32_t float_bits(float f)

@@ -41,7 +41,6 @@ static pumice_status create_stages(pumice_session *s, const pumice_session_param
         pum_stage_destroy(stage);
         return status;
     }
-    pum_input_tables_write(s);
     return PUMICE_OK;
 }
 

@@ -48,6 +48,7 @@ typedef struct pum_driver {
     pum_message *end;   /* made early, so that to end cannot fail */
     uint32_t in_flight; /* messages of passes that have not come back */
     bool lost;          /* the port failed: nothing comes back any more */
+    pum_message *states; /* that brought the encoder's last output; NULL = none */
 } pum_driver;
 
 struct pumice_session {
@@ -66,7 +67,8 @@ struct pumice_session {
     PUM_ARRAY(uint32_t) free_pages;
     uint16_t *page_users; /* sequences that hold a page: copies share what none of them writes */
     int64_t logits_seq; /* sequence whose last logits are in row 0; -1 = none */
-    int64_t states_seq; /* sequence whose encoder's output is in the same buffer; -1 = none */
+    int64_t states_seq; /* sequence whose encoder's output is in the same buffer, or, of several stages,
+                         * in driver.states; -1 = none */
 
     atomic_int cancel;
     pumice_error err;
@@ -104,8 +106,6 @@ void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src
                     uint32_t dst_row, const pumice_sampling *sampling);
 /* Fills batch row r of an encoder's pass with token `index` of a sequence's input. */
 void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index);
-/* Fills the tables of the second cache, once. */
-void pum_input_tables_write(pumice_session *s);
 /* The token that the slot chose `counter` draws after the sequence began. */
 int32_t pum_slot_token(const pumice_session *s, uint32_t slot, uint32_t counter);
 
@@ -166,6 +166,8 @@ uint32_t pum_run_depth(const pumice_session *s);
 pumice_status pum_run(pumice_session *s, const pum_pass_key *key);
 /* Copies a row of the logits. */
 pumice_status pum_run_read_logits(pumice_session *s, uint32_t row, float *out_logits);
+/* Copies the output of the encoder's last pass, whose sequence is states_seq. */
+pumice_status pum_run_read_states(pumice_session *s, uint32_t rows, float *out_states);
 /* Copies pages of the KV cache (`cross`: of the second one), on all stages. No pass may be running. */
 pumice_status pum_run_copy_pages(pumice_session *s, bool cross, const pum_page_copy *copies,
                                  uint32_t count);

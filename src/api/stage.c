@@ -36,6 +36,17 @@ static pumice_status create_kv(pum_stage *s)
     return PUMICE_OK;
 }
 
+/* The block tables of what the encoder makes, which never change: page i of sequence q is the i-th of
+ * its own. They stand behind those of the sequences. */
+static void write_input_tables(pum_stage *s)
+{
+    uint32_t pages = s->size.pages_per_sequence, n = s->size.n_sequences;
+    if (!s->part->def->hp.encoder.n_layers) return;
+    for (uint32_t i = 0; i < n * pages; i++) {
+        s->words[s->size.step.table_at + (n + i / pages) * s->size.step.table_stride + i % pages] = i;
+    }
+}
+
 pumice_status pum_stage_create(pum_stage *stage)
 {
     pum_stage *s = stage;
@@ -50,7 +61,7 @@ pumice_status pum_stage_create(pum_stage *stage)
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE,
                                  def->goes_on ? row_bytes(s) : s->size.logits_bytes, "logits",
                                  &s->logits, s->err));
-    if (def->first_layer) {
+    if (pum_stage_takes_rows(def)) {
         PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_SHARED, row_bytes(s), "hidden rows", &s->hidden,
                                      s->err));
     }
@@ -58,6 +69,7 @@ pumice_status pum_stage_create(pum_stage *stage)
                                  "step buffer", &s->step, s->err));
     s->words = s->step.mapped;
     memset(s->words, 0, (size_t)s->size.step.words * 4);
+    write_input_tables(s);
     s->exec_buffers = (pum_exec_buffers){ .arena = &s->arena,
                                           .step = &s->step,
                                           .logits = &s->logits,
@@ -92,9 +104,15 @@ uint64_t pum_stage_activation_bytes(const pum_stage *stage)
     return stage->arena.size_bytes + stage->logits.size_bytes + stage->hidden.size_bytes;
 }
 
+bool pum_stage_has_part(const pum_model_def *def, const pum_pass_key *key)
+{
+    return key->encode || (def->hp.n_layers && (key->rows || !def->goes_on));
+}
+
 pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key)
 {
-    pum_pass_key rows_only = { .rows = key->rows, .one_sequence = key->one_sequence };
+    pum_pass_key rows_only = { .rows = key->rows, .one_sequence = key->one_sequence,
+                               .encode = key->encode };
     return def->goes_on ? rows_only : *key;
 }
 
@@ -123,7 +141,7 @@ pumice_status pum_stage_copy_pages(pum_stage *stage, bool cross, const pum_page_
                                    size_t count)
 {
     pum_stage *s = stage;
-    if (count == 0) return PUMICE_OK;
+    if (count == 0 || s->part->def->hp.n_layers == 0) return PUMICE_OK;
     size_t most = 2 * (size_t)s->part->def->hp.n_layers * count;
     pum_vk_move *moves = pum_alloc_array(most, sizeof *moves);
     if (!moves) return pum_fail(s->err, PUMICE_ERROR_HOST_MEMORY, "no memory to copy a sequence");

@@ -63,8 +63,16 @@ typedef struct pum_page_copy {
 } pum_page_copy;
 pumice_status pum_stage_copy_pages(pum_stage *stage, bool cross, const pum_page_copy *copies,
                                    size_t count);
-/* What the pass `key` is on this part of a model: without head and sampler unless it is the last. */
+/* Whether this part of a model has anything to do in the pass `key`: not if it only samples and another
+ * part has the head, nor if it is the decoder's and the part has layers of the encoder alone. */
+bool pum_stage_has_part(const pum_model_def *def, const pum_pass_key *key);
+/* What the pass is on this part: without head and sampler unless it is the last. */
 pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key);
+/* Whether some pass begins with rows that another part made. */
+static inline bool pum_stage_takes_rows(const pum_model_def *def)
+{
+    return def->first_layer || def->encoder.first_layer;
+}
 
 /* ---- pass.c ---- */
 /* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the

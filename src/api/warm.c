@@ -14,6 +14,7 @@ static pumice_status make_pipelines(pum_warm *w, const pum_model_part *part, pum
     pum_placement kv = { 0 };
     pum_plan plan = { 0 };
     pumice_status status;
+    if (!pum_stage_has_part(def, &decode)) return PUMICE_OK;
     pum_vk_trusted_caps(part->device->vk, &caps);
     PUM_GOTO(pum_session_size_make(def, &w->params, &size, err));
     PUM_GOTO(pum_kv_place(def, &caps, size.kv_k, size.kv_v, size.pages, &kv, err));

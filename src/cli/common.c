@@ -161,7 +161,12 @@ void cli_device_params(const cli_options *options, pumice_device_params *out_par
                                 .log_user = (void *)(uintptr_t)options };
 }
 
-static void announce_part(const pumice_device_info *info, const pumice_model_part *part)
+static void name_layers(const char *of, uint32_t first, uint32_t count)
+{
+    if (count) fprintf(stderr, "%slayers %u to %u, ", of, first, first + count - 1);
+}
+
+static void announce_part(const pumice_device_info *info, const pumice_model_part *part, bool has_encoder)
 {
     char size[32];
     if (cli_mpi_ranks() > 1) fprintf(stderr, "rank %u: ", cli_mpi_rank());
@@ -169,9 +174,10 @@ static void announce_part(const pumice_device_info *info, const pumice_model_par
     cli_print_plain(stderr, info->name);
     fputs(" (", stderr);
     cli_print_plain(stderr, info->driver);
-    fprintf(stderr, "): layers %u to %u, %s of weights\n", part->first_layer,
-            part->first_layer + part->n_layers - 1,
-            cli_bytes_text(part->weight_bytes, size, sizeof size));
+    fputs("): ", stderr);
+    name_layers("encoder ", part->first_encoder_layer, part->n_encoder_layers);
+    name_layers(has_encoder ? "decoder " : "", part->first_layer, part->n_layers);
+    fprintf(stderr, "%s of weights\n", cli_bytes_text(part->weight_bytes, size, sizeof size));
 }
 
 /* Says once which device does the work: only when work begins, so that a failure before is the only
@@ -184,7 +190,7 @@ static void announce_device(cli_run *run)
     pumice_model_part part = { .struct_size = sizeof part };
     bool several = run->n_devices > 1 || cli_mpi_ranks() > 1;
     for (uint32_t i = 0; several && pumice_model_get_part(run->model, i, &part); i++) {
-        announce_part(&run->device_infos[i], &part);
+        announce_part(&run->device_infos[i], &part, cli_has_encoder(run));
     }
     if (several) return;
     const char *select = run->options->device;

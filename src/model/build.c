@@ -119,24 +119,6 @@ static void head(pum_builder *b, pum_value_id x, pum_value_id logits)
     pum_build_logits(b, x, logits);
 }
 
-/* ---- parts of a model (part.h): rows come from and go to other devices ---- */
-
-static pum_value_id take_rows(pum_builder *b)
-{
-    pum_value_id from = pum_graph_value(b->graph, PUM_VALUE_HIDDEN, PUM_DTYPE_F32, b->rows,
-                                        b->hp->n_embd, 0, "rows_in");
-    pum_node copy = { .op = PUM_OP_COPY, .in = { from }, .layer = -1 };
-    return pum_graph_node(b->graph, copy, b->rows, b->hp->n_embd, "rows_taken");
-}
-
-static void give_rows(pum_builder *b, pum_value_id x)
-{
-    pum_value_id out = pum_graph_value(b->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, b->rows,
-                                       b->hp->n_embd, 0, "rows_out");
-    pum_node copy = { .op = PUM_OP_COPY, .in = { x }, .out = out, .layer = -1 };
-    pum_graph_node(b->graph, copy, b->rows, b->hp->n_embd, "rows_out");
-}
-
 pumice_status pum_build_decoder(const pum_model_def *def, const pum_build *build, pum_graph *graph,
                                 pumice_error *err)
 {
@@ -145,12 +127,12 @@ pumice_status pum_build_decoder(const pum_model_def *def, const pum_build *build
     pum_value_id logits = def->goes_on ? PUM_NO_VALUE : pum_build_logits_value(&b);
     if (build->rows > 0) {
         uint32_t end = def->first_layer + b.hp->n_layers;
-        pum_value_id x = def->first_layer ? take_rows(&b) : embed(&b);
+        pum_value_id x = def->first_layer ? pum_build_rows_in(&b) : embed(&b);
         for (b.layer = (int32_t)def->first_layer; (uint32_t)b.layer < end; b.layer++) {
             x = block(&b, x);
         }
         b.layer = -1;
-        if (def->goes_on) give_rows(&b, x);
+        if (def->goes_on) pum_build_rows_out(&b, x);
         else if (build->head != PUM_HEAD_NONE) head(&b, x, logits);
     }
     if (!def->goes_on) pum_build_sampler(&b, logits);

@@ -3,7 +3,8 @@
  * biases and activations. Two kinds of pass. The encoder's takes the whole input at once and ends with
  * the K and V that the decoder's layers make of its output. The decoder's is that of build.c with one
  * more attention in every layer, to those. Each decides, as build.c does, that rows whose hidden state
- * nobody reads are not carried through the end of the last layer. */
+ * nobody reads are not carried through the end of the last layer. Of a part of a model (part.h) either
+ * has what layers are there: an encoder's pass may begin and end anywhere in the two stacks. */
 #include "builder.h"
 
 /* One of a layer's parts: x + f(norm x), or norm(x + f(x)). */
@@ -51,7 +52,7 @@ static pum_value_id attend(pum_builder *b, pum_value_id q, int32_t cache, bool c
 /* Where a layer's own K and V are; cross: those of the encoder's output. */
 static int32_t cache_of(const pum_builder *b, bool cross)
 {
-    return b->layer + (cross ? (int32_t)b->def->hp.n_layers : 0);
+    return b->layer - (int32_t)b->first + (cross ? (int32_t)b->def->hp.n_layers : 0);
 }
 
 static pum_value_id mlp(pum_builder *b, pum_value_id x)
@@ -78,7 +79,7 @@ static pum_value_id encoder_layer(pum_builder *b, pum_value_id x)
 {
     const pum_layer *l = pum_build_layer(b);
     const part p = { l->attn_norm, l->attn_norm_b, "attn_norm", "attn_sum" };
-    int32_t cache = (int32_t)b->def->hp.n_layers; /* the decoder's first, which is not needed yet */
+    int32_t cache = (int32_t)b->def->hp.n_layers; /* the decoder's first here, which is not needed yet */
     pum_value_id h = enter(b, x, &p);
     pum_value_id q = pum_build_matmul(b, h, l->q, l->q_b, "q");
     pum_value_id k = pum_build_matmul(b, h, l->k, l->k_b, "k");
@@ -88,10 +89,13 @@ static pum_value_id encoder_layer(pum_builder *b, pum_value_id x)
     return mlp(b, leave(b, x, pum_build_matmul(b, a, l->o, l->o_b, "attn_out"), &p));
 }
 
-static void encode(pum_builder *b)
+/* From the rows x, unless the words are where it begins, through the encoder's layers to its output; of a
+ * part that ends before, to the rows that go on. */
+static pum_value_id encoder(pum_builder *b, pum_value_id x)
 {
     const pum_model_def *def = b->def;
     pum_hparams hp = def->hp;
+    uint32_t end = def->encoder.first_layer + (uint32_t)def->encoder.layers.count;
     hp.n_layers = hp.encoder.n_layers;
     hp.n_heads = hp.n_kv_heads = hp.encoder.n_heads;
     hp.head_dim = hp.encoder.head_dim;
@@ -99,20 +103,37 @@ static void encode(pum_builder *b)
     hp.attn_scale = hp.encoder.attn_scale;
     b->hp = &hp;
     b->layers = def->encoder.layers.data;
+    b->first = def->encoder.first_layer;
     b->stack = "enc.";
-    pum_value_id x =
-        embed(b, def->encoder.positions, def->encoder.embed_norm, def->encoder.embed_norm_b);
-    for (b->layer = 0; (uint32_t)b->layer < hp.n_layers; b->layer++) x = encoder_layer(b, x);
+    if (b->first == 0) {
+        x = embed(b, def->encoder.positions, def->encoder.embed_norm, def->encoder.embed_norm_b);
+    }
+    for (b->layer = (int32_t)b->first; (uint32_t)b->layer < end; b->layer++) x = encoder_layer(b, x);
     b->layer = -1;
-    x = pum_build_norm(b, x, def->encoder.output_norm, def->encoder.output_norm_b, "output_norm");
-    pum_value_id out = pum_graph_value(b->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, b->rows,
-                                       hp.n_embd, 0, "encoder_output");
-    pum_node copy = { .op = PUM_OP_COPY, .in = { x }, .out = out, .layer = -1 };
-    pum_graph_node(b->graph, copy, b->rows, hp.n_embd, "encoder_output");
+    if (def->encoder.goes_on) {
+        pum_build_rows_out(b, x);
+    } else {
+        x = pum_build_norm(b, x, def->encoder.output_norm, def->encoder.output_norm_b, "output_norm");
+        pum_value_id out = pum_graph_value(b->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, b->rows,
+                                           hp.n_embd, 0, "encoder_output");
+        pum_node copy = { .op = PUM_OP_COPY, .in = { x }, .out = out, .layer = -1 };
+        pum_graph_node(b->graph, copy, b->rows, hp.n_embd, "encoder_output");
+    }
     b->hp = &def->hp;
+    return x;
+}
+
+static void encode(pum_builder *b)
+{
+    const pum_model_def *def = b->def;
+    pum_value_id x = def->encoder.first_layer ? pum_build_rows_in(b) : PUM_NO_VALUE;
+    if (def->encoder.layers.count) x = encoder(b, x);
+    if (def->encoder.goes_on) return;
+    uint32_t end = def->first_layer + b->hp->n_layers;
     b->layers = def->layers.data;
+    b->first = def->first_layer;
     b->stack = "dec.";
-    for (b->layer = 0; (uint32_t)b->layer < b->hp->n_layers; b->layer++) {
+    for (b->layer = (int32_t)b->first; (uint32_t)b->layer < end; b->layer++) {
         const pum_layer *l = pum_build_layer(b);
         pum_value_id k = pum_build_matmul(b, x, l->cross_k, l->cross_k_b, "cross_k");
         pum_value_id v = pum_build_matmul(b, x, l->cross_v, l->cross_v_b, "cross_v");
@@ -129,7 +150,7 @@ static pum_value_id decoder_layer(pum_builder *b, pum_value_id x)
     const pum_layer *l = pum_build_layer(b);
     const part self = { l->attn_norm, l->attn_norm_b, "attn_norm", "attn_sum" };
     const part cross = { l->cross_norm, l->cross_norm_b, "cross_norm", "cross_sum" };
-    bool last = (uint32_t)b->layer + 1 == b->hp->n_layers;
+    bool last = (uint32_t)b->layer + 1 == b->first + b->hp->n_layers && !b->def->goes_on;
     pum_value_id h = enter(b, x, &self);
     pum_value_id k = pum_build_matmul(b, h, l->k, l->k_b, "k");
     pum_value_id v = pum_build_matmul(b, h, l->v, l->v_b, "v");
@@ -154,11 +175,14 @@ static void decode(pum_builder *b, pum_value_id logits)
 {
     const pum_model_def *def = b->def;
     const pum_build *build = b->build;
+    uint32_t end = def->first_layer + b->hp->n_layers;
     b->stack = "dec.";
-    pum_value_id x = embed(b, def->positions, def->embed_norm, def->embed_norm_b);
-    for (b->layer = 0; (uint32_t)b->layer < b->hp->n_layers; b->layer++) x = decoder_layer(b, x);
+    pum_value_id x = b->first ? pum_build_rows_in(b)
+                              : embed(b, def->positions, def->embed_norm, def->embed_norm_b);
+    for (b->layer = (int32_t)b->first; (uint32_t)b->layer < end; b->layer++) x = decoder_layer(b, x);
     b->layer = -1;
-    if (build->head == PUM_HEAD_NONE) return;
+    if (def->goes_on) pum_build_rows_out(b, x);
+    if (def->goes_on || build->head == PUM_HEAD_NONE) return;
     bool gathered = b->rows != build->rows, trivial = build->rows == 1 && build->n_slots == 1;
     if (build->head == PUM_HEAD_SLOTS && !gathered && !trivial) {
         x = pum_build_gather(b, x, "rows");
@@ -177,8 +201,8 @@ pumice_status pum_build_encdec(const pum_model_def *def, const pum_build *build,
         encode(&b);
         return pum_builder_end(&b, err);
     }
-    pum_value_id logits = pum_build_logits_value(&b);
+    pum_value_id logits = def->goes_on ? PUM_NO_VALUE : pum_build_logits_value(&b);
     if (build->rows > 0) decode(&b, logits);
-    pum_build_sampler(&b, logits);
+    if (!def->goes_on) pum_build_sampler(&b, logits);
     return pum_builder_end(&b, err);
 }

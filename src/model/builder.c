@@ -10,7 +10,8 @@ pumice_status pum_builder_begin(const pum_model_def *def, const pum_build *build
                                 pum_builder *out_builder, pumice_error *err)
 {
     pum_builder b = { .def = def, .hp = &def->hp, .build = build, .graph = graph, .layer = -1,
-                      .rows = build->rows, .layers = def->layers.data, .stack = "" };
+                      .rows = build->rows, .layers = def->layers.data, .first = def->first_layer,
+                      .stack = "" };
     b.weights = pum_alloc_array(def->weights.count + 1, sizeof *b.weights);
     if (!b.weights) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to build the graph");
     *out_builder = b;
@@ -63,7 +64,7 @@ pum_value_id pum_build_cache_at(pum_builder *b, int32_t cache, bool is_v)
 
 pum_value_id pum_build_cache(pum_builder *b, bool is_v)
 {
-    return pum_build_cache_at(b, b->layer - (int32_t)b->def->first_layer, is_v);
+    return pum_build_cache_at(b, b->layer - (int32_t)b->first, is_v);
 }
 
 pum_value_id pum_build_node(pum_builder *b, pum_op op, const pum_value_id in[4], pum_params params,
@@ -169,6 +170,24 @@ pum_value_id pum_build_mlp(pum_builder *b, pum_value_id h)
     pum_value_id a =
         pum_build_node(b, PUM_OP_ACT, in, (pum_params){ .act = hp->act }, hp->n_ff, "ffn_act");
     return pum_build_matmul(b, a, l->down, l->down_b, "ffn_out");
+}
+
+/* ---- between parts ---- */
+
+pum_value_id pum_build_rows_in(pum_builder *b)
+{
+    pum_value_id from = pum_graph_value(b->graph, PUM_VALUE_HIDDEN, PUM_DTYPE_F32, b->rows,
+                                        b->hp->n_embd, 0, "rows_in");
+    pum_node copy = { .op = PUM_OP_COPY, .in = { from }, .layer = -1 };
+    return pum_graph_node(b->graph, copy, b->rows, b->hp->n_embd, "rows_taken");
+}
+
+void pum_build_rows_out(pum_builder *b, pum_value_id x)
+{
+    pum_value_id out = pum_graph_value(b->graph, PUM_VALUE_LOGITS, PUM_DTYPE_F32, b->rows,
+                                       b->hp->n_embd, 0, "rows_out");
+    pum_node copy = { .op = PUM_OP_COPY, .in = { x }, .out = out, .layer = -1 };
+    pum_graph_node(b->graph, copy, b->rows, b->hp->n_embd, "rows_out");
 }
 
 /* ---- the end ---- */

@@ -17,13 +17,14 @@ typedef struct pum_builder {
     uint64_t rows;         /* of the hidden state: batch rows, later those that have logits */
     const pum_layer *layers; /* of the stack at hand, */
     const char *stack;     /* and what its names begin with: "", "enc." or "dec." */
-    int32_t layer;         /* its number in the whole model; -1 outside the layers */
+    uint32_t first;        /* number of layers[0] in the whole model */
+    int32_t layer;         /* that of the layer at hand; -1 outside the layers */
 } pum_builder;
 
 /* The layer at hand. */
 static inline const pum_layer *pum_build_layer(const pum_builder *b)
 {
-    return &b->layers[(uint32_t)b->layer - b->def->first_layer];
+    return &b->layers[(uint32_t)b->layer - b->first];
 }
 
 pumice_status pum_builder_begin(const pum_model_def *def, const pum_build *build, pum_graph *graph,
@@ -64,6 +65,10 @@ pum_value_id pum_build_gather(pum_builder *b, pum_value_id x, const char *what);
 /* down(act(gate h) * up h), or the mixture of experts that the layer has instead (build_moe.c). */
 pum_value_id pum_build_mlp(pum_builder *b, pum_value_id h);
 pum_value_id pum_build_moe(pum_builder *b, pum_value_id h);
+
+/* Parts of a model (part.h): the rows that another part made, and those that another goes on with. */
+pum_value_id pum_build_rows_in(pum_builder *b);
+void pum_build_rows_out(pum_builder *b, pum_value_id x);
 
 /* The logits of x, whose rows are b->rows, into the value `logits`: matrix, scale and cap. */
 void pum_build_logits(pum_builder *b, pum_value_id x, pum_value_id logits);

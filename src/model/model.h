@@ -28,7 +28,7 @@ typedef struct pum_hparams {
     char architecture[32], name[128], license[64], file_type[32];
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
     uint32_t n_word_embd;          /* width of the embedding table; unlike n_embd: projected (OPT-350m) */
-    struct {                       /* n_layers 0 = there is none; norms, activation as the decoder's */
+    struct {                       /* n_layers, also in a part the whole's: 0 = there is none; norms, activation as the decoder's */
         uint32_t n_layers, n_heads, head_dim, n_ff;
         float attn_scale;
     } encoder;
@@ -134,12 +134,16 @@ typedef struct pum_model_def {
     struct {
         PUM_ARRAY(pum_layer) layers;
         int32_t positions, embed_norm, embed_norm_b, output_norm, output_norm_b;
+        /* of a part: how many of the encoder's layers come before it, and whether some come behind it */
+        uint32_t first_layer;
+        bool goes_on;
     } encoder;                     /* the same table of words */
     int32_t rope_freq;             /* PUM_ROPE_LONG: two rows, for short and for long contexts (ROW_ROPE) */
     int32_t rope_freq_local;
     int32_t codebooks;             /* pum_codebooks, if a weight is of a format that has one */
     /* of a part (part.h): number of layers[0] in the model, more than 0: its passes begin with rows that another part
-     * made; and whether they end with rows that another part goes on with. 0 and false: a whole model. */
+     * made; and whether they end with rows that another part goes on with. 0 and false: a whole model. Of an
+     * encoder-decoder's part this is about the decoder; layers may be empty, hp.n_layers then is 0, goes_on true. */
     uint32_t first_layer;
     bool goes_on;
     float rope_scale;              /* attention factor of the rotary scaling (YaRN's mscale), else 1 */
@@ -194,7 +198,9 @@ typedef struct pum_build {
  * decoder in ROW_SEQ2.
  * A part's pass begins with the HIDDEN value [rows x n_embd] unless it is the first, and ends with as many rows in the
  * LOGITS value unless it is the last: that one alone has a head and a sampler. Its KV values count from its own first
- * layer. */
+ * layer. Of an encoder-decoder the part with the encoder's end writes its output there; parts behind it take that output
+ * as their rows and end with the K and V of their layers. Parts of the encoder alone have KV values 0 and 1, for its own
+ * layers, and no pass but the encoder's. */
 pumice_status pum_model_build(const pum_model_def *def, const pum_build *build, pum_graph *out_graph,
                               pumice_error *err);
 

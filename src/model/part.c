@@ -12,12 +12,43 @@ _Static_assert(offsetof(pum_layer, attn_norm) == 0, "a layer begins with its wei
 _Static_assert(offsetof(pum_layer, bias) / sizeof(int32_t) + 1 == LAYER_WEIGHTS,
                "the bias is a layer's last weight");
 
+/* What stands around the layers, and which part has it. */
+typedef struct place {
+    const size_t *fields;
+    size_t n;
+    bool (*is_here)(const pum_model_def *part);
+} place;
+
+static bool has_begin(const pum_model_def *p) { return p->hp.n_layers && p->first_layer == 0; }
+static bool has_end(const pum_model_def *p) { return !p->goes_on; }
+static bool has_encoder_begin(const pum_model_def *p)
+{
+    return p->encoder.layers.count && p->encoder.first_layer == 0;
+}
+static bool has_encoder_end(const pum_model_def *p)
+{
+    return p->encoder.layers.count && !p->encoder.goes_on;
+}
+static bool has_a_begin(const pum_model_def *p) { return has_begin(p) || has_encoder_begin(p); }
+static bool is_any(const pum_model_def *p) { return p != NULL; }
+
 #define AT(field) offsetof(pum_model_def, field)
-static const size_t before[] = { AT(embed), AT(positions), AT(embed_norm), AT(embed_norm_b),
-                                 AT(embed_in) };
+#define PLACE(fields, is_here) { fields, PUM_COUNT(fields), is_here }
+static const size_t words[] = { AT(embed) };
+static const size_t before[] = { AT(positions), AT(embed_norm), AT(embed_norm_b), AT(embed_in) };
 static const size_t behind[] = { AT(embed_out), AT(output_norm), AT(output_norm_b), AT(head),
                                  AT(head_b) };
+static const size_t before_encoder[] = { AT(encoder.positions), AT(encoder.embed_norm),
+                                         AT(encoder.embed_norm_b) };
+static const size_t behind_encoder[] = { AT(encoder.output_norm), AT(encoder.output_norm_b) };
 static const size_t everywhere[] = { AT(rope_freq), AT(rope_freq_local), AT(codebooks) };
+static const place places[] = { PLACE(words, has_a_begin),
+                                PLACE(before, has_begin),
+                                PLACE(behind, has_end),
+                                PLACE(before_encoder, has_encoder_begin),
+                                PLACE(behind_encoder, has_encoder_end),
+                                PLACE(everywhere, is_any) };
+#undef PLACE
 #undef AT
 
 static const int32_t *weights_of(const pum_layer *layer) { return (const void *)layer; }
@@ -48,12 +79,9 @@ static pumice_status no_memory(pumice_error *err)
     return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to cut the model into parts");
 }
 
-static pumice_status check_whole(const pum_model_def *def, pumice_error *err)
+uint32_t pum_model_def_layers(const pum_model_def *def)
 {
-    if (!def->hp.encoder.n_layers) return PUMICE_OK;
-    return pum_fail(err, PUMICE_ERROR_UNSUPPORTED,
-                    "a model with an encoder ('%s') runs on one device only: give it one device",
-                    def->hp.architecture);
+    return def->hp.encoder.n_layers + def->hp.n_layers;
 }
 
 /* Renumbers by `number`, where weights that are left out have -1; with NULL all are. */
@@ -68,57 +96,82 @@ static void renumber_fields(pum_model_def *def, const size_t *fields, size_t n,
     for (size_t i = 0; i < n; i++) renumber(index_at(def, fields[i]), 1, number);
 }
 
-static pumice_status copy_part(const pum_model_def *def, const bool *wanted, int32_t *number,
-                               pum_model_def *part)
+/* The layers that the part has, which it knows the numbers of, as they are. */
+static bool copy_layers(const pum_model_def *def, uint32_t encoder_count, pum_model_def *part)
 {
-    uint32_t first = part->first_layer, count = part->hp.n_layers;
+    bool fine = true;
+    for (uint32_t i = 0; fine && i < encoder_count; i++) {
+        fine = pum_array_push(&part->encoder.layers,
+                              def->encoder.layers.data[part->encoder.first_layer + i]);
+    }
+    for (uint32_t i = 0; fine && i < part->hp.n_layers; i++) {
+        fine = pum_array_push(&part->layers, def->layers.data[part->first_layer + i]);
+    }
+    return fine;
+}
+
+static void mark_all(const pum_model_def *def, const pum_model_def *part, bool *wanted)
+{
+    for (size_t i = 0; i < PUM_COUNT(places); i++) {
+        if (places[i].is_here(part)) mark(def, places[i].fields, places[i].n, wanted);
+    }
+    for (size_t i = 0; i < part->encoder.layers.count; i++) {
+        mark_layer(&part->encoder.layers.data[i], wanted);
+    }
+    for (size_t i = 0; i < part->layers.count; i++) mark_layer(&part->layers.data[i], wanted);
+}
+
+/* Copies the weights that are wanted, and gives all the numbers that they have now. */
+static bool copy_weights(const pum_model_def *def, const bool *wanted, int32_t *number,
+                         pum_model_def *part)
+{
     for (size_t i = 0; i < def->weights.count; i++) {
         number[i] = wanted[i] ? (int32_t)part->weights.count : -1;
         pum_weight w = def->weights.data[i];
         w.owned = NULL; /* its bytes stay the whole model's */
-        if (wanted[i] && !pum_array_push(&part->weights, w)) return PUMICE_ERROR_HOST_MEMORY;
+        if (wanted[i] && !pum_array_push(&part->weights, w)) return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        pum_layer layer = def->layers.data[first + i];
-        renumber((void *)&layer, LAYER_WEIGHTS, number);
-        if (!pum_array_push(&part->layers, layer)) return PUMICE_ERROR_HOST_MEMORY;
+    for (size_t i = 0; i < part->encoder.layers.count; i++) {
+        renumber((void *)&part->encoder.layers.data[i], LAYER_WEIGHTS, number);
     }
-    renumber_fields(part, before, PUM_COUNT(before), first ? NULL : number);
-    renumber_fields(part, behind, PUM_COUNT(behind), part->goes_on ? NULL : number);
-    renumber_fields(part, everywhere, PUM_COUNT(everywhere), number);
-    return PUMICE_OK;
+    for (size_t i = 0; i < part->layers.count; i++) {
+        renumber((void *)&part->layers.data[i], LAYER_WEIGHTS, number);
+    }
+    for (size_t i = 0; i < PUM_COUNT(places); i++) {
+        renumber_fields(part, places[i].fields, places[i].n,
+                        places[i].is_here(part) ? number : NULL);
+    }
+    return true;
 }
 
 pumice_status pum_model_def_part(const pum_model_def *def, uint32_t first, uint32_t count,
                                  pum_model_def *out_part, pumice_error *err)
 {
-    uint32_t end = first + count, whole = def->hp.n_layers;
+    uint32_t end = first + count, whole = pum_model_def_layers(def), n = def->hp.encoder.n_layers;
     *out_part = (pum_model_def){ 0 };
     if (count == 0 || end > whole) {
         return pum_fail(err, PUMICE_ERROR_INTERNAL, "layers %u to %u are no part of %u", first, end,
                         whole);
     }
-    if (count < whole) PUM_TRY(check_whole(def, err));
     pum_model_def part = *def;
     memset(&part.weights, 0, sizeof part.weights);
     memset(&part.layers, 0, sizeof part.layers);
     memset(&part.encoder.layers, 0, sizeof part.encoder.layers);
-    part.first_layer = first;
+    part.encoder.first_layer = PUM_MIN(first, n);
+    part.encoder.goes_on = end < n;
+    part.first_layer = PUM_MAX(first, n) - n;
+    part.hp.n_layers = PUM_MAX(end, n) - n - part.first_layer;
     part.goes_on = end < whole;
-    part.hp.n_layers = count;
     bool *wanted = pum_alloc_array(def->weights.count + 1, sizeof *wanted);
     int32_t *number = pum_alloc_array(def->weights.count + 1, sizeof *number);
-    pumice_status status = wanted && number ? PUMICE_OK : PUMICE_ERROR_HOST_MEMORY;
-    if (status == PUMICE_OK) {
-        mark(def, everywhere, PUM_COUNT(everywhere), wanted);
-        if (first == 0) mark(def, before, PUM_COUNT(before), wanted);
-        if (end == whole) mark(def, behind, PUM_COUNT(behind), wanted);
-        for (uint32_t i = first; i < end; i++) mark_layer(&def->layers.data[i], wanted);
-        status = copy_part(def, wanted, number, &part);
+    bool fine = wanted && number && copy_layers(def, PUM_MIN(end, n) - part.encoder.first_layer, &part);
+    if (fine) {
+        mark_all(def, &part, wanted);
+        fine = copy_weights(def, wanted, number, &part);
     }
     pum_free(wanted);
     pum_free(number);
-    if (status != PUMICE_OK) {
+    if (!fine) {
         pum_model_def_free(&part);
         return no_memory(err);
     }
@@ -145,35 +198,50 @@ static uint64_t sum(const pum_model_def *def, const size_t *fields, size_t n)
     return bytes;
 }
 
+#define SUM(def, fields) sum(def, fields, PUM_COUNT(fields))
+
+static void measure_layer(const pum_model_def *def, const pum_layer *l, uint64_t *bytes,
+                          uint64_t *read)
+{
+    const int32_t *indices = weights_of(l);
+    const pum_hparams *hp = &def->hp;
+    for (size_t k = 0; k < LAYER_WEIGHTS; k++) {
+        if (indices[k] < 0) continue;
+        uint64_t b = bytes_of(&def->weights.data[indices[k]]);
+        bool experts = indices[k] == l->gate_exps || indices[k] == l->up_exps ||
+                       indices[k] == l->down_exps;
+        *bytes += b;
+        *read += experts ? b / hp->n_experts * hp->n_experts_used : b;
+    }
+}
+
 pumice_status pum_split_measure(const pum_model_def *def, uint64_t kv_bytes,
                                 pum_split_sizes *out_sizes, pumice_error *err)
 {
-    const pum_hparams *hp = &def->hp;
-    uint32_t n = hp->n_layers;
+    uint32_t n_encoder = def->hp.encoder.n_layers, n = pum_model_def_layers(def);
     *out_sizes = (pum_split_sizes){ 0 };
-    PUM_TRY(check_whole(def, err));
     uint64_t *bytes = pum_alloc_array(2 * (size_t)n, sizeof *bytes);
     if (!bytes) return no_memory(err);
     uint64_t *read = bytes + n;
     for (uint32_t i = 0; i < n; i++) {
-        const pum_layer *l = &def->layers.data[i];
-        const int32_t *indices = weights_of(l);
-        for (size_t k = 0; k < LAYER_WEIGHTS; k++) {
-            if (indices[k] < 0) continue;
-            uint64_t b = bytes_of(&def->weights.data[indices[k]]);
-            bool experts = indices[k] == l->gate_exps || indices[k] == l->up_exps ||
-                           indices[k] == l->down_exps;
-            bytes[i] += b;
-            read[i] += experts ? b / hp->n_experts * hp->n_experts_used : b;
-        }
-        bytes[i] += kv_bytes;
+        bool decoder = i >= n_encoder;
+        const pum_layer *l = decoder ? &def->layers.data[i - n_encoder] : &def->encoder.layers.data[i];
+        measure_layer(def, l, &bytes[i], &read[i]);
+        if (decoder) bytes[i] += kv_bytes;
     }
     *out_sizes = (pum_split_sizes){ .n_layers = n,
                                     .layer_bytes = bytes,
                                     .layer_read = read,
-                                    .first_bytes = sum(def, before, PUM_COUNT(before)),
-                                    .last_bytes = sum(def, behind, PUM_COUNT(behind)),
-                                    .last_read = sum(def, behind, PUM_COUNT(behind)),
-                                    .every_bytes = sum(def, everywhere, PUM_COUNT(everywhere)) };
+                                    .first_bytes = SUM(def, words) + SUM(def, before),
+                                    .last_bytes = SUM(def, behind),
+                                    .last_read = SUM(def, behind),
+                                    .every_bytes = SUM(def, everywhere),
+                                    .n_encoder = n_encoder };
+    if (!n_encoder) return PUMICE_OK;
+    out_sizes->first_bytes = SUM(def, words) + SUM(def, before_encoder);
+    out_sizes->words_bytes = SUM(def, words);
+    out_sizes->tied = def->head == def->embed;
+    bytes[n_encoder - 1] += SUM(def, behind_encoder);
+    bytes[n_encoder] += SUM(def, before);
     return PUMICE_OK;
 }

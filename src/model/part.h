@@ -6,10 +6,13 @@
 
 #include "model.h"
 
-/* Layers [first, first + count) of a decoder-only model as a model of its own: their weights, those
- * before them if it is the first part, those behind them if it is the last (a head tied to the
- * embedding is in both), and the tables that all layers read. Bytes stay the whole model's, which
- * must outlive it. Free it with pum_model_def_free. */
+/* The layers there are to cut between: an encoder's come first, the decoder's behind them. */
+uint32_t pum_model_def_layers(const pum_model_def *def);
+
+/* Layers [first, first + count) of a model as a model of its own: their weights, those before a stack
+ * if it has its first layer, those behind it if it has its last (a head tied to the embedding is in
+ * both, the embedding where either stack begins), and the tables that all layers read. Bytes stay the
+ * whole model's, which must outlive it. Free it with pum_model_def_free. */
 pumice_status pum_model_def_part(const pum_model_def *def, uint32_t first, uint32_t count,
                                  pum_model_def *out_part, pumice_error *err);
 
@@ -25,6 +28,12 @@ typedef struct pum_split_sizes {
     uint64_t first_bytes, last_bytes; /* what the first part holds besides, and the last */
     uint64_t last_read;          /* of the latter, what a token reads: the head */
     uint64_t every_bytes;        /* what each part holds besides: activations, tables */
+    /* an encoder-decoder; n_encoder 0: none of these */
+    uint32_t n_encoder;          /* of the layers, the first, which are the encoder's */
+    uint64_t words_bytes;        /* what the decoder's first layer needs, unless the part has it as the
+                                  * first one, or, `tied`, as the last one */
+    bool tied;
+    uint64_t encoder_bytes;      /* what a part of the encoder's layers alone holds besides */
 } pum_split_sizes;
 
 typedef struct pum_split_device {
@@ -40,7 +49,8 @@ typedef struct pum_split_device {
 pumice_status pum_split_layers(const pum_split_sizes *sizes, const pum_split_device *devices,
                                uint32_t n, uint32_t *out_counts, pumice_error *err);
 
-/* The sizes of a model whose layers keep kv_bytes of K and V each. layer_bytes and layer_read of
+/* The sizes of a model whose decoder's layers keep kv_bytes of K and V each. An encoder's layers count as
+ * read, once, as the decoder's are. encoder_bytes is left to the caller. layer_bytes and layer_read of
  * out_sizes are one allocation, out_sizes->layer_bytes, to be freed with pum_free; every_bytes has
  * the weights that all parts hold. */
 pumice_status pum_split_measure(const pum_model_def *def, uint64_t kv_bytes,

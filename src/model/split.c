@@ -23,20 +23,31 @@ static best *at(const split *s, uint32_t devices, uint32_t layers)
     return &s->table[(size_t)devices * (s->sizes->n_layers + 1) + layers];
 }
 
+/* What the part of layers [first, end) on device d holds besides its layers. */
+static uint64_t other_bytes(const split *s, uint32_t d, uint32_t first, uint32_t end)
+{
+    const pum_split_sizes *z = s->sizes;
+    bool last = d + 1 == s->n, begins = first <= z->n_encoder && end > z->n_encoder;
+    uint64_t bytes = z->every_bytes + (d == 0 ? z->first_bytes : 0) + (last ? z->last_bytes : 0);
+    if (!z->n_encoder) return bytes;
+    if (begins && d > 0 && !(last && z->tied)) bytes += z->words_bytes;
+    return end <= z->n_encoder ? bytes + z->encoder_bytes : bytes;
+}
+
 /* Fills *b for devices [0, d] and layers [0, end). */
 static void find_best(const split *s, uint32_t d, uint32_t end, best *b)
 {
     const pum_split_sizes *z = s->sizes;
     const pum_split_device *device = &s->devices[d];
     bool last = d + 1 == s->n;
-    uint64_t bytes = z->every_bytes + (d == 0 ? z->first_bytes : 0) + (last ? z->last_bytes : 0);
-    uint64_t read = last ? z->last_read : 0;
+    uint64_t bytes = 0, read = last ? z->last_read : 0;
     b->slowest = -1;
     for (uint32_t count = 1; count <= end; count++) {
         const best *rest = at(s, d, end - count);
         bytes += z->layer_bytes[end - count];
         read += z->layer_read[end - count];
-        if (bytes > device->budget_bytes) break; /* more layers need more */
+        /* more layers need more */
+        if (bytes + other_bytes(s, d, end - count, end) > device->budget_bytes) break;
         if (rest->slowest < 0) continue;
         double time = (double)read / device->bytes_per_second;
         double slowest = PUM_MAX(time, rest->slowest), sum = time + rest->sum;
@@ -51,6 +62,7 @@ static pumice_status fail_size(const split *s, pumice_error *err)
 {
     const pum_split_sizes *z = s->sizes;
     uint64_t need = z->first_bytes + z->last_bytes + s->n * z->every_bytes;
+    if (s->n > 1 && !(s->n == 2 && z->tied)) need += z->words_bytes;
     const double mib = 1024 * 1024;
     char list[200];
     size_t used = 0;

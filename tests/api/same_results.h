@@ -128,4 +128,78 @@ static inline void expect_same(const results *want, const results *got, const ch
     assert_memory_equal(got->beam, want->beam, sizeof want->beam);
 }
 
+/* ---- encoder-decoders ---- */
+
+enum { INPUT_N = 40, WIDTH = 128, TARGETS = 24 }; /* an input of more than a batch */
+
+typedef struct input_results {
+    float states[2][INPUT_N * WIDTH];
+    results decoded; /* of it: logits, last, tokens, next, scores, copied, beam */
+} input_results;
+
+static inline void encode(pumice_session *s, uint32_t seq, int32_t first, size_t n)
+{
+    int32_t input[INPUT_N];
+    for (size_t i = 0; i < n; i++) input[i] = 3 + (int32_t)((first + 11 * i) % 290);
+    assert_pumice_ok(s, pumice_session_encode(s, seq, input, n));
+}
+
+/* All that a session on a model with an encoder can do. */
+static inline void use_encoder(pumice_model *on, input_results *out)
+{
+    pumice_model_info info = { .struct_size = sizeof info };
+    pumice_session *s = open_session(on, 3);
+    results *r = &out->decoded;
+    int32_t targets[TARGETS];
+    uint32_t seqs[] = { 2, 0, 1 };
+    *out = (input_results){ 0 };
+    r->logits = calloc(N * VOCAB, sizeof *r->logits);
+    assert_non_null(r->logits);
+    assert_int_equal(pumice_model_get_info(on, &info), PUMICE_OK);
+    assert_true(info.n_embd <= WIDTH);
+    for (int i = 0; i < TARGETS; i++) targets[i] = i ? 5 + i * 13 % 290 : info.token_start;
+    encode(s, 0, 1, INPUT_N);
+    assert_pumice_ok(s, pumice_session_encoder_states(s, 0, out->states[0]));
+    assert_pumice_ok(s, pumice_session_eval_logits(s, 0, targets, TARGETS, on_row, r));
+    encode(s, 0, 1, INPUT_N); /* the same: nothing to compute, the decoder begins again */
+    generate(s, 0, 32, r->tokens);
+    assert_pumice_ok(s, pumice_session_logits(s, 0, r->last));
+    assert_pumice_ok(s, pumice_session_score(s, 0, targets, TARGETS, 0, r->scores));
+    /* three sequences, with inputs of their own, in one pass */
+    encode(s, 0, 1, INPUT_N);
+    encode(s, 1, 100, 7);
+    encode(s, 2, 200, 33);
+    assert_pumice_ok(s, pumice_session_encoder_states(s, 1, out->states[1])); /* computed again */
+    for (int i = 0; i < 8; i++) {
+        int32_t chosen[3];
+        assert_pumice_ok(s, pumice_session_next(s, seqs, 3, NULL, chosen));
+        for (int k = 0; k < 3; k++) r->next[k][i] = chosen[k];
+    }
+    /* a copy has an input of its own, whatever becomes of the original's; and beams, which are copies */
+    assert_pumice_ok(s, pumice_session_copy(s, 2, 0));
+    encode(s, 2, 50, 20);
+    generate(s, 0, 8, r->copied[0]);
+    generate(s, 2, 8, r->copied[1]);
+    pumice_beam_params beams = { .struct_size = sizeof beams, .max_tokens = 8, .ignore_eos = 1,
+                                 .no_forced = 1 };
+    uint32_t order[] = { 1, 0, 2 };
+    size_t n_beam;
+    encode(s, 1, 30, 36);
+    assert_pumice_ok(s, pumice_session_beam_search(s, order, 3, &beams, r->beam, 8, &n_beam, NULL));
+    assert_int_equal(n_beam, 8);
+    pumice_session_destroy(&s);
+}
+
+static inline void expect_same_encoder(const input_results *want, const input_results *got,
+                                       const char *what)
+{
+    double worst = 0;
+    for (size_t i = 0; i < 2 * INPUT_N * WIDTH; i++) {
+        worst = fmax(worst, fabs((double)want->states[i / (INPUT_N * WIDTH)][i % (INPUT_N * WIDTH)] -
+                                 (double)got->states[i / (INPUT_N * WIDTH)][i % (INPUT_N * WIDTH)]));
+    }
+    if (!(worst <= 1e-4)) fail_msg("%s: the encoder's output differs by %.2e", what, worst);
+    expect_same(&want->decoded, &got->decoded, what);
+}
+
 #endif
