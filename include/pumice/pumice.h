@@ -475,7 +475,8 @@ PUMICE_API pumice_status pumice_session_encode(pumice_session *session, uint32_t
                                                const int32_t *tokens, size_t count);
 
 /* Copies the encoder's output for the input of `seq`: float32 [count][n_embd], the count that
- * pumice_session_encode was given. Runs the encoder again if other passes came between. */
+ * pumice_session_encode was given. Runs the encoder again if other passes came between (with several
+ * devices: if other inputs did). */
 PUMICE_API pumice_status pumice_session_encoder_states(pumice_session *session, uint32_t seq,
                                                        float *out_states);
 
@@ -595,6 +596,9 @@ typedef struct pumice_timings {
      * they are; as the file has them; brought into the devices' form by the host, or by a device; rounded to another
      * type while loaded */
     uint64_t in_place_bytes, copied_bytes, repacked_host_bytes, repacked_device_bytes, rounded_bytes;
+    /* Several devices: how long each of this process's was at work on passes, added up; 0 with one. Over the time that
+     * went by it is how many were at work at once, on average. */
+    uint64_t devices_busy_ns;
 } pumice_timings;
 PUMICE_API pumice_status pumice_session_get_timings(const pumice_session *session,
                                                     pumice_timings *out_timings);

@@ -223,5 +223,8 @@ pumice_status pum_pass_run(pum_stage *s, pum_pass *pass)
 {
     PUM_TRY(pum_pass_prove(s, &pass));
     s->last = pass;
-    return pum_exec_run(pass->exec, s->cancel, s->err);
+    uint64_t begin = pum_now_ns();
+    pumice_status status = pum_exec_run(pass->exec, s->cancel, s->err);
+    s->busy_ns += pum_now_ns() - begin;
+    return status;
 }

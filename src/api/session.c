@@ -547,6 +547,7 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
         full.plan_ns += session->stages[i].plan_ns;
         full.pipeline_ns += session->stages[i].pipeline_ns;
         full.self_test_ns += session->stages[i].self_test_ns;
+        if (session->driver.several) full.devices_busy_ns += session->stages[i].busy_ns;
     }
     memcpy(out_timings, &full, PUM_MIN((size_t)size, sizeof full));
     return PUMICE_OK;

@@ -45,7 +45,7 @@ typedef struct pum_stage {
     pum_pass passes[PUM_PASS_CACHE];
     uint64_t clock;
     pum_pass *last; /* the pass that ran last; NULL = none since it may have gone */
-    uint64_t plan_ns, pipeline_ns, self_test_ns;
+    uint64_t plan_ns, pipeline_ns, self_test_ns, busy_ns; /* the last: passes ran */
 } pum_stage;
 
 /* ---- stage.c ---- */

@@ -33,6 +33,7 @@ typedef struct test {
     char time[32];            /* ISO 8601, when it began */
     double avg_ns, stddev_ns, avg_ts, stddev_ts;
     double host_us; /* CPU time of the calling thread for a decoded token; 0 for prompts */
+    double at_work; /* of several devices: how many are at once, on average; 0 with one */
     uint64_t hash;  /* of the tokens that were generated */
 } test;
 
@@ -81,6 +82,7 @@ static pumice_status measure(const cli_run *run, test *t, const cli_list *tokens
     pumice_session *session = run->session;
     pumice_timings before = { .struct_size = sizeof before }, after = before;
     pumice_status status = pumice_session_clear(session, 0);
+    pumice_session_get_timings(session, &before);
     uint64_t begin = cli_now_ns(), cpu = cpu_ns();
     if (t->n_prompt) {
         if (status == PUMICE_OK) status = cli_evaluate(run, tokens->data, t->n_prompt);
@@ -97,6 +99,7 @@ static pumice_status measure(const cli_run *run, test *t, const cli_list *tokens
     *out_ns = cli_now_ns() - begin;
     *out_cpu_ns = cpu_ns() - cpu;
     pumice_session_get_timings(session, &after);
+    t->at_work = (double)(after.devices_busy_ns - before.devices_busy_ns) / (double)(*out_ns + 1);
     if (t->n_gen)
         t->host_us = (double)(after.submit_cpu_ns - before.submit_cpu_ns) / 1e3 / t->n_gen;
     return status;
@@ -149,10 +152,13 @@ static int run_repetitions(bench *b, test *t, const cli_list *tokens)
 {
     pumice_session *session = b->run.session;
     pumice_status status = b->options->no_warmup ? PUMICE_OK : warm_up(&b->run, t, tokens);
+    double at_work = 0;
     for (uint32_t i = 0; i < b->repetitions && status == PUMICE_OK; i++) {
         if (cli_interrupted()) return CLI_INTERRUPTED;
         status = measure(&b->run, t, tokens, &b->samples_ns[i], &b->samples_cpu_ns[i]);
+        at_work += t->at_work / b->repetitions;
     }
+    t->at_work = at_work;
     if (status == PUMICE_OK && !cli_interrupted()) status = prove(session, t);
     if (status != PUMICE_OK) return cli_fail_session(status, session);
     return cli_interrupted() ? CLI_INTERRUPTED : summarise(b, t);
@@ -199,7 +205,7 @@ static void test_name(const test *t, char *out, size_t capacity)
 
 /* Columns beyond the usual ones stand in the table when they were asked for, as llama-bench has it.
  */
-static void print_head(const cli_options *o)
+static void print_head(const cli_options *o, bool several)
 {
     printf("| model                          |       size |     params | backend    |");
     if (o->n_batch) printf(" n_batch |");
@@ -208,6 +214,7 @@ static void print_head(const cli_options *o)
     if (o->activations) printf(" act |");
     printf("            test |                  t/s |");
     if (o->roof) printf(" limit %% |");
+    if (several) printf(" at work |");
     printf(" host us/t |           output |\n");
     printf("| ------------------------------ | ---------: | ---------: | ---------- |");
     if (o->n_batch) printf(" ------: |");
@@ -216,6 +223,7 @@ static void print_head(const cli_options *o)
     if (o->activations) printf(" --: |");
     printf(" --------------: | -------------------: |");
     if (o->roof) printf(" ------: |");
+    if (several) printf(" ------: |");
     printf(" --------: | ---------------: |\n");
 }
 
@@ -227,7 +235,8 @@ static int print_row(bench *b, const test *t)
     model_type(info, type, sizeof type);
     test_name(t, name, sizeof name);
     snprintf(ts, sizeof ts, "%.2f ± %.2f", t->avg_ts, t->stddev_ts);
-    if (!b->head_printed) print_head(o);
+    bool several = b->run.n_devices > 1;
+    if (!b->head_printed) print_head(o, several);
     b->head_printed = true;
     fputs("| ", stdout);
     cli_print_plain(stdout, type);
@@ -242,6 +251,7 @@ static int print_row(bench *b, const test *t)
     double share = o->roof ? share_of_limit(b, t) : 0;
     if (share > 0) printf(" %7.1f |", 100 * share);
     else if (o->roof) printf(" %7s |", "");
+    if (several) printf(" %7.2f |", t->at_work);
     if (t->n_gen) printf(" %9.1f |", t->host_us);
     else printf(" %9s |", "");
     printf(" %016llx |\n", (unsigned long long)t->hash);
@@ -345,6 +355,8 @@ static int add_result(bench *b, const test *t)
     if (good && o->roof)
         good = json_object_set_new(about, "roof", roof_json(&b->roof)) == 0 &&
                json_object_set_new(about, "share_of_limit", json_real(share_of_limit(b, t))) == 0;
+    if (good && b->run.n_devices > 1)
+        good = json_object_set_new(about, "devices_at_work", json_real(t->at_work)) == 0;
     good = good && json_array_append(b->results, about) == 0;
     json_decref(about);
     json_decref(numbers);

@@ -28,7 +28,7 @@ typedef struct pum_hparams {
     char architecture[32], name[128], license[64], file_type[32];
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_ctx_train;
     uint32_t n_word_embd;          /* width of the embedding table; unlike n_embd: projected (OPT-350m) */
-    struct {                       /* n_layers, also in a part the whole's: 0 = there is none; norms, activation as the decoder's */
+    struct {                       /* n_layers (the whole model's) 0 = there is none; norms, acts as the decoder's */
         uint32_t n_layers, n_heads, head_dim, n_ff;
         float attn_scale;
     } encoder;
@@ -198,9 +198,9 @@ typedef struct pum_build {
  * decoder in ROW_SEQ2.
  * A part's pass begins with the HIDDEN value [rows x n_embd] unless it is the first, and ends with as many rows in the
  * LOGITS value unless it is the last: that one alone has a head and a sampler. Its KV values count from its own first
- * layer. Of an encoder-decoder the part with the encoder's end writes its output there; parts behind it take that output
- * as their rows and end with the K and V of their layers. Parts of the encoder alone have KV values 0 and 1, for its own
- * layers, and no pass but the encoder's. */
+ * layer. Of an encoder-decoder the part with the encoder's end writes its output there; parts behind it take that
+ * output as their rows and end with the K and V of their layers. Parts of the encoder alone have KV values 0 and 1, for
+ * its own layers, and no pass but the encoder's. */
 pumice_status pum_model_build(const pum_model_def *def, const pum_build *build, pum_graph *out_graph,
                               pumice_error *err);
 

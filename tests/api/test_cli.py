@@ -475,6 +475,10 @@ class Run(Case):
         self.assertEqual(err.count("device: "), 2, err)
         self.assertIn("layers 0 to 0,", err)
         self.fails(2, "run", MODEL, "--device", "0,0", "--split", n, words=("each of the 2 devices",))
+        tests = self.json("bench", MODEL, "-p", 24, "-n", 2, "-b", 3, "-r", 1, "--device", "0,0", "--json")
+        self.assertEqual([0 < t["devices_at_work"] <= 2 for t in tests], [True, True], tests)
+        self.assertLess(tests[1]["devices_at_work"], 1, "a token goes round")
+        self.assertNotIn("devices_at_work", self.json("bench", MODEL, "-p", 0, "-n", 1, "-r", 1, "--json")[0])
         self.fails(2, "run", MODEL, "--device", "0,", words=("comma",))
         self.fails(1, "run", MODEL, "--device", "0,0", "--split", f"{n},{n}", words=("but the model has",))
 
@@ -632,6 +636,36 @@ class Encoder(Case):
 
     def test_chat(self):
         self.fails(1, "chat", self.model, "-q", stdin=b"Hello\n", words=("flan_t5", "encoder", "pumice run"))
+
+    def test_plan_of_several(self):
+        args = ["plan", self.model, "--device", "navi31,intel-a770", "--split", "2,3", "--check"]
+        for more, plans in (([], [False, True]), (["--encoder"], [True, True])):
+            parts = self.json(*args, *more, "--json")["parts"]
+            self.assertEqual([p["plan"] is not None for p in parts], plans)
+            self.assertEqual([(p["n_encoder_layers"], p["n_layers"]) for p in parts], [(2, 0), (0, 3)])
+        out = self.ok(*args)[0].decode()
+        self.assertIn("part 0: encoder layers 0 to 1 on", out)
+        self.assertIn("has no part in this pass", out)
+        self.assertIn("part 1: decoder layers 0 to 2 on", out)
+        self.assertEqual(out.count("check: ok"), 2)
+        out = self.ok("plan", self.model, "--device", "navi31,navi31", "--split", "3,2", "--check")[0].decode()
+        self.assertIn("part 0: encoder layers 0 to 1 and decoder layers 0 to 0 on", out)
+        self.fails(1, "plan", self.model, "--device", "navi31,navi31", "--split", "3,3",
+                   words=("6 layers to 2 devices", "has 5, 2 of them its encoder's"))
+
+    def test_several(self):
+        run = ["run", self.model, "--tokens", "9,8,7,6,5,4", "-n", 8, "--temp", 0, "-ctk", "f32", "-ctv", "f32",
+               "--json"]
+        score = ["score", self.model, "--encoder-tokens", "9,8,7,6", "--tokens", "0,5,6,7", "--json"]
+        want = self.json(*run)["tokens"]
+        self.assertEqual(self.json(*run, "--device", "0,0", "--split", "1,4")["tokens"], want)
+        bits = [self.json(*score, *more)["perplexity"]["value"] for more in ([], ["--device", "0,0"])]
+        self.assertAlmostEqual(bits[0], bits[1], delta=1e-3 * bits[0])
+        err = self.ok(*run, "--device", "0,0", "--split", "1,4")[1]
+        self.assertRegex(err, r": encoder layers 0 to 0, [0-9.]+ \w+ of weights")
+        self.assertRegex(err, r": encoder layers 1 to 1, decoder layers 0 to 2, [0-9.]+ \w+ of weights")
+        value = self.json("profile", self.model, "-n", 3, "--json", "-q", "--device", "0,0")
+        self.assertEqual([(value[p]["tokens"], value[p]["passes"]) for p in ("prefill", "decode")], [(32, 1), (3, 3)])
 
 
 class Interrupt(Case):

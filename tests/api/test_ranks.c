@@ -201,6 +201,30 @@ static void test_same_results(void **state)
     free(want.logits);
 }
 
+/* An encoder and its decoder, each over two ranks. */
+static void test_encoder(void **state)
+{
+    (void)state;
+    static const uint32_t split[] = { 1, 2, 2 };
+    static input_results want, got;
+    char path[TEST_PATH_BYTES];
+    rank ranks[MAX_RANKS];
+    if (!test_data("golden/bart", path)) skip();
+    pumice_device *device = open_device(false, 0);
+    pumice_model *alone = test_model(device, path);
+    use_encoder(alone, &want);
+    pumice_model_destroy(&alone);
+    pumice_device_destroy(&device);
+    prepare(ranks, 3, path);
+    ranks[0].split = split;
+    if (start(ranks, 3)) fail_msg("%s", ranks[0].err.text);
+    use_encoder(ranks[0].model, &got);
+    expect_same_encoder(&want, &got, "ranks");
+    end(ranks, 3, PUMICE_OK, PUMICE_OK);
+    free(want.decoded.logits);
+    free(got.decoded.logits);
+}
+
 static void test_load_fails(void **state)
 {
     (void)state;
@@ -350,7 +374,8 @@ static void test_misuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_results), cmocka_unit_test(test_load_fails),
+        cmocka_unit_test(test_same_results), cmocka_unit_test(test_encoder),
+        cmocka_unit_test(test_load_fails),
         cmocka_unit_test(test_stage_fails),  cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_misuse),
     };

@@ -198,14 +198,28 @@ static void test_pipeline(void **state)
     assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N)); /* makes the passes */
     assert_pumice_ok(session, pumice_session_next(session, &seq, 1, NULL, &token));
     assert_pumice_ok(session, pumice_session_clear(session, 0));
+    pumice_timings at[3] = { { .struct_size = sizeof at[0] }, { .struct_size = sizeof at[0] },
+                             { .struct_size = sizeof at[0] } };
+    pumice_session_get_timings(session, &at[0]);
     fault_vk_delay(20000);
     assert_pumice_ok(session, pumice_session_sync(session, 0, prompt, N));
     assert_int_equal(fault_vk_together(), 3); /* each works on another batch */
+    pumice_session_get_timings(session, &at[1]);
     fault_vk_delay(2000);
     for (int i = 0; i < 5; i++) {
         assert_pumice_ok(session, pumice_session_next(session, &seq, 1, NULL, &token));
     }
     assert_int_equal(fault_vk_together(), 1); /* a token goes round */
+    pumice_session_get_timings(session, &at[2]);
+    /* ten batches take three devices as long as twelve take one: 2.5 are at work; then one is */
+    double at_work = (double)(at[1].devices_busy_ns - at[0].devices_busy_ns) /
+                     (double)(at[1].prompt_ns - at[0].prompt_ns);
+    print_message("%.2f of 3 devices at work on a prompt\n", at_work);
+    assert_true(at_work > 1.5 && at_work <= 3);
+    at_work = (double)(at[2].devices_busy_ns - at[1].devices_busy_ns) /
+              (double)(at[2].decode_ns - at[1].decode_ns);
+    print_message("%.2f of 3 devices at work on a token\n", at_work);
+    assert_true(at_work > 0 && at_work <= 1);
     fault_vk_delay(0);
     pumice_session_destroy(&session);
     close_devices(&s);

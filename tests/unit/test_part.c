@@ -57,6 +57,28 @@ static void test_cut(void **state)
     expect_cut(&c, d, 2, (uint32_t[]){ 5, 3 });
 }
 
+/* Four layers of an encoder and four of its decoder, whose first needs the words too. */
+static void test_cut_of_two_stacks(void **state)
+{
+    (void)state;
+    costs c;
+    even_costs(&c, 8, 100);
+    pum_split_device d[3] = { { "a", 1000, 1e9 }, { "b", 1000, 1e9 }, { "c", 1000, 1e9 } };
+    c.sizes.n_encoder = 4;
+    c.sizes.first_bytes = c.sizes.last_bytes = c.sizes.words_bytes = 300;
+    expect_cut(&c, d, 2, (uint32_t[]){ 4, 4 });
+    d[1].budget_bytes = 990; /* 300 + 300 + 400: too much by 10; the words are with the first part then */
+    expect_cut(&c, d, 2, (uint32_t[]){ 5, 3 });
+    c.sizes.tied = true; /* the head is the words */
+    expect_cut(&c, d, 2, (uint32_t[]){ 4, 4 });
+    d[0].budget_bytes = 710; /* the encoder alone would have a cache besides */
+    c.sizes.encoder_bytes = 20;
+    expect_cut(&c, d, 2, (uint32_t[]){ 3, 5 });
+    d[0].budget_bytes = 510;
+    d[1].budget_bytes = 690; /* less than four layers with the words */
+    expect_cut(&c, d, 3, (uint32_t[]){ 1, 3, 4 });
+}
+
 static void test_cut_refused(void **state)
 {
     (void)state;
@@ -91,10 +113,14 @@ static double time_of(const costs *c, const pum_split_device *d, const uint32_t 
         uint64_t bytes = c->sizes.every_bytes, read = 0;
         if (i == 0) bytes += c->sizes.first_bytes;
         if (i + 1 == n) bytes += c->sizes.last_bytes, read += c->sizes.last_read;
+        bool words = i == 0 || (i + 1 == n && c->sizes.tied), decodes = false;
         for (uint32_t k = 0; k < counts[i]; k++, layer++) {
+            decodes = decodes || layer >= c->sizes.n_encoder;
+            if (c->sizes.n_encoder && layer == c->sizes.n_encoder && !words) bytes += c->sizes.words_bytes;
             bytes += c->bytes[layer];
             read += c->read[layer];
         }
+        if (!decodes) bytes += c->sizes.encoder_bytes;
         if (bytes > d[i].budget_bytes) return -1;
         double time = (double)read / d[i].bytes_per_second;
         slowest = fmax(slowest, time);
@@ -121,6 +147,12 @@ static void random_costs(costs *c, pum_split_device d[3], uint64_t *seed)
     c->sizes.last_bytes = random_below(seed, 80);
     c->sizes.last_read = random_below(seed, (uint32_t)c->sizes.last_bytes + 1);
     c->sizes.every_bytes = random_below(seed, 20);
+    c->sizes.n_encoder = random_below(seed, 2) ? 1 + random_below(seed, n - 1) : 0;
+    if (c->sizes.n_encoder) {
+        c->sizes.words_bytes = random_below(seed, 80);
+        c->sizes.tied = random_below(seed, 2);
+        c->sizes.encoder_bytes = random_below(seed, 30);
+    }
     for (int i = 0; i < 3; i++) {
         d[i] = (pum_split_device){ "d", 40 + random_below(seed, 400), 1 + random_below(seed, 9) };
     }
@@ -308,6 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut),         cmocka_unit_test(test_cut_refused),
+        cmocka_unit_test(test_cut_of_two_stacks),
         cmocka_unit_test(test_cut_is_best), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_plans),
     };
