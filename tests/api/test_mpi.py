@@ -3,6 +3,7 @@
 """One model over the processes that mpirun starts gives what one process gives. Usage: test_mpi.py PUMICE MODEL.gguf.
 Exits 77 (skip) where pumice was built without MPI or there is no mpirun."""
 import json
+import os
 import pathlib
 import shutil
 import struct
@@ -57,6 +58,15 @@ class Mpi(unittest.TestCase):
             rows = [struct.unpack(f"<{path.stat().st_size // 4}f", path.read_bytes()) for path in paths]
         self.assertEqual(len(rows[0]), len(rows[1]))
         self.assertLess(max(abs(a - b) for a, b in zip(*rows)), 1e-4)
+
+    def test_encoder(self):
+        model = pathlib.Path(os.environ.get("PUMICE_TEST_DATA", "/nonexistent")) / "golden/flan_t5"
+        if not model.is_dir():
+            self.skipTest("no test data (set PUMICE_TEST_DATA)")
+        args = ["run", model, "--tokens", "9,8,7,6,5,4", "-n", 8, "--temp", 0, "-ctk", "f32", "-ctv", "f32", "--json"]
+        want = json.loads(self.ok(0, *args)[0])["tokens"]
+        for ranks, split in ((2, "2,3"), (3, "1,2,2")):
+            self.assertEqual(json.loads(self.ok(ranks, *args, "--split", split)[0])["tokens"], want)
 
     def test_failures(self):
         for args, words in ((["run", "/nonexistent.gguf"], "cannot open"),

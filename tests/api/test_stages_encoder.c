@@ -74,6 +74,8 @@ static void test_t5_tied(void **state)
     compare("golden/t5_v10", rows, sizeof rows / sizeof *rows);
 }
 
+static int32_t input[INPUT_N];
+
 /* ---- how it is cut ---- */
 
 static void test_parts(void **state)
@@ -114,7 +116,31 @@ static void test_parts(void **state)
     assert_in_range(part.n_encoder_layers + part.n_layers, 2, 3);
     pumice_model_destroy(&s.model);
 
+    /* by memory: the less the second device has, the fewer it gets, and what it gets fits */
+    static const uint64_t budgets[] = { 2200000, 1500000, 1100000 };
+    pumice_session_params few = { .struct_size = sizeof few, .n_ctx_tokens = 128, .n_batch_tokens = BATCH };
+    uint32_t got[3];
+    for (int round = 0; round < 3; round++) {
+        pumice_device *devices[] = { pooled(0, 0), open_device(0, false, budgets[round]) };
+        pumice_model_params p = { .struct_size = sizeof p, .path = path, .devices = devices,
+                                  .n_devices = 2, .session = &few };
+        err = (pumice_error){ 0 };
+        if (pumice_model_load(NULL, &p, &s.model, &err)) fail_msg("%s", err.text);
+        assert_true(pumice_model_get_part(s.model, 1, &part));
+        got[round] = part.n_encoder_layers + part.n_layers;
+        print_message("%u layers in %.1f MB\n", got[round], budgets[round] / 1e6);
+        int32_t token;
+        pumice_session *session = test_session(s.model, &few);
+        assert_pumice_ok(session, pumice_session_encode(session, 0, input, BATCH));
+        assert_pumice_ok(session, pumice_session_next(session, &(uint32_t){ 0 }, 1, NULL, &token));
+        pumice_session_destroy(&session);
+        pumice_model_destroy(&s.model);
+        pumice_device_destroy(&devices[1]);
+    }
+    assert_true(got[2] <= got[1] && got[1] <= got[0] && got[2] < got[0]);
+
     open_devices(&s, 2, UINT32_MAX, 60000);
+    err = (pumice_error){ 0 };
     assert_int_equal(load(&s, path, NULL, &err), PUMICE_ERROR_DEVICE_MEMORY);
     print_message("%s\n", err.text);
     assert_non_null(strstr(err.text, "no cut of them fits the devices"));
@@ -122,8 +148,6 @@ static void test_parts(void **state)
 }
 
 /* ---- cancel, failures ---- */
-
-static int32_t input[INPUT_N];
 
 /* Encodes and decodes; `out` gets the first tokens. */
 static pumice_status translate(pumice_session *s, int32_t out[4])
