@@ -102,7 +102,7 @@ static int run_plan(const cli_options *options)
 static const cli_option plan_options[] = {
     CLI_ROW_TEXT("dev", "device", device, "D",
                  "a device as in `pumice run`, or a profile's name such as rtx-4090 (auto);\n"
-                 "                               several, such as navi31,a770: the cut, and each plan"),
+                 "                               several, such as navi31,intel-a770: the cut, and each plan"),
     CLI_ROW_LIST(NULL, "split", split, "N,N...", 1,
                  "how many layers each device gets (by memory and speed)"),
     CLI_ROW_U32(NULL, "rows", n_rows, "N", 0, "tokens of the pass: 1 = decode (1)"),
