@@ -87,7 +87,8 @@ def bench_lines(bench):
         share = b.get("share_of_limit") or 0
         lines.append(f"| {plain(b['model_type'])} | {test} | {b['avg_ts']:.1f} | {100 * share:.0f} % |")
     roof = next((b["roof"] for b in bench if b.get("roof")), {})
-    lines += ["", "Limits measured: " + ", ".join(f"{k} {v:.4g}" for k, v in roof.items()) + ".", ""] if roof else [""]
+    limits = [f"{k} {v if isinstance(v, str) else f'{v:.4g}'}" for k, v in roof.items()]
+    lines += ["", "Limits measured: " + ", ".join(limits) + ".", ""] if roof else [""]
     return lines
 
 

@@ -80,16 +80,17 @@ PUMICE_API pumice_status pumice_session_set_profile(pumice_session *session, pum
 typedef struct pumice_roof {
     uint32_t struct_size;
     uint64_t read_bytes;                      /* size of the range that was read */
-    double read_gbs;                          /* memory read, 10^9 bytes a second */
+    double read_gbs;                          /* memory read, 10^9 bytes a second: the faster way */
     double f32_gflops, f16_gflops; /* multiply-adds count as two */
     double dispatch_us;                       /* one more dispatch that waits for nothing */
-    double barrier_us;                        /* what a barrier before it adds */
+    double barrier_us; /* what a barrier before it adds; 0 also where that drowns in noise */
     double submit_us,
         submit_wait_us; /* a submit of one dispatch: many in flight; one and its wait */
     double dot8_gops; /* packed products of 8-bit integers; a product and its sum count as two */
+    double storage_gbs, texel_gbs; /* memory read through storage buffers, through a texel buffer */
 } pumice_roof;
 
-/* Measures a device with kernels that do nothing else; takes about a second and 150 MiB of device
+/* Measures a device with kernels that do nothing else; takes a second or two and 150 MiB of device
  * memory. out_roof->struct_size must be set. Nothing else should run on the device meanwhile. */
 PUMICE_API pumice_status pumice_device_measure(pumice_device *device, pumice_roof *out_roof,
                                                pumice_error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a device can do at most: memory read, arithmetic of each kind, and what a dispatch, a
- * barrier and a submit cost. Measured with small plans made by hand, which exec/ runs like any
- * other. Decides how long is long enough to measure; knows nothing of models. */
+ * What a device can do at most: memory read by the faster of the ways that kernels read weights,
+ * arithmetic of each kind, and what a dispatch, a barrier and a submit cost. Measured with small
+ * plans made by hand, which exec/ runs like any other. Decides how long is long enough to measure;
+ * knows nothing of models. */
 #include "api.h"
 
 #include <string.h>
@@ -12,12 +13,14 @@ enum {
     READ_ROUNDS = 32,
     MATH_INVOCATIONS = 16384,
     MATH_ROUNDS = 512,
-    MANY = 256,        /* dispatches of the plans that measure what one costs */
+    MANY = 64,         /* dispatches of the plans that measure what one costs */
     STEP_BYTES = 4096, /* between their outputs */
     BEST_OF = 5,
+    IN_TURN = 15, /* samples of each cost, one of every cost after the other: odd */
     MAX_RUNS = 4096
 };
-static const uint64_t LEAST_NS = 20000000; /* of one sample */
+static const uint64_t LEAST_NS = 20000000;     /* of one sample */
+static const uint64_t LEAST_COST_NS = 2000000; /* of a cost's */
 
 typedef struct roof {
     pum_vk_device *vk;
@@ -69,53 +72,72 @@ fail:
     return status;
 }
 
-/* The least time of one run among several samples of `in_flight` submits each, after one run that
- * is not timed. */
-static pumice_status best_time(const roof *r, pum_exec *exec, bool in_flight, double *out_ns)
+/* One sample: the time of a run among `*io_runs`, of which there are as many as take `least_ns`.
+ * With `in_flight` they are waited for together, else each by itself. */
+static pumice_status sample(const roof *r, pum_exec *exec, bool in_flight, uint64_t least_ns,
+                            uint32_t *io_runs, double *out_ns)
 {
-    uint32_t runs = 1;
-    uint64_t best = UINT64_MAX, ticket = 0;
-    PUM_TRY(pum_exec_run(exec, NULL, r->err));
-    for (int sample = 0; sample < BEST_OF;) {
-        uint64_t begin = pum_now_ns();
-        for (uint32_t i = 0; i < runs; i++) {
+    for (;;) {
+        uint64_t ticket = 0, begin = pum_now_ns();
+        for (uint32_t i = 0; i < *io_runs; i++) {
             PUM_TRY(pum_exec_submit(exec, NULL, &ticket, r->err));
             if (!in_flight) PUM_TRY(pum_vk_wait(r->vk, ticket, r->err));
         }
         PUM_TRY(pum_vk_wait(r->vk, ticket, r->err));
         uint64_t ns = pum_now_ns() - begin;
-        if (ns < LEAST_NS && runs < MAX_RUNS) {
-            runs *= 2;
-            continue;
-        }
-        best = PUM_MIN(best, ns / runs);
-        sample++;
+        *out_ns = (double)ns / *io_runs;
+        if (ns >= least_ns || *io_runs >= MAX_RUNS) return PUMICE_OK;
+        *io_runs *= 2;
     }
-    *out_ns = (double)PUM_MAX(best, 1);
-    return PUMICE_OK;
 }
 
-static pumice_status time_step(const roof *r, const pum_step *step, uint32_t count, bool ordered,
-                               bool in_flight, double *out_ns)
+/* The least time of one run of the step among several samples, after one run that is not timed. */
+static pumice_status time_step(const roof *r, const pum_step *step, double *out_ns)
 {
     pum_exec *exec;
+    pumice_status status;
+    uint32_t runs = 1;
+    double ns, best = 0;
     *out_ns = 0;
-    PUM_TRY(record(r, step, count, ordered, &exec));
-    pumice_status status = best_time(r, exec, in_flight, out_ns);
+    PUM_TRY(record(r, step, 1, false, &exec));
+    PUM_GOTO(pum_exec_run(exec, NULL, r->err));
+    for (int i = 0; i < BEST_OF; i++) {
+        PUM_GOTO(sample(r, exec, false, LEAST_NS, &runs, &ns));
+        if (i == 0 || ns < best) best = ns;
+    }
+    *out_ns = PUM_MAX(best, 1);
+fail:
     pum_exec_destroy(&exec);
     return status;
 }
 
-static pumice_status measure_read(roof *r, uint64_t bytes, pumice_roof *out)
+/* ---- memory ---- */
+
+/* Does nothing where the device lacks what the kernel needs. */
+static pumice_status measure_way(roof *r, uint32_t kernel, uint64_t bytes, pumice_roof *out,
+                                 double *out_gbs)
 {
-    uint32_t groups = (uint32_t)(bytes / ((uint64_t)r->wg * READ_ROUNDS * ROOF_LOADS * 16));
-    pum_step step = make_step(r, PUM_KERNEL_roof_read_base, groups, READ_ROUNDS);
+    uint64_t group_bytes = (uint64_t)r->wg * READ_ROUNDS * ROOF_LOADS * 16;
+    uint32_t groups = (uint32_t)(bytes / group_bytes);
     double ns;
-    PUM_TRY(time_step(r, &step, 1, false, false, &ns));
-    out->read_bytes = (uint64_t)groups * r->wg * READ_ROUNDS * ROOF_LOADS * 16;
-    out->read_gbs = (double)out->read_bytes / ns;
+    if (pum_kernels[kernel].needs & ~pum_vk_device_caps(r->vk)->bits) return PUMICE_OK;
+    pum_step step = make_step(r, kernel, groups, READ_ROUNDS);
+    PUM_TRY(time_step(r, &step, &ns));
+    *out_gbs = (double)(groups * group_bytes) / ns;
+    if (*out_gbs <= out->read_gbs) return PUMICE_OK;
+    out->read_gbs = *out_gbs;
+    out->read_bytes = groups * group_bytes;
     return PUMICE_OK;
 }
+
+static pumice_status measure_read(roof *r, uint64_t bytes, pumice_roof *out)
+{
+    uint64_t texels = PUM_MIN(bytes, pum_vk_device_caps(r->vk)->max_texel_bytes);
+    PUM_TRY(measure_way(r, PUM_KERNEL_roof_read_base, bytes, out, &out->storage_gbs));
+    return measure_way(r, PUM_KERNEL_roof_texel_texel, texels, out, &out->texel_gbs);
+}
+
+/* ---- arithmetic ---- */
 
 /* Does nothing where the device lacks what the kernel needs. */
 static pumice_status measure_math(roof *r, uint32_t kernel, double *out_gflops)
@@ -124,25 +146,71 @@ static pumice_status measure_math(roof *r, uint32_t kernel, double *out_gflops)
     uint32_t groups = MATH_INVOCATIONS / r->wg, rounds = MATH_ROUNDS;
     pum_step step = make_step(r, kernel, groups, rounds);
     double ns, flops = 2.0 * groups * r->wg * rounds * ROOF_STEPS * ROOF_CHAINS;
-    PUM_TRY(time_step(r, &step, 1, false, false, &ns));
+    PUM_TRY(time_step(r, &step, &ns));
     *out_gflops = flops / ns;
     return PUMICE_OK;
+}
+
+/* ---- costs ---- */
+
+enum { WAITED, QUEUED, MANY_FREE, MANY_ORDERED, N_COSTS };
+
+static const struct {
+    uint32_t count;
+    bool ordered, in_flight;
+} cost_rows[N_COSTS] = { [WAITED] = { 1, false, false },
+                         [QUEUED] = { 1, false, true },
+                         [MANY_FREE] = { MANY, false, false },
+                         [MANY_ORDERED] = { MANY, true, false } };
+
+/* The median; sorts them. */
+static double median(double *values, int count)
+{
+    for (int i = 1; i < count; i++) {
+        double v = values[i];
+        int k = i;
+        for (; k > 0 && values[k - 1] > v; k--) values[k] = values[k - 1];
+        values[k] = v;
+    }
+    return values[count / 2];
+}
+
+/* Microseconds that row `more` takes longer than row `less`, for each of its dispatches but one: the
+ * median over samples that were taken one after the other, so that what else the machine does falls
+ * on both. What drowns in noise is 0. */
+static double cost_of(double ns[N_COSTS][IN_TURN], int more, int less)
+{
+    double each[IN_TURN];
+    for (int i = 0; i < IN_TURN; i++) each[i] = (ns[more][i] - ns[less][i]) / (MANY - 1) / 1e3;
+    return PUM_MAX(median(each, IN_TURN), 0);
 }
 
 static pumice_status measure_costs(roof *r, pumice_roof *out)
 {
     pum_step step = make_step(r, PUM_KERNEL_roof_math_base, 1, 1);
-    double one, many, chained, queued;
-    PUM_TRY(time_step(r, &step, 1, false, false, &one));
-    PUM_TRY(time_step(r, &step, 1, false, true, &queued));
-    PUM_TRY(time_step(r, &step, MANY, false, false, &many));
-    PUM_TRY(time_step(r, &step, MANY, true, false, &chained));
-    out->submit_wait_us = one / 1e3;
-    out->submit_us = queued / 1e3;
-    out->dispatch_us = PUM_MAX(many - one, 0) / (MANY - 1) / 1e3;
-    out->barrier_us = PUM_MAX(chained - many, 0) / (MANY - 1) / 1e3;
-    return PUMICE_OK;
+    pum_exec *exec[N_COSTS] = { 0 };
+    uint32_t runs[N_COSTS];
+    double ns[N_COSTS][IN_TURN];
+    pumice_status status;
+    for (int c = 0; c < N_COSTS; c++) {
+        runs[c] = 1;
+        PUM_GOTO(record(r, &step, cost_rows[c].count, cost_rows[c].ordered, &exec[c]));
+        PUM_GOTO(sample(r, exec[c], cost_rows[c].in_flight, LEAST_COST_NS, &runs[c], &ns[c][0]));
+    }
+    for (int i = 0; i < IN_TURN; i++) {
+        for (int c = 0; c < N_COSTS; c++)
+            PUM_GOTO(sample(r, exec[c], cost_rows[c].in_flight, LEAST_COST_NS, &runs[c], &ns[c][i]));
+    }
+    out->dispatch_us = cost_of(ns, MANY_FREE, WAITED);
+    out->barrier_us = cost_of(ns, MANY_ORDERED, MANY_FREE);
+    out->submit_wait_us = median(ns[WAITED], IN_TURN) / 1e3;
+    out->submit_us = median(ns[QUEUED], IN_TURN) / 1e3;
+fail:
+    for (int c = 0; c < N_COSTS; c++) pum_exec_destroy(&exec[c]);
+    return status;
 }
+
+/* ---- what is asked for ---- */
 
 static double measured_rate(pumice_device *device)
 {

@@ -289,13 +289,19 @@ static json_t *samples(const bench *b, const test *t, const uint64_t *ns, bool a
     return array;
 }
 
+/* What the faster way to read memory goes through. */
+static const char *read_way(const pumice_roof *r) { return r->texel_gbs > r->storage_gbs ? "texel" : "storage"; }
+
 static json_t *roof_json(const pumice_roof *r)
 {
     /* clang-format off */
     return json_pack(
-        "{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+        "{s:I, s:f, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
         "read_bytes", (json_int_t)r->read_bytes,
         "read_gbs", r->read_gbs,
+        "read_through", read_way(r),
+        "storage_gbs", r->storage_gbs,
+        "texel_gbs", r->texel_gbs,
         "f32_gflops", r->f32_gflops,
         "f16_gflops", r->f16_gflops,
         "dot8_gops", r->dot8_gops,
@@ -437,6 +443,8 @@ static int run_roof(bench *b)
     printf("| limit of the device  |      value |\n");
     printf("| -------------------- | ---------: |\n");
     printf("| memory read, GB/s    | %10.2f |\n", r->read_gbs);
+    printf("| by storage buffers   | %10.2f |\n", r->storage_gbs);
+    if (r->texel_gbs > 0) printf("| by texel buffers     | %10.2f |\n", r->texel_gbs);
     printf("| f32, GFLOP/s         | %10.1f |\n", r->f32_gflops);
     if (r->f16_gflops > 0) printf("| f16, GFLOP/s         | %10.1f |\n", r->f16_gflops);
     if (r->dot8_gops > 0) printf("| dot8, GOP/s          | %10.1f |\n", r->dot8_gops);

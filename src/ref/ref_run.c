@@ -35,6 +35,7 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_REPACK] = pum_ref_repack,
     [PUM_FAMILY_QUANTIZE] = pum_ref_quantize_rows,
     [PUM_FAMILY_ROOF_READ] = pum_ref_roof_read,
+    [PUM_FAMILY_ROOF_TEXEL] = pum_ref_roof_read,
     [PUM_FAMILY_ROOF_MATH] = pum_ref_roof_math,
     [PUM_FAMILY_ROOF_DOT8] = pum_ref_roof_dot8,
 };

@@ -571,16 +571,26 @@ class Measure(Case):
         self.assertEqual(len(two), 2)
 
     def test_bench_roof(self):
-        limits = {"read_bytes": int, "read_gbs": float, "f32_gflops": float, "f16_gflops": float, "dot8_gops": float,
+        limits = {"read_bytes": int, "read_gbs": float, "read_through": str, "storage_gbs": float, "texel_gbs": float,
+                  "f32_gflops": float, "f16_gflops": float, "dot8_gops": float,
                   "dispatch_us": float, "barrier_us": float, "submit_us": float, "submit_wait_us": float}
         tests = self.json("bench", MODEL, "--roof", "-p", 4, "-n", 2, "-r", 1, "--json")
         for t in tests:
             self.has(t["roof"], limits)
             self.assertGreater(min(t["roof"]["read_gbs"], t["roof"]["f32_gflops"], t["roof"]["submit_us"]), 0)
+            self.assertGreaterEqual(min(t["roof"]["dispatch_us"], t["roof"]["barrier_us"]), 0)
+            self.assertEqual(t["roof"]["read_gbs"], max(t["roof"]["storage_gbs"], t["roof"]["texel_gbs"]))
+            self.assertEqual(t["roof"]["read_gbs"], t["roof"][f"{t['roof']['read_through']}_gbs"])
             self.assertTrue(0 < t["share_of_limit"] < 1.5, t["share_of_limit"])
-        head, rule, first, *_ = self.ok("bench", "--roof")[0].decode().splitlines()
+        head, rule, first, *rest = self.ok("bench", "--roof")[0].decode().splitlines()
         self.assertIn("limit of the device", head)
         self.assertRegex(first, r"^\| memory read, GB/s +\| +\d+\.\d\d \|$")
+        names = [row.split("|")[1].strip() for row in rest if row]
+        for name in ("by storage buffers", "dispatch, us", "barrier, us", "submit, us", "submit and wait, us"):
+            self.assertIn(name, names)
+        self.assertEqual("by texel buffers" in names, t["roof"]["texel_gbs"] > 0)
+        alone = self.json("bench", "--roof", "--disable", "texel", "--json")[0]
+        self.assertEqual((alone["texel_gbs"], alone["read_through"]), (0, "storage"))
 
     def test_profile(self):
         trace = TMP / "trace.json"

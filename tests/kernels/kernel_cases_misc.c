@@ -517,10 +517,16 @@ static bool bench_score(case_rng *rng, const pum_caps *caps, int kernel, uint32_
 
 /* ---- roof: the output is as long as there are invocations ---- */
 
+static bool roof_reads(int kernel)
+{
+    uint32_t family = pum_kernels[kernel].family;
+    return family == PUM_FAMILY_ROOF_READ || family == PUM_FAMILY_ROOF_TEXEL;
+}
+
 static bool roof_case(const pum_caps *caps, int kernel, uint32_t wg, uint32_t groups,
                       uint32_t rounds, kernel_case *out)
 {
-    bool read = pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ;
+    bool read = roof_reads(kernel);
     bool whole = pum_kernels[kernel].family != PUM_FAMILY_ROOF_MATH; /* numbers */
     pum_args_roof args = { .rounds = rounds, .scale = 0.75f, .shift = 0.5f };
     size_t count = (size_t)wg * groups;
@@ -542,7 +548,7 @@ static bool make_roof(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
     uint32_t wg = wg_of(caps, variant);
     if (!roof_case(caps, kernel, wg, case_range(rng, 1, 5), case_range(rng, 1, 4), out))
         return false;
-    if (pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ)
+    if (roof_reads(kernel))
         fill_words(rng, out->bind[0].data, out->bind[0].bytes);
     return true;
 }
@@ -552,7 +558,7 @@ static bool bench_roof(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
 {
     static const uint32_t wgs[] = { 8, 64, 256 };
     uint32_t wg = wgs[variant % PUM_COUNT(wgs)];
-    bool read = pum_kernels[kernel].family == PUM_FAMILY_ROOF_READ;
+    bool read = roof_reads(kernel);
     (void)rng;
     return roof_case(caps, kernel, wg, read ? (64u << 20) / (wg * 128 * 32) : 16384 / wg,
                      read ? 32 : 256, out);
@@ -572,6 +578,7 @@ const case_family case_families_misc[] = {
     { PUM_FAMILY_SAMPLE, 70, make_choice, 8, bench_choice },
     { PUM_FAMILY_SCORE, 40, make_score, 4, bench_score },
     { PUM_FAMILY_ROOF_READ, 6, make_roof, 3, bench_roof },
+    { PUM_FAMILY_ROOF_TEXEL, 6, make_roof, 3, bench_roof },
     { PUM_FAMILY_ROOF_MATH, 6, make_roof, 3, bench_roof },
     { PUM_FAMILY_ROOF_DOT8, 6, make_roof, 3, bench_roof },
 };
