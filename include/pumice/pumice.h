@@ -586,8 +586,9 @@ typedef struct pumice_timings {
     uint32_t n_prompt_tokens, n_decode_tokens;
     uint64_t prompt_ns, decode_ns;
     uint64_t plan_ns, pipeline_ns; /* planning and recording; creating pipelines */
-    uint64_t submit_cpu_ns; /* CPU time of the calling thread in decode, which sleeps while it
-                               waits; all tokens */
+    uint64_t submit_cpu_ns; /* CPU time of the calling thread alone in decode, which sleeps while it
+                               waits; the driver's threads do not count, the text of tokens and the
+                               caller's callback do; all tokens */
     uint64_t model_open_ns, model_upload_ns; /* of the model: read and checked; put on the device */
     uint64_t first_pass_ns; /* the first pass: some drivers compile only now */
     uint64_t self_test_ns;  /* comparing pipelines with a reference, at their first use with a driver */

@@ -647,6 +647,15 @@ static pumice_status generate_in_turns(pumice_session *s, uint32_t seq, uint32_t
     return PUMICE_OK;
 }
 
+/* How many passes to wait for at once, of `in_flight`. Waking up is most of what a token costs the
+ * calling thread, so two that come quickly after each other are waited for together: nobody sees a
+ * token come that much later. Two more are in flight then, so that the device does not wait. */
+static uint32_t wait_for(uint32_t in_flight, uint64_t pass_ns)
+{
+    enum { QUICK_NS = 10000000 };
+    return in_flight >= 4 && pass_ns > 0 && pass_ns < QUICK_NS ? 2 : 1;
+}
+
 /* Runs passes until `max` tokens are chosen or generation ends. The first pass may only sample; the
  * others evaluate the token chosen last and choose the next. The device feeds itself, so up to
  * `depth` are in flight. */
@@ -658,6 +667,7 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
     uint32_t depth = s->profile || step->plan.n_submits > 1 ? 1 : MAX_DEPTH;
     uint32_t start = (uint32_t)s->sequences[seq].tokens.count, submitted = 0, done = 0;
     uint64_t ticket[MAX_DEPTH] = { 0 };
+    uint64_t woken_ns = 0, pass_ns = 0; /* when the last wait ended, how long a pass took then */
     pumice_status status = PUMICE_OK;
     while (!g->ended && done < max) {
         while (submitted < max && submitted - done < depth) {
@@ -668,12 +678,17 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
             PUM_GOTO(pum_exec_submit(pass->exec, &s->cancel, &ticket[submitted % depth], &s->err));
             submitted++;
         }
-        PUM_GOTO(pum_vk_wait(stage->vk, ticket[done % depth], &s->err));
-        stage->last = done == 0 ? first : step;
-        if (depth == 1) pum_run_report(s);
-        done++;
-        status = take(s, seq, pum_slot_token(s, 0, start + done - 1), g);
-        if (status != PUMICE_OK) break;
+        uint32_t n = wait_for(submitted - done, pass_ns);
+        PUM_GOTO(pum_vk_wait(stage->vk, ticket[(done + n - 1) % depth], &s->err));
+        uint64_t now_ns = pum_now_ns();
+        if (woken_ns) pass_ns = (now_ns - woken_ns) / n;
+        woken_ns = now_ns;
+        for (uint32_t i = 0; i < n && !g->ended; i++) {
+            stage->last = done == 0 ? first : step;
+            if (depth == 1) pum_run_report(s);
+            done++;
+            PUM_GOTO(take(s, seq, pum_slot_token(s, 0, start + done - 1), g));
+        }
     }
 fail:
     if (submitted > done) { /* passes beyond the end still write cells nobody will read */

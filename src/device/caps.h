@@ -33,6 +33,7 @@
 #define PUM_FLAG_REPACK (1u << 2) /* bring weights into the device's form on the device, whatever its family */
 #define PUM_FLAG_LATE_COMPILE (1u << 3) /* pipelines are compiled when they are first dispatched */
 #define PUM_FLAG_HOST_IMPORT (1u << 4) /* use the host's pages, whatever its family and the caller's word */
+#define PUM_FLAG_FENCES (1u << 5) /* the end of a submit is a fence though there are timeline semaphores */
 
 typedef enum pum_tier {
     PUM_TIER_BASE,

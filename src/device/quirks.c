@@ -56,10 +56,11 @@ void pum_quirk_effect_text(const pum_quirk_info *info, char *out, size_t capacit
 {
     char bits[48];
     pum_caps_bits_text(info->clears, bits, sizeof bits);
-    snprintf(out, capacity, "%s%s%s%s%s", info->clears ? "without " : "", bits,
+    snprintf(out, capacity, "%s%s%s%s%s%s", info->clears ? "without " : "", bits,
              info->flags & PUM_FLAG_SHORT_LOOPS ? "short loops" : "",
              info->flags & PUM_FLAG_SHORT_SUBMITS ? "short submits" : "",
-             info->flags & PUM_FLAG_LATE_COMPILE ? "late compile" : "");
+             info->flags & PUM_FLAG_LATE_COMPILE ? "late compile" : "",
+             info->flags & PUM_FLAG_FENCES ? "fences" : "");
 }
 
 /* Row of a name of n bytes, or the number of rows. */

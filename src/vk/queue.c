@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The device's queue, and a second one for uploads where there is one: submits get rising tickets,
  * which finish in order, whichever queue they go to. Completion is a timeline semaphore, or a fence
- * per submit from a pool where there are none. A submit to another queue than the last one's waits
- * for that on the device, so what either wrote is seen by the other. Waits sleep in the driver in
- * slices, never spin, and end when the device is lost. Knows nothing of what is in the command
- * buffers. */
+ * per submit from a pool where there are none or they wake too often (PUM_FLAG_FENCES). A submit to
+ * another queue than the last one's waits for that on the device, so what either wrote is seen by
+ * the other. Waits sleep in the driver in slices, never spin, and end when the device is lost. Knows
+ * nothing of what is in the command buffers. */
 #include "vk_internal.h"
 
 #define SLICE_NS                                                                                   \
@@ -51,7 +51,8 @@ pumice_status pum_vk_queue_init(pum_vk_device *device, pumice_error *err)
     uint32_t *bits = &device->snapshot.caps.bits;
     t->vkGetDeviceQueue(device->handle, device->snapshot.queue_family, 0, &q->handle);
     q->transfer = q->handle;
-    if (!(*bits & PUM_CAP_TIMELINE)) return PUMICE_OK; /* then there is no transfer queue (wishes.c) */
+    bool fences = (device->snapshot.caps.flags & PUM_FLAG_FENCES) && !(*bits & PUM_CAP_TRANSFER);
+    if (!(*bits & PUM_CAP_TIMELINE) || fences) return PUMICE_OK; /* no transfer queue without (wishes.c) */
     if (*bits & PUM_CAP_TRANSFER) {
         t->vkGetDeviceQueue(device->handle, device->snapshot.transfer_family, device->snapshot.transfer_index,
                             &q->transfer);

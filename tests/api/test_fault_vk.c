@@ -45,7 +45,8 @@ static int clean(void **state)
 static pum_vk_params params_of(const config *c)
 {
     return (pum_vk_params){ .disable_bits = c->disable,
-                            .wishes = { .force_bits = c->uploads == EMULATED ? PUM_CAP_TRANSFER : 0 },
+                            .wishes = { .force_bits = c->uploads == EMULATED ? PUM_CAP_TRANSFER : 0,
+                                        .quirks_off = vk_quirks_off() },
                             .validation = c->validation,
                             .log = { c->validation ? vk_on_log : NULL, &messages },
                             .cache_dir = c->cache ? cache_dir : NULL,

@@ -7,6 +7,7 @@
 
 #include "args.h"
 #include "exec.h"
+#include "quirks.h"
 #include "testing.h"
 
 typedef struct vk_log {
@@ -26,9 +27,18 @@ static inline void vk_on_log(void *user, pumice_log_level level, const char *tex
 
 static inline int vk_want_validation(void) { return !getenv("PUMICE_TEST_NO_VALIDATION"); }
 
+/* Quirks that are off: timeline semaphores wherever the device has them, so that tests choose. */
+static inline uint32_t vk_quirks_off(void)
+{
+    uint32_t on, off;
+    assert_true(pum_quirks_parse("lavapipe-timeline-wakes=off", &on, &off, NULL));
+    return off;
+}
+
 static inline pum_vk_params vk_params(vk_log *log, uint32_t disable_bits)
 {
     return (pum_vk_params){ .disable_bits = disable_bits,
+                            .wishes = { .quirks_off = vk_quirks_off() },
                             .validation = vk_want_validation(),
                             .log = { vk_on_log, log } };
 }

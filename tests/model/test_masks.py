@@ -32,7 +32,8 @@ def main():
     want = tokens(pumice, model, icds[0])
     runs = [(icd, mask, tokens(pumice, model, icd, "--caps", mask)) for icd in icds
             for mask in (MASKS if icd == icds[0] else FEW)]
-    runs += [(icd, "quirks", tokens(pumice, model, icd, "--quirk", "lavapipe-short-loops=on,qualcomm-short-submits=on"))
+    runs += [(icd, "quirks", tokens(pumice, model, icd, "--quirk", "lavapipe-short-loops=on,qualcomm-short-submits=on,"
+                                    "lavapipe-timeline-wakes=off"))
              for icd in icds]
     runs += [(icd, f"vectors of {bits} bits", tokens(pumice, model, icd, LP_NATIVE_VECTOR_WIDTH=bits,
                                                      **{CACHE: os.environ.get(CACHE, "mesa-cache") + "-" + bits}))

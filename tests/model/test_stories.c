@@ -434,6 +434,52 @@ static int cancel_at_five(void *user, int32_t token, const char *text, size_t by
     return 0;
 }
 
+typedef struct stopping {
+    run r;
+    size_t at; /* stops when it has as many tokens */
+} stopping;
+
+static int stop_there(void *user, int32_t token, const char *text, size_t bytes)
+{
+    stopping *t = user;
+    on_token(&t->r, token, text, bytes);
+    return t->r.count == t->at;
+}
+
+/* Whichever token generation stops at, and whatever is in flight behind it: it goes on from there. */
+static void test_stops_anywhere(void **state)
+{
+    (void)state;
+    enum { ALL = 24 };
+    char path[TEST_PATH_BYTES];
+    test_source("models/pumice-stories.gguf", path);
+    pumice_device *device = test_device(NULL, 1);
+    pumice_model *model = test_model(device, path);
+    int32_t bos = 1;
+    run whole;
+    greedy(model, NULL, &bos, 1, ALL, 1, &whole);
+    for (size_t at = 4; at <= 11; at++) { /* passes are not known to be quick before the third */
+        pumice_session *s = test_session(model, NULL);
+        stopping t = { .at = at };
+        pumice_generate_params g = {
+            .struct_size = sizeof g, .max_tokens = ALL, .ignore_eos = 1, .token = stop_there, .user = &t
+        };
+        uint32_t count;
+        assert_pumice_ok(s, pumice_session_sync(s, 0, &bos, 1));
+        assert_pumice_ok(s, pumice_session_generate(s, 0, &g, &count));
+        assert_int_equal(count, at);
+        assert_int_equal(pumice_session_length(s, 0), 1 + at);
+        g.max_tokens = ALL - count;
+        assert_pumice_ok(s, pumice_session_generate(s, 0, &g, &count));
+        assert_int_equal(t.r.count, ALL);
+        assert_memory_equal(t.r.tokens, whole.tokens, ALL * sizeof(int32_t));
+        pumice_session_destroy(&s);
+    }
+    pumice_model_destroy(&model);
+    assert_int_equal(pumice_device_validation_count(device), 0);
+    pumice_device_destroy(&device);
+}
+
 static void test_stop_cancel_and_limits(void **state)
 {
     (void)state;
@@ -482,7 +528,7 @@ int main(void)
         cmocka_unit_test(test_logits_f16_and_q8_0), cmocka_unit_test(test_story_in_f16_and_q8_0),
         cmocka_unit_test(test_bundled_story),       cmocka_unit_test(test_bundled_story_in_8_bits),
         cmocka_unit_test(test_several_sequences),   cmocka_unit_test(test_sampling_repeats),
-        cmocka_unit_test(test_stop_cancel_and_limits),
+        cmocka_unit_test(test_stops_anywhere), cmocka_unit_test(test_stop_cancel_and_limits),
     };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);
