@@ -30,6 +30,7 @@ fail:
 static void work(void *user)
 {
     pum_warm *w = user;
+    pum_heap_reserve();
     for (uint32_t i = 0; i < w->model->n_parts; i++) {
         const pum_model_part *part = &w->model->parts[i];
         pumice_error err = { 0 };

@@ -71,6 +71,10 @@ void *pum_alloc_array(size_t count, size_t item_bytes); /* zeroed; NULL on overf
 void *pum_realloc(void *p, size_t bytes); /* not zeroed; on NULL the old block lives on */
 void pum_free(void *p);
 char *pum_strdup(const char *s);
+/* Lets the calling thread's heap grow at once by 8 MiB that are free, of large pages where there are any. For threads
+ * that are about to call a driver, which opens and compiles in memory of that size: glibc's heaps of threads grow by a
+ * page and a system call each time. */
+void pum_heap_reserve(void);
 
 /* A growing array of T: declare with PUM_ARRAY(T), zero-initialise, free with pum_array_free. */
 #define PUM_ARRAY(T)                                                                               \

@@ -34,6 +34,19 @@ void *pum_realloc(void *p, size_t bytes) { return realloc(p, bytes ? bytes : 1);
 
 void pum_free(void *p) { free(p); }
 
+void pum_heap_reserve(void)
+{
+#ifdef __GLIBC__
+    const size_t bytes = 8 << 20;
+    /* a block of this size lies outside of the heap until the first such is freed */
+    char *volatile block = malloc(bytes + 2 * PUM_PAGE_BYTES);
+    free(block);
+    block = malloc(bytes);
+    if (block) pum_memory_large_pages(block, bytes);
+    free(block);
+#endif
+}
+
 char *pum_strdup(const char *s)
 {
     size_t n = strlen(s) + 1;

@@ -234,6 +234,7 @@ pumice_status pum_vk_device_create(const pum_vk_params *params, pum_vk_device **
     pum_vk_device *d = pum_alloc(sizeof *d);
     if (!d) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to open a device");
     pumice_status status;
+    pum_heap_reserve();
     d->log = params->log;
     d->budget_bytes = params->memory_budget_bytes;
     d->replaced = params->replaced;

@@ -5,6 +5,7 @@
  * pipelines are needed is the caller's business. */
 #include "vk_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels_spv.h"
@@ -238,6 +239,7 @@ typedef struct job_list {
 
 typedef struct worker {
     job_list *jobs;
+    bool is_caller;
     pthread_t thread;
     pumice_status status;
     pumice_error err;
@@ -247,6 +249,7 @@ static void *work(void *user)
 {
     worker *w = user;
     job_list *j = w->jobs;
+    if (!w->is_caller) pum_heap_reserve();
     while (w->status == PUMICE_OK && !atomic_load(&j->failed)) {
         size_t i = atomic_fetch_add(&j->next, 1);
         if (i >= j->count) break;
@@ -259,12 +262,21 @@ static void *work(void *user)
     return NULL;
 }
 
+/* The largest modules take the longest: they come first, so that the workers end together. */
+static int compare_sizes(const void *a, const void *b)
+{
+    const pum_vk_pipeline_key *p = a, *q = b;
+    uint64_t m = pum_kernel_spirv[p->kernel].bytes, n = pum_kernel_spirv[q->kernel].bytes;
+    return m < n ? 1 : m > n ? -1 : 0;
+}
+
 static pumice_status run_jobs(job_list *jobs, pumice_error *err)
 {
     size_t wanted = PUM_MIN(jobs->count, (size_t)PUM_MIN(pum_core_count(), (uint32_t)MAX_WORKERS)), n = 1;
     worker workers[MAX_WORKERS] = { 0 };
     for (size_t i = 0; i < wanted; i++) workers[i].jobs = jobs;
     /* the calling thread is worker 0: no thread at all is slower, not an error */
+    workers[0].is_caller = true;
     while (n < wanted && pthread_create(&workers[n].thread, NULL, work, &workers[n]) == 0) n++;
     work(&workers[0]);
     for (size_t i = 1; i < n; i++) pthread_join(workers[i].thread, NULL);
@@ -352,6 +364,7 @@ pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipel
             PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines"));
         }
         uint64_t begin = pum_now_ns();
+        qsort(missing, jobs.count, sizeof *missing, compare_sizes);
         status = run_jobs(&jobs, err);
         pumice_status kept = keep(device, &jobs, status == PUMICE_OK ? err : NULL);
         if (status == PUMICE_OK) status = kept;
