@@ -49,6 +49,10 @@ const uint SPARE = WG / NQ;                         // SHARE: the largest power 
 const uint SHARE = SPARE >= 64u ? 64u : SPARE >= 32u ? 32u : SPARE >= 16u ? 16u : SPARE >= 8u ? 8u
                  : SPARE >= 4u ? 4u : SPARE >= 2u ? 2u : 1u;
 const uint TURNS = (NQ * SHARE + WG - 1u) / WG;     // queries per invocation: 1 but for tiny workgroups
+// Tiny workgroups are software drivers'. They get code that is short to compile, above all for one query, whose scores
+// are one round of the workgroup. Constants alone decide, so all others keep theirs.
+const bool TINY = WG <= 16u;
+const bool ONE = TINY && NQ == 1u && SHARE == WG && QUADS == WG;
 const float LOWEST = -3.0e38;
 #include "lib/step.glsl"
 #include "lib/kv.glsl"
@@ -100,13 +104,13 @@ uint lo[TURNS], hi[TURNS];               /* and the cells they see */
 
 float q_load(uint r, uint head, uint d)
 {
-    return d < HEAD_DIM ? q[r * a.q_stride + a.q_first + head * HEAD_DIM + d] : 0.0;
+    return (TINY && HEAD_DIM % 8u == 0u) || d < HEAD_DIM ? q[r * a.q_stride + a.q_first + head * HEAD_DIM + d] : 0.0;
 }
 
 void load_queries()
 {
     for (uint i = me; i < NQ * GROUPS * 2u; i += WG) {
-        uint n = i / (GROUPS * 2u), d = i % (GROUPS * 2u) * 4u;
+        uint n = ONE ? 0u : i / (GROUPS * 2u), d = (ONE ? i : i % (GROUPS * 2u)) * 4u;
         uint r = ROW_OF(n), head = min(head0 + n % HQ, a.heads - 1u);
         qs[i] = vec4(q_load(r, head, d), q_load(r, head, d + 1u), q_load(r, head, d + 2u), q_load(r, head, d + 3u));
     }
@@ -149,19 +153,26 @@ uvec4 seen_cells(uint cell)
     return min(max(cell + uvec4(0u, 1u, 2u, 3u), from), to - 1u);
 }
 
-#define SCORE_LOOP(load, hint) \
-    hint for (uint g = me % LANES; g < GROUPS; g += LANES) { \
-        cells k = load(at, c, only, g); \
-        [[unroll]] for (uint i = 0u; i < NQ; i++) { \
-            vec4 ql = qs[(i * GROUPS + g) * 2u], qh = qs[(i * GROUPS + g) * 2u + 1u]; \
-            s[i] += vec4(dot(ql, k.lo0), dot(ql, k.lo1), dot(ql, k.lo2), dot(ql, k.lo3)); \
-            s[i] += vec4(dot(qh, k.hi0), dot(qh, k.hi1), dot(qh, k.hi2), dot(qh, k.hi3)); \
+// Loops that drivers unroll take them long to compile: those of tiny workgroups begin at a zero that they do not see.
+// One query walks the cells of a quad singly, but for quantized ones, which share what is loaded.
+#define HIDDEN_ZERO (min(a.rows, 1u) - 1u)
+#define ROUNDS(singly) (ONE && singly ? 4u : 1u)
+#define SCORE(load, singly) \
+    for (uint g = TINY ? me % LANES + HIDDEN_ZERO : me % LANES; g < GROUPS; g += LANES) { \
+        for (uint n = ONE && singly ? HIDDEN_ZERO : 0u; n < ROUNDS(singly); n++) { \
+            cells k = load(at, ONE && singly ? uvec4(c[n]) : c, only, g); \
+            [[unroll]] for (uint i = 0u; i < NQ; i++) { \
+                vec4 ql = qs[(i * GROUPS + g) * 2u], qh = qs[(i * GROUPS + g) * 2u + 1u]; \
+                if (ONE && singly) { \
+                    s[i][n] += dot(ql, k.lo0); \
+                    s[i][n] += dot(qh, k.hi0); \
+                } else { \
+                    s[i] += vec4(dot(ql, k.lo0), dot(ql, k.lo1), dot(ql, k.lo2), dot(ql, k.lo3)); \
+                    s[i] += vec4(dot(qh, k.hi0), dot(qh, k.hi1), dot(qh, k.hi2), dot(qh, k.hi3)); \
+                } \
+            } \
         } \
     }
-// Tiny workgroups are software drivers', which unroll the loop over dims and then compile it for long
-#define SCORE(load) \
-    WHEN(WG <= 16u) SCORE_LOOP(load, [[dont_unroll]]) \
-    WHEN(WG > 16u) SCORE_LOOP(load, )
 
 // Products of the queries with the cells of my quad, into ws
 void score_block(uint cell)
@@ -172,10 +183,10 @@ void score_block(uint cell)
     vec4 only = mix(vec4(0.0), vec4(1.0), equal(seen, cell + uvec4(0u, 1u, 2u, 3u)));
     uint at = place(seen.x); /* all four are in one page, also where nobody sees the quad */
     [[unroll]] for (uint i = 0u; i < NQ; i++) s[i] = vec4(0.0);
-    WHEN(KT == KV_F32) { SCORE(k_f32) }
-    WHEN(KT == KV_F16) { SCORE(k_f16) }
-    WHEN(KT == KV_Q8_0) { SCORE(k_q8_0) }
-    WHEN(KT == KV_Q4_0) { SCORE(k_q4_0) }
+    WHEN(KT == KV_F32) SCORE(k_f32, true)
+    WHEN(KT == KV_F16) SCORE(k_f16, true)
+    WHEN(KT == KV_Q8_0) SCORE(k_q8_0, false)
+    WHEN(KT == KV_Q4_0) SCORE(k_q4_0, false)
     [[unroll]] for (uint i = 0u; i < NQ; i++) {
 #ifdef PUM_SUB
         for (uint m = 1u; m < LANES; m *= 2u) s[i] += subgroupShuffleXor(s[i], m);
@@ -203,10 +214,11 @@ vec4 finish_scores(vec4 v, uint i, float alibi, uint cell)
 void weigh_block(uint cell)
 {
     [[unroll]] for (uint t = 0u; t < TURNS; t++) {
-        uint i = me / SHARE + t * (WG / SHARE), at = min(i, NQ - 1u) * QUADS;
-        uint first = i < NQ ? me % SHARE : QUADS; /* all take part in what follows, not all have a query */
+        uint i = ONE ? 0u : me / SHARE + t * (WG / SHARE), at = min(i, NQ - 1u) * QUADS;
+        uint first = ONE ? me : i < NQ ? me % SHARE : QUADS; /* all take part in what follows, not all have a query */
         float best = top[t];
-        for (uint j = first; j < QUADS; j += SHARE) {
+        for (uint n = ONE ? 0u : first; n < QUADS; n += SHARE) {
+            uint j = ONE ? me : n;
             uvec4 c = cell + j * 4u + uvec4(0u, 1u, 2u, 3u);
             bvec4 seen = bvec4(uvec4(greaterThanEqual(c, uvec4(lo[t]))) & uvec4(lessThan(c, uvec4(hi[t]))));
             vec4 v = mix(vec4(LOWEST), finish_scores(ws[at + j], i, slope[t], c.x), seen);
@@ -217,7 +229,8 @@ void weigh_block(uint cell)
         float fade = exp(max(top[t] - best, -100.0));
         top[t] = best;
         sum[t] *= fade;
-        for (uint j = first; j < QUADS; j += SHARE) {
+        for (uint n = ONE ? 0u : first; n < QUADS; n += SHARE) {
+            uint j = ONE ? me : n;
             vec4 v = ws[at + j];
             v = mix(exp(max(v - best, -100.0)), vec4(0.0), lessThanEqual(v, vec4(LOWEST)));
             sum[t] += v.x + v.y + v.z + v.w;
@@ -228,7 +241,7 @@ void weigh_block(uint cell)
 }
 
 // Quads part, part + PARTS, ... of each page of the block, weighted, into acc
-#define ADD(load) \
+#define ADD(load, singly) \
     for (uint p = 0u; p < PAGES; p++) { \
         uint begin = cell + p * KV_PAGE; \
         if (begin >= to) break; \
@@ -238,11 +251,19 @@ void weigh_block(uint cell)
             vec4 only = mix(vec4(0.0), vec4(1.0), equal(seen, begin + j * 4u + uvec4(0u, 1u, 2u, 3u))); \
             [[unroll]] for (uint o = 0u; o < OWN; o++) { \
                 uint g = OWN == 1u ? me % GROUPS : min(me + o * WG, GROUPS - 1u); \
-                cells v = load(at, c, only, g); \
-                [[unroll]] for (uint i = 0u; i < NQ; i++) { \
-                    vec4 w = ws[i * QUADS + p * IN_PAGE + j]; \
-                    acc[(o * NQ + i) * 2u] += w.x * v.lo0 + w.y * v.lo1 + w.z * v.lo2 + w.w * v.lo3; \
-                    acc[(o * NQ + i) * 2u + 1u] += w.x * v.hi0 + w.y * v.hi1 + w.z * v.hi2 + w.w * v.hi3; \
+                for (uint n = ONE && singly ? HIDDEN_ZERO : 0u; n < ROUNDS(singly); n++) { \
+                    cells v = load(at, ONE && singly ? uvec4(c[n]) : c, only, g); \
+                    [[unroll]] for (uint i = 0u; i < NQ; i++) { \
+                        vec4 w = ws[i * QUADS + p * IN_PAGE + j]; \
+                        uint sum_at = (o * NQ + i) * 2u; \
+                        if (ONE && singly) { \
+                            acc[sum_at] += w[n] * v.lo0; \
+                            acc[sum_at + 1u] += w[n] * v.hi0; \
+                        } else { \
+                            acc[sum_at] += w.x * v.lo0 + w.y * v.lo1 + w.z * v.lo2 + w.w * v.lo3; \
+                            acc[sum_at + 1u] += w.x * v.hi0 + w.y * v.hi1 + w.z * v.hi2 + w.w * v.hi3; \
+                        } \
+                    } \
                 } \
             } \
         } \
@@ -257,10 +278,10 @@ void add_block(uint cell, uint part)
             acc[(o * NQ + i) * 2u + 1u] *= fade;
         }
     }
-    WHEN(VT == KV_F32) ADD(v_f32)
-    WHEN(VT == KV_F16) ADD(v_f16)
-    WHEN(VT == KV_Q8_0) ADD(v_q8_0)
-    WHEN(VT == KV_Q4_0) ADD(v_q4_0)
+    WHEN(VT == KV_F32) ADD(v_f32, true)
+    WHEN(VT == KV_F16) ADD(v_f16, true)
+    WHEN(VT == KV_Q8_0) ADD(v_q8_0, false)
+    WHEN(VT == KV_Q4_0) ADD(v_q4_0, false)
 }
 
 // The sums of all, over the invocations that shared a group of dims, into qs: the queries are done with
@@ -316,8 +337,8 @@ void main()
         top[t] = LOWEST;
         sum[t] = slope[t] = 0.0;
         WHEN((EXTRA & ATTN_ALIBI) != 0u) slope[t] = alibi_slope(min(head0 + i % HQ, a.heads - 1u));
-        lo[t] = max(visible_from(r), from);
-        hi[t] = min(visible_to(r), to);
+        lo[t] = TINY && BR == 1u ? from : max(visible_from(r), from);
+        hi[t] = TINY && BR == 1u ? to : min(visible_to(r), to);
     }
     [[unroll]] for (uint i = 0u; i < OWN * NQ * 2u; i++) acc[i] = vec4(0.0);
     sync();
@@ -331,7 +352,7 @@ void main()
         sync();
     }
     [[unroll]] for (uint t = 0u; t < TURNS; t++) {
-        uint i = me / SHARE + t * (WG / SHARE);
+        uint i = ONE ? 0u : me / SHARE + t * (WG / SHARE);
         float total = share_sum(sum[t]);
         if (i < NQ && me % SHARE == 0u) {
             sums[i] = total;

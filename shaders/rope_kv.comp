@@ -31,28 +31,46 @@ layout(set = 0, binding = 7) buffer vc_pairs { uvec2 vc2[]; };
 #include "lib/rope.glsl"
 
 uint from; /* where the head's vector begins in q, k or v */
+bool of_q;
 uvec3 positions;
+
+float load(uint d) { return of_q ? q[from + d] : k[from + d]; }
 
 vec2 rotated(uvec2 dims, uint p)
 {
-    return rope_rotate_pair(vec2(k[from + dims.x], k[from + dims.y]), p, positions, a.rot_dim, a.scale);
+    return rope_rotate_pair(vec2(load(dims.x), load(dims.y)), p, positions, a.rot_dim, a.scale);
 }
 
-float k_still(uint d) { return d < a.head_dim ? k[from + d] : 0.0; }
+float still(uint d) { return d < a.head_dim ? load(d) : 0.0; }
 
-float k_one(uint d)
+// Of dims d and d + 1, which the rotation pairs or does not. Code for one rotation is there once: before drivers know
+// the constants they work through all of it.
+vec2 turned(uint d)
 {
-    if (d >= rope_width(PAIRING, a.rot_dim)) return k_still(d);
-    uint p = rope_pair(PAIRING, d, a.rot_dim);
-    uvec2 dims = rope_dims(PAIRING, p, a.rot_dim);
-    vec2 r = rotated(dims, p);
-    return d == dims.x ? r.x : r.y;
+    const bool pairs = PAIRING == ROPE_INTERLEAVED;
+    vec2 v = vec2(0.0);
+    for (uint j = 0u; j < (pairs ? 1u : 2u); j++) {
+        vec2 w = vec2(still(d + j), pairs ? still(d + 1u) : 0.0);
+        if (d + j < rope_width(PAIRING, a.rot_dim)) {
+            uint p = rope_pair(PAIRING, d + j, a.rot_dim);
+            uvec2 dims = rope_dims(PAIRING, p, a.rot_dim);
+            w = rotated(dims, p);
+            if (!pairs && d + j != dims.x) w.x = w.y;
+        }
+        if (pairs) v = w;
+        else v[j] = w.x;
+    }
+    return v;
 }
+
+// Where an item is a pair, q and k have theirs from one place
+const bool ONE_PAIR = ITEM == 2u && PAIRING == ROPE_INTERLEAVED;
+vec2 only;
 
 vec2 k_two(uint d)
 {
-    if (PAIRING != ROPE_INTERLEAVED) return vec2(k_one(d), k_one(d + 1u));
-    return d < a.rot_dim ? rotated(uvec2(d, d + 1u), d / 2u) : vec2(k_still(d), k_still(d + 1u));
+    if (ONE_PAIR) return only;
+    return turned(d);
 }
 
 float v_one(uint d) { return d < a.head_dim ? v[from + d] : 0.0; }
@@ -65,10 +83,10 @@ void rotate_q(uint first, uint to)
     for (uint j = 0u; j < ITEM / 2u; j++) {
         uint p = first + j;
         if (p >= a.head_dim / 2u) return;
-        bool rotated = 2u * p < rope_width(PAIRING, a.rot_dim);
-        uvec2 d = rotated ? rope_dims(PAIRING, p, a.rot_dim) : uvec2(2u * p, 2u * p + 1u);
-        vec2 w = vec2(q[from + d.x], q[from + d.y]);
-        if (rotated) w = rope_rotate_pair(w, p, positions, a.rot_dim, a.scale);
+        bool turns = 2u * p < rope_width(PAIRING, a.rot_dim);
+        uvec2 d = turns ? rope_dims(PAIRING, p, a.rot_dim) : uvec2(2u * p, 2u * p + 1u);
+        vec2 w = ONE_PAIR ? only : vec2(load(d.x), load(d.y));
+        if (turns && !ONE_PAIR) w = rope_rotate_pair(w, p, positions, a.rot_dim, a.scale);
         y[to + d.x] = w.x;
         y[to + d.y] = w.y;
     }
@@ -82,18 +100,16 @@ void main()
     uint seq = step_row(r, ROW_SEQ), cell = step_row(r, ROW_CELL);
     if (seq == ROW_INACTIVE) return;
     positions = uvec3(step_row(r, ROW_POS), step_row(r, ROW_POS2), step_row(r, ROW_ROPE));
-    if (head < a.heads) {
-        from = r * a.q_stride + a.q_first + head * a.head_dim;
-        rotate_q(d / 2u, r * a.y_stride + head * a.head_dim);
-        return;
-    }
-    head -= a.heads;
+    of_q = head < a.heads;
     uint page = kv_page(a.table_at, a.table_stride, seq, cell / KV_PAGE) * a.kv_heads;
-    if (head < a.kv_heads) {
-        from = r * a.k_stride + a.k_first + head * a.head_dim;
-        k_put(page + head, cell % KV_PAGE, d);
+    if (head < a.heads + a.kv_heads) {
+        from = of_q ? r * a.q_stride + a.q_first + head * a.head_dim
+                    : r * a.k_stride + a.k_first + (head - a.heads) * a.head_dim;
+        if (ONE_PAIR) only = turned(d);
+        if (of_q) rotate_q(d / 2u, r * a.y_stride + head * a.head_dim);
+        else k_put(page + head - a.heads, cell % KV_PAGE, d);
     } else {
-        head -= a.kv_heads;
+        head -= a.heads + a.kv_heads;
         from = r * a.v_stride + a.v_first + head * a.head_dim;
         v_put(page + head, cell % KV_PAGE, d);
     }

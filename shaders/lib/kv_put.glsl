@@ -21,10 +21,6 @@ uint pack8(vec4 lo, vec4 hi)
         atomicAnd(words[word], ~(0xffffu << shift)); \
         atomicOr(words[word], half_ << shift); \
     } \
-    vec4 name##_four(uint d) \
-    { \
-        return vec4(two(d), two(d + 2u)); \
-    } \
     void name(uint at, uint c, uint d0) \
     { \
         uint groups = (a.head_dim + 7u) / 8u; \
@@ -43,7 +39,9 @@ uint pack8(vec4 lo, vec4 hi)
             float most = 0.0, scale = 0.0, inverse = 0.0; \
             for (uint i = 0u; i < 8u; i++) { \
                 uint g = d0 / 8u + i % 4u; \
-                vec4 lo = name##_four(g * 8u), hi = name##_four(g * 8u + 4u); \
+                vec2 v[4]; \
+                for (uint j = 0u; j < 4u; j++) v[j] = two(g * 8u + 2u * j); \
+                vec4 lo = vec4(v[0], v[1]), hi = vec4(v[2], v[3]); \
                 if (i < 4u) { \
                     [[unroll]] for (uint j = 0u; j < 4u; j++) { \
                         if (abs(lo[j]) > abs(most)) most = lo[j]; \

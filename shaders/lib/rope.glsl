@@ -20,10 +20,8 @@ vec2 rope_cos_sin(uint turn)
     s = x * (1.0 + x2 * (-1.6666666667e-1 + x2 * s));
     float c = -1.3888888889e-3 + x2 * (2.4801587302e-5 - x2 * 2.7557319224e-7);
     c = 1.0 + x2 * (-0.5 + x2 * (4.1666666667e-2 + x2 * c));
-    if (quadrant == 1u) return vec2(-s, c);
-    if (quadrant == 2u) return vec2(-c, -s);
-    if (quadrant == 3u) return vec2(s, -c);
-    return vec2(c, s);
+    vec2 v = (quadrant & 1u) != 0u ? vec2(s, c) : vec2(c, s);
+    return vec2(((quadrant + 1u) & 2u) != 0u ? -v.x : v.x, (quadrant & 2u) != 0u ? -v.y : v.y);
 }
 
 // How many dims of a head are rotated: the first ones
