@@ -153,24 +153,15 @@ uvec4 seen_cells(uint cell)
     return min(max(cell + uvec4(0u, 1u, 2u, 3u), from), to - 1u);
 }
 
-// Loops that drivers unroll take them long to compile: those of tiny workgroups begin at a zero that they do not see.
-// One query walks the cells of a quad singly, but for quantized ones, which share what is loaded.
-#define HIDDEN_ZERO (min(a.rows, 1u) - 1u)
-#define ROUNDS(singly) (ONE && singly ? 4u : 1u)
-#define SCORE(load, singly) \
-    for (uint g = TINY ? me % LANES + HIDDEN_ZERO : me % LANES; g < GROUPS; g += LANES) { \
-        for (uint n = ONE && singly ? HIDDEN_ZERO : 0u; n < ROUNDS(singly); n++) { \
-            cells k = load(at, ONE && singly ? uvec4(c[n]) : c, only, g); \
-            [[unroll]] for (uint i = 0u; i < NQ; i++) { \
-                vec4 ql = qs[(i * GROUPS + g) * 2u], qh = qs[(i * GROUPS + g) * 2u + 1u]; \
-                if (ONE && singly) { \
-                    s[i][n] += dot(ql, k.lo0); \
-                    s[i][n] += dot(qh, k.hi0); \
-                } else { \
-                    s[i] += vec4(dot(ql, k.lo0), dot(ql, k.lo1), dot(ql, k.lo2), dot(ql, k.lo3)); \
-                    s[i] += vec4(dot(qh, k.hi0), dot(qh, k.hi1), dot(qh, k.hi2), dot(qh, k.hi3)); \
-                } \
-            } \
+// A loop over dims that drivers unroll takes them long to compile: of tiny workgroups it begins at a zero that they do
+// not see
+#define SCORE(load) \
+    for (uint g = TINY ? me % LANES + min(a.rows, 1u) - 1u : me % LANES; g < GROUPS; g += LANES) { \
+        cells k = load(at, c, only, g); \
+        [[unroll]] for (uint i = 0u; i < NQ; i++) { \
+            vec4 ql = qs[(i * GROUPS + g) * 2u], qh = qs[(i * GROUPS + g) * 2u + 1u]; \
+            s[i] += vec4(dot(ql, k.lo0), dot(ql, k.lo1), dot(ql, k.lo2), dot(ql, k.lo3)); \
+            s[i] += vec4(dot(qh, k.hi0), dot(qh, k.hi1), dot(qh, k.hi2), dot(qh, k.hi3)); \
         } \
     }
 
@@ -183,10 +174,10 @@ void score_block(uint cell)
     vec4 only = mix(vec4(0.0), vec4(1.0), equal(seen, cell + uvec4(0u, 1u, 2u, 3u)));
     uint at = place(seen.x); /* all four are in one page, also where nobody sees the quad */
     [[unroll]] for (uint i = 0u; i < NQ; i++) s[i] = vec4(0.0);
-    WHEN(KT == KV_F32) SCORE(k_f32, true)
-    WHEN(KT == KV_F16) SCORE(k_f16, true)
-    WHEN(KT == KV_Q8_0) SCORE(k_q8_0, false)
-    WHEN(KT == KV_Q4_0) SCORE(k_q4_0, false)
+    WHEN(KT == KV_F32) SCORE(k_f32)
+    WHEN(KT == KV_F16) SCORE(k_f16)
+    WHEN(KT == KV_Q8_0) SCORE(k_q8_0)
+    WHEN(KT == KV_Q4_0) SCORE(k_q4_0)
     [[unroll]] for (uint i = 0u; i < NQ; i++) {
 #ifdef PUM_SUB
         for (uint m = 1u; m < LANES; m *= 2u) s[i] += subgroupShuffleXor(s[i], m);
@@ -241,7 +232,7 @@ void weigh_block(uint cell)
 }
 
 // Quads part, part + PARTS, ... of each page of the block, weighted, into acc
-#define ADD(load, singly) \
+#define ADD(load) \
     for (uint p = 0u; p < PAGES; p++) { \
         uint begin = cell + p * KV_PAGE; \
         if (begin >= to) break; \
@@ -251,19 +242,11 @@ void weigh_block(uint cell)
             vec4 only = mix(vec4(0.0), vec4(1.0), equal(seen, begin + j * 4u + uvec4(0u, 1u, 2u, 3u))); \
             [[unroll]] for (uint o = 0u; o < OWN; o++) { \
                 uint g = OWN == 1u ? me % GROUPS : min(me + o * WG, GROUPS - 1u); \
-                for (uint n = ONE && singly ? HIDDEN_ZERO : 0u; n < ROUNDS(singly); n++) { \
-                    cells v = load(at, ONE && singly ? uvec4(c[n]) : c, only, g); \
-                    [[unroll]] for (uint i = 0u; i < NQ; i++) { \
-                        vec4 w = ws[i * QUADS + p * IN_PAGE + j]; \
-                        uint sum_at = (o * NQ + i) * 2u; \
-                        if (ONE && singly) { \
-                            acc[sum_at] += w[n] * v.lo0; \
-                            acc[sum_at + 1u] += w[n] * v.hi0; \
-                        } else { \
-                            acc[sum_at] += w.x * v.lo0 + w.y * v.lo1 + w.z * v.lo2 + w.w * v.lo3; \
-                            acc[sum_at + 1u] += w.x * v.hi0 + w.y * v.hi1 + w.z * v.hi2 + w.w * v.hi3; \
-                        } \
-                    } \
+                cells v = load(at, c, only, g); \
+                [[unroll]] for (uint i = 0u; i < NQ; i++) { \
+                    vec4 w = ws[i * QUADS + p * IN_PAGE + j]; \
+                    acc[(o * NQ + i) * 2u] += w.x * v.lo0 + w.y * v.lo1 + w.z * v.lo2 + w.w * v.lo3; \
+                    acc[(o * NQ + i) * 2u + 1u] += w.x * v.hi0 + w.y * v.hi1 + w.z * v.hi2 + w.w * v.hi3; \
                 } \
             } \
         } \
@@ -278,10 +261,10 @@ void add_block(uint cell, uint part)
             acc[(o * NQ + i) * 2u + 1u] *= fade;
         }
     }
-    WHEN(VT == KV_F32) ADD(v_f32, true)
-    WHEN(VT == KV_F16) ADD(v_f16, true)
-    WHEN(VT == KV_Q8_0) ADD(v_q8_0, false)
-    WHEN(VT == KV_Q4_0) ADD(v_q4_0, false)
+    WHEN(VT == KV_F32) ADD(v_f32)
+    WHEN(VT == KV_F16) ADD(v_f16)
+    WHEN(VT == KV_Q8_0) ADD(v_q8_0)
+    WHEN(VT == KV_Q4_0) ADD(v_q4_0)
 }
 
 // The sums of all, over the invocations that shared a group of dims, into qs: the queries are done with

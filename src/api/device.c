@@ -61,6 +61,7 @@ static pumice_status vk_params(const pumice_device_params *params, char *cache, 
     out->memory_budget_bytes = p.memory_budget_bytes;
     out->log = (pum_log){ p.log, p.log_user };
     out->get_instance_proc_addr = p.get_instance_proc_addr;
+    out->no_twin = p.no_self_test; /* it goes by what was proven */
     if (!p.no_cache) {
         if (p.cache_dir) out->cache_dir = p.cache_dir;
         else if (pum_cache_folder(cache, cache_bytes)) out->cache_dir = cache;

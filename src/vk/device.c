@@ -246,6 +246,7 @@ pumice_status pum_vk_device_create(const pum_vk_params *params, pum_vk_device **
     PUM_GOTO(pum_vk_pipelines_init(d, params->cache_dir, err));
     PUM_GOTO(pum_vk_first_use_init(d, err));
     PUM_GOTO(pum_vk_proven_init(d, err));
+    pum_vk_twin_init(d, params);
     pum_log_write(&d->log, PUMICE_LOG_INFO, "device %u: %s, %s", d->index, d->snapshot.caps.name,
                   d->snapshot.caps.driver_name);
     *out_device = d;

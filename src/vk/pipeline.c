@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "kernels_spv.h"
-#include "task.h"
 
 enum { MAX_WORKERS = 16, FIRST_CAPACITY = 64 };
 
@@ -232,7 +231,7 @@ typedef struct job_list {
     pum_vk_device *device;
     const pum_vk_pipeline_key *keys;
     VkPipeline *made;
-    size_t count;
+    size_t count, n_first; /* those behind n_first are compiled elsewhere first */
     atomic_size_t next;
     atomic_bool failed;
 } job_list;
@@ -254,7 +253,7 @@ static void *work(void *user)
         size_t i = atomic_fetch_add(&j->next, 1);
         if (i >= j->count) break;
         w->status = create_pipeline(j->device, &j->keys[i], &j->made[i], &w->err);
-        if (w->status == PUMICE_OK) {
+        if (w->status == PUMICE_OK && i < j->n_first) {
             w->status = pum_vk_first_use_begin(j->device, j->keys[i].kernel, j->made[i], &w->err);
         }
         if (w->status != PUMICE_OK) atomic_store(&j->failed, true);
@@ -365,11 +364,18 @@ pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipel
         }
         uint64_t begin = pum_now_ns();
         qsort(missing, jobs.count, sizeof *missing, compare_sizes);
+        pum_vk_twin_work twin;
+        jobs.n_first = jobs.count - pum_vk_twin_begin(device, missing, jobs.count, &twin);
         status = run_jobs(&jobs, err);
+        pum_vk_twin_end(&twin);
+        for (size_t i = jobs.n_first; i < jobs.count && status == PUMICE_OK; i++) {
+            status = pum_vk_first_use_begin(device, missing[i].kernel, jobs.made[i], err);
+        }
         pumice_status kept = keep(device, &jobs, status == PUMICE_OK ? err : NULL);
         if (status == PUMICE_OK) status = kept;
-        pum_log_write(&device->log, PUMICE_LOG_DEBUG, "%zu pipelines created in %.1f ms",
-                      jobs.count, (double)(pum_now_ns() - begin) * 1e-6);
+        pum_log_write(&device->log, PUMICE_LOG_DEBUG,
+                      "%zu pipelines created in %.1f ms, %zu compiled by a second device first", jobs.count,
+                      (double)(pum_now_ns() - begin) * 1e-6, jobs.count - jobs.n_first);
     }
 fail:
     pum_free(jobs.made);

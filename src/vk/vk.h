@@ -29,6 +29,7 @@ typedef struct pum_vk_params {
     bool validation;              /* Khronos validation with synchronization validation */
     uint64_t memory_budget_bytes; /* 0 = the device's */
     const char *cache_dir;        /* NULL = no pipeline cache file */
+    bool no_twin;                 /* of what is compiled late, nothing at the same time (twin.c) */
     pum_log log;
     void *get_instance_proc_addr; /* PFN_vkGetInstanceProcAddr or NULL */
     const pum_vk_kernel_words *replaced; /* NULL outside tests; must outlive the device */

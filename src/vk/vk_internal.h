@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "task.h"
 #include "vk.h"
 
 /* ---- loader.c: entry points ---- */
@@ -275,6 +276,28 @@ pumice_status pum_vk_first_use_begin(pum_vk_device *device, uint32_t kernel, VkP
 /* Until all of these have ended, after which pipelines may be destroyed. */
 void pum_vk_first_use_wait(pum_vk_device *device);
 
+/* twin.c: a second device that compiles some of the pipelines for the driver's own cache */
+typedef struct pum_vk_twin {
+    bool is_possible;
+    char select[16]; /* params.select */
+    pum_vk_params params;
+} pum_vk_twin;
+
+/* What it does while the first device does the rest. */
+typedef struct pum_vk_twin_work {
+    pum_task task;
+    const pum_vk_params *params;
+    const pum_vk_pipeline_key *keys;
+    size_t count;
+} pum_vk_twin_work;
+
+/* After the snapshot. */
+void pum_vk_twin_init(pum_vk_device *device, const pum_vk_params *params);
+/* Moves the keys that the twin takes to the end and returns their number, often 0; until the end nobody else should
+ * have them compiled. The keys, largest module first, must live until then. */
+size_t pum_vk_twin_begin(pum_vk_device *device, pum_vk_pipeline_key *keys, size_t count, pum_vk_twin_work *out_work);
+void pum_vk_twin_end(pum_vk_twin_work *twin);
+
 /* proven.c */
 typedef struct pum_vk_proven {
     pthread_mutex_t lock; /* guards what follows and the capabilities' distrusted kernels */
@@ -301,6 +324,7 @@ struct pum_vk_device {
     pum_vk_pipelines pipelines;
     pum_vk_first_use first_use;
     pum_vk_proven proven;
+    pum_vk_twin twin;
     const pum_vk_kernel_words *replaced;
     bool have_queue_lock, have_staging_lock, have_pipelines_lock;
 };

@@ -6,6 +6,7 @@
 
 #include "api.h"
 #include "kernels_spv.h"
+#include "task.h"
 #include "testing.h"
 
 enum { TOKENS = 12, SPIRV_HEAD = 5, MOST_WORDS = 1 << 16 };
@@ -14,6 +15,7 @@ enum { OP_U_TO_F = 112, OP_S_TO_F = 111, OP_FADD = 129, OP_FMUL = 133 };
 typedef struct outcome {
     pumice_status status;
     int warnings;
+    int apart; /* times that a second device compiled something */
     char warning[512], error[512];
     int32_t tokens[TOKENS];
     uint64_t self_test_ns;
@@ -46,6 +48,7 @@ static void on_log(void *user, pumice_log_level level, const char *text)
 {
     outcome *o = user;
     if (level == PUMICE_LOG_ERROR) print_message("[error] %s\n", text);
+    if (strstr(text, " compiled by a second device") && !strstr(text, ", 0 compiled")) o->apart++;
     if (level != PUMICE_LOG_WARNING) return;
     o->warnings++;
     snprintf(o->warning, sizeof o->warning, "%s", text);
@@ -105,6 +108,16 @@ static uint32_t norm_in_use(const fixture *f)
     return (uint32_t)kernel;
 }
 
+/* Of a driver that compiles late, where there are cores for two compilers. */
+static bool compiles_apart(const fixture *f)
+{
+    pum_vk_params params = { .cache_dir = f->cache };
+    pumice_device *d = open_device(&params, false);
+    bool late = pum_vk_device_caps(d->vk)->flags & PUM_FLAG_LATE_COMPILE;
+    pumice_device_destroy(&d);
+    return late && pum_core_count() > 1;
+}
+
 static int begin(void **state)
 {
     fixture *f = pum_alloc(sizeof *f);
@@ -161,9 +174,11 @@ static void test_right(void **state)
     assert_int_equal(o.warnings, 0);
     assert_true(o.self_test_ns > 0);
     assert_memory_equal(o.tokens, right, sizeof right);
+    assert_int_equal(o.apart > 0, compiles_apart(f));
     uint64_t first = o.self_test_ns;
     run(f, NULL, false, &o); /* known by now: only looking that up takes time */
     assert_true(o.self_test_ns < first / 2);
+    assert_int_equal(o.apart, 0);
     assert_int_equal(each_file(f, ".proven", damage), 1);
     run(f, NULL, false, &o);
     assert_int_equal(o.status, PUMICE_OK);
