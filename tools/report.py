@@ -31,11 +31,21 @@ def run(command, timeout=TIMEOUT):
         return 127, "", str(error)
 
 
+def without_folders(value):
+    """Files are named, but not where they are: a report is for others to read."""
+    if isinstance(value, dict):
+        paths = {k for k, v in value.items() if k in ("model", "model_filename") and isinstance(v, str)}
+        return {k: os.path.basename(v) if k in paths else without_folders(v) for k, v in value.items()}
+    return [without_folders(v) for v in value] if isinstance(value, list) else value
+
+
 def run_json(command):
     """The parsed output, or {"error": sentence}."""
     code, out, err = run(command)
     try:
-        return json.loads(out) if code == 0 else {"error": (err.strip() or f"exit {code}").splitlines()[-1]}
+        if code == 0:
+            return without_folders(json.loads(out))
+        return {"error": (err.strip() or f"exit {code}").splitlines()[-1]}
     except ValueError as error:
         return {"error": f"no JSON: {error}"}
 

@@ -240,6 +240,9 @@ typedef struct pumice_model_params {
      * sooner, and the memory is the system's cache of the file; but decoding is slower than with a copy in large pages.
      * The file must then stay as it is while the model lives: if it is truncated, the process gets SIGBUS. */
     uint32_t in_place;
+    /* How the sessions of `session` will choose tokens: kernels for that are then made ahead too. Only a temperature
+     * above 0, or none, makes a difference. NULL = not ahead. Read during the call. */
+    const struct pumice_sampling *sampling;
 } pumice_model_params;
 
 /* What a model was trained to predict, which is what pumice_session_score counts. */

@@ -87,7 +87,7 @@ static pumice_status open_file(load *l)
 static pumice_status fill(load *l)
 {
     pumice_model *m = l->model;
-    pum_warm_begin(&l->warm, m, l->params.session);
+    pum_warm_begin(&l->warm, m, l->params.session, l->params.sampling);
     PUM_TRY(open_tokenizer(m, l->params.path, &l->err));
     m->open_ns = pum_now_ns() - l->began_ns;
     PUM_TRY(pum_parts_upload(m, &l->params, &l->err));

@@ -412,7 +412,7 @@ static uint32_t until_renewal(const pumice_session *s, uint32_t seq, uint32_t ma
     return (uint32_t)PUM_MIN((size_t)max, hp->rope.original_ctx + 1 - count);
 }
 
-static pum_sampler sampler_for(const pumice_sampling *sampling)
+pum_sampler pum_sampler_for(const pumice_sampling *sampling)
 {
     return sampling->temperature > 0 ? PUM_SAMPLER_CHAIN : PUM_SAMPLER_ARGMAX;
 }
@@ -510,7 +510,7 @@ pumice_status pumice_session_next(pumice_session *session, const uint32_t *seqs,
         PUM_TRY(pum_sequence_reserve(s, seqs[i], s->sequences[seqs[i]].tokens.count + 1));
     }
     uint64_t t0 = pum_now_ns(), cpu = pum_thread_cpu_ns();
-    pum_pass_key key = step_key(s, seqs, count, sampler_for(&p));
+    pum_pass_key key = step_key(s, seqs, count, pum_sampler_for(&p));
     PUM_TRY(pum_run_prepare(s, &key, "a step"));
     write_step(s, seqs, count, &p);
     if (key.rows) s->logits_seq = -1;
@@ -637,7 +637,7 @@ static pumice_status generate_in_turns(pumice_session *s, uint32_t seq, uint32_t
 {
     const pumice_sampling *p = &g->params->sampling;
     for (uint32_t i = 0; i < max && !g->ended; i++) {
-        pum_pass_key key = step_key(s, &seq, 1, sampler_for(p));
+        pum_pass_key key = step_key(s, &seq, 1, pum_sampler_for(p));
         PUM_TRY(pum_run_prepare(s, &key, "a step"));
         write_step(s, &seq, 1, p);
         s->logits_seq = -1;
@@ -702,7 +702,7 @@ fail:
 static pumice_status choose_run(pumice_session *s, uint32_t seq, uint32_t max, generation *g)
 {
     const pumice_sampling *p = &g->params->sampling;
-    pum_sampler sampler = sampler_for(p);
+    pum_sampler sampler = pum_sampler_for(p);
     pum_pass_key first_key = step_key(s, &seq, 1, sampler);
     pum_pass_key key = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS, .sampler = sampler };
     pum_stage *only = &s->stages[0];

@@ -104,6 +104,8 @@ void pum_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index
  * dst_row as the token after the sequence's last. */
 void pum_slot_write(pumice_session *s, uint32_t slot, uint32_t seq, uint32_t src_row,
                     uint32_t dst_row, const pumice_sampling *sampling);
+/* What a temperature above 0 takes, or none. */
+pum_sampler pum_sampler_for(const pumice_sampling *sampling);
 /* Fills batch row r of an encoder's pass with token `index` of a sequence's input. */
 void pum_input_row_write(pumice_session *s, uint32_t row, uint32_t seq, uint32_t index);
 /* The token that the slot chose `counter` draws after the sequence began. */

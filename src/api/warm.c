@@ -8,7 +8,7 @@ static pumice_status make_pipelines(pum_warm *w, const pum_model_part *part, pum
     const pum_model_def *def = part->def;
     pum_caps caps;
     const pum_plan_options options = pum_session_plan_options(&w->params);
-    const pum_pass_key decode = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS };
+    const pum_pass_key decode = { .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS, .sampler = w->sampler };
     const pum_pass_key key = pum_stage_key(def, &decode);
     pum_session_size size;
     pum_placement kv = { 0 };
@@ -40,13 +40,19 @@ static void work(void *user)
     }
 }
 
-void pum_warm_begin(pum_warm *warm, const pumice_model *model, const pumice_session_params *params)
+void pum_warm_begin(pum_warm *warm, const pumice_model *model, const pumice_session_params *params,
+                    const pumice_sampling *sampling)
 {
+    pumice_sampling given = { 0 };
     *warm = (pum_warm){ .model = model };
     atomic_init(&warm->stop, 0);
     if (!params || pum_params_check(params->struct_size, sizeof(uint32_t), "", NULL) != PUMICE_OK)
         return;
     pum_params_copy(&warm->params, sizeof warm->params, params);
+    if (sampling && pum_params_check(sampling->struct_size, sizeof(uint32_t), "", NULL) == PUMICE_OK) {
+        pum_params_copy(&given, sizeof given, sampling);
+        warm->sampler = pum_sampler_for(&given);
+    }
     pum_task_start(&warm->task, work, warm);
 }
 

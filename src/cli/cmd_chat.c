@@ -143,12 +143,7 @@ static int generate(chat *c, uint32_t max_tokens)
                                       .token = on_token,
                                       .user = c };
     uint32_t count = 0;
-    params.sampling = (pumice_sampling){ .struct_size = sizeof params.sampling,
-                                         .temperature = o->temperature,
-                                         .top_k = o->top_k,
-                                         .top_p = o->top_p,
-                                         .min_p = o->min_p,
-                                         .seed = c->seed };
+    params.sampling = cli_sampling(o, c->seed);
     pumice_status status = pumice_session_generate(c->run->session, 0, &params, &count);
     if (c->no_memory) return cli_no_memory();
     if (status == PUMICE_OK || cli_interrupted() || status == PUMICE_ERROR_CONTEXT_FULL)
@@ -373,6 +368,8 @@ static int work(chat *c)
     cli_run *run = c->run;
     const cli_options *o = run->options;
     size_t bytes;
+    const pumice_sampling sampling = cli_sampling(o, 0);
+    run->sampling = &sampling;
     int code = CLI_OK;
     if (o->tokens.count) return cli_usage("a conversation has no --tokens: give a text");
     if (o->template_file) {

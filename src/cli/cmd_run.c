@@ -270,12 +270,7 @@ static int generate(cli_run *run, generation *g)
                                       .user = g,
                                       .max_tokens =
                                           o->n_predict ? o->n_predict : (uint32_t)DEFAULT_PREDICT };
-    params.sampling = (pumice_sampling){ .struct_size = sizeof params.sampling,
-                                         .temperature = o->temperature,
-                                         .top_k = o->top_k,
-                                         .top_p = o->top_p,
-                                         .min_p = o->min_p,
-                                         .seed = g->seed };
+    params.sampling = cli_sampling(o, g->seed);
     pumice_status status = evaluate_prompt(run, g);
     if (status == PUMICE_OK && !cli_interrupted()) {
         uint32_t count;
@@ -298,6 +293,8 @@ static int work(cli_run *run, generation *g)
     if (!o->beams && (o->length_penalty != 0 || o->no_repeat_ngram)) {
         return cli_usage("--length-penalty and --no-repeat-ngram need --beams N");
     }
+    const pumice_sampling sampling = cli_sampling(o, 0);
+    if (!o->beams) run->sampling = &sampling;
     int code = cli_prompt_read(o, &g->prompt);
     if (code == CLI_OK) code = cli_open_device(run);
     if (code == CLI_OK) code = cli_open_model(run, o->models[0]);

@@ -363,6 +363,7 @@ static int load(cli_run *run, const char *path, bool vocab_only)
                                    .progress = cli_progress_step,
                                    .progress_user = &p,
                                    .session = vocab_only ? NULL : &session,
+                                   .sampling = run->sampling,
                                    .quant = run->options->quant,
                                    .vocab_only = vocab_only };
     if (!vocab_only && (run->n_devices > 1 || split->count)) {
@@ -388,6 +389,16 @@ static int load(cli_run *run, const char *path, bool vocab_only)
     if (status != PUMICE_OK)
         return cli_fail("the model tells nothing about itself: %s", pumice_status_name(status));
     return cli_interrupted() ? CLI_INTERRUPTED : CLI_OK;
+}
+
+pumice_sampling cli_sampling(const cli_options *options, uint64_t seed)
+{
+    return (pumice_sampling){ .struct_size = sizeof(pumice_sampling),
+                              .temperature = options->temperature,
+                              .top_k = options->top_k,
+                              .top_p = options->top_p,
+                              .min_p = options->min_p,
+                              .seed = seed };
 }
 
 int cli_open_model(cli_run *run, const char *path) { return load(run, path, false); }

@@ -53,6 +53,7 @@ typedef struct cli_run {
     pumice_device *device;
     pumice_model *model;
     pumice_session *session;
+    const pumice_sampling *sampling; /* of a command that samples, set before the model is opened */
     pumice_device_info device_info; /* of the first; its name tells all */
     pumice_model_info model_info;
     uint64_t device_ns, load_ns; /* what opening them took */
@@ -62,6 +63,8 @@ typedef struct cli_run {
 /* Each returns CLI_OK, or an exit code after its sentence. Close in any case. */
 int cli_open_device(cli_run *run); /* or several */
 int cli_one_device(const cli_run *run, const char *what); /* CLI_USAGE if `what` got several */
+/* Samples as the options say. */
+pumice_sampling cli_sampling(const cli_options *options, uint64_t seed);
 int cli_open_model(cli_run *run, const char *path);
 int cli_open_vocabulary(cli_run *run, const char *path); /* needs no device */
 /* A session with the command line's settings; n_ctx 0 = those. The first one prints the device's
