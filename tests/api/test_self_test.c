@@ -16,6 +16,7 @@ typedef struct outcome {
     pumice_status status;
     int warnings;
     int apart; /* times that a second device compiled something */
+    int made;  /* times that pipelines were made */
     char warning[512], error[512];
     int32_t tokens[TOKENS];
     uint64_t self_test_ns;
@@ -48,6 +49,7 @@ static void on_log(void *user, pumice_log_level level, const char *text)
 {
     outcome *o = user;
     if (level == PUMICE_LOG_ERROR) print_message("[error] %s\n", text);
+    if (strstr(text, " pipelines created in ")) o->made++;
     if (strstr(text, " compiled by a second device") && !strstr(text, ", 0 compiled")) o->apart++;
     if (level != PUMICE_LOG_WARNING) return;
     o->warnings++;
@@ -94,6 +96,45 @@ static void run(const fixture *f, const pum_vk_kernel_words *wrong, bool no_self
     pumice_session_destroy(&s);
     pumice_model_destroy(&model);
     pumice_device_destroy(&device);
+}
+
+/* How often pipelines are made after a model is loaded, up to the second token. */
+static int made_late(const fixture *f, float temperature, bool told)
+{
+    char path[TEST_PATH_BYTES];
+    outcome o = { 0 };
+    pum_vk_params params = { .cache_dir = f->cache, .log = { on_log, &o },
+                             .validation = !getenv("PUMICE_TEST_NO_VALIDATION") };
+    test_source("models/pumice-stories.gguf", path);
+    pumice_device *device = open_device(&params, false);
+    const pumice_session_params sp = { .struct_size = sizeof sp, .n_ctx_tokens = 64 };
+    const pumice_sampling sampling = { .struct_size = sizeof sampling, .temperature = temperature };
+    const pumice_model_params mp = { .struct_size = sizeof mp, .path = path, .session = &sp,
+                                     .sampling = told ? &sampling : NULL };
+    pumice_model *model = NULL;
+    pumice_error err = { 0 };
+    if (pumice_model_load(device, &mp, &model, &err) != PUMICE_OK) fail_msg("no model: %s", err.text);
+    int before = o.made;
+    assert_true(before > 0);
+    pumice_session *s = test_session(model, &sp);
+    const int32_t bos = 1;
+    int32_t token;
+    uint32_t seq = 0;
+    assert_pumice_ok(s, pumice_session_sync(s, 0, &bos, 1));
+    assert_pumice_ok(s, pumice_session_next(s, &seq, 1, &sampling, &token));
+    assert_pumice_ok(s, pumice_session_next(s, &seq, 1, &sampling, &token));
+    pumice_session_destroy(&s);
+    pumice_model_destroy(&model);
+    pumice_device_destroy(&device);
+    return o.made - before;
+}
+
+static void test_made_ahead(void **state)
+{
+    const fixture *f = *state;
+    assert_int_equal(made_late(f, 0, true), 0);
+    assert_int_equal(made_late(f, 0.8f, true), 0);
+    assert_true(made_late(f, 0, false) > 0);
 }
 
 static uint32_t norm_in_use(const fixture *f)
@@ -237,6 +278,7 @@ static int begin_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_made_ahead, begin, end),
         cmocka_unit_test_setup_teardown(test_right, begin, end),
         cmocka_unit_test_setup_teardown(test_wrong_and_replaced, begin, end),
         cmocka_unit_test_setup_teardown(test_wrong_without_another, begin, end),
