@@ -171,9 +171,9 @@ def main():
     radv, anv = sorted(ICDS.glob("radeon_icd*.json")), sorted(ICDS.glob("intel_icd*.json"))
     if radv:
         jobs.append(("amd", AMD, environment_of(radv[0], "RADV_FORCE_FAMILY"), amd_numbers,
-                     ["regs", "occ", "lds", "code", "spill"], ["regs", "occ", "lds"],
+                     ["regs", "occ", "lds", "code", "spill"], ["regs", "occ", "lds", "code", "spill"],
                      "vector registers / subgroups per SIMD / bytes of shared memory / bytes of code / spills",
-                     "Vector registers / subgroups per SIMD / bytes of shared memory; no kernel spills."))
+                     "Vector registers / subgroups per SIMD / bytes of shared memory / bytes of code / spills."))
     if shim and anv:
         jobs.append(("intel", INTEL, environment_of(anv[0], "INTEL_STUB_GPU_PLATFORM", LD_PRELOAD=shim), intel_numbers,
                      ["instr", "sends", "cycles", "spill"], ["instr", "sends", "spill"],
