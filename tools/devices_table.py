@@ -7,17 +7,13 @@ usage: devices_table.py [--check] DEVICES.md REPORT.json...      (--check: exit 
 """
 import json
 import pathlib
-import re
 import sys
+
+from report import plain
 
 BEGIN, END = "<!-- from docs/reports by tools/devices_table.py -->\n", "<!-- end -->\n"
 HEAD = ["device", "driver", "Vulkan", "subgroups", "tiers", "kernels", "story", "bundled model, decode", "read, GB/s",
         "f32, GFLOP/s", "report"]
-
-
-def plain(value):
-    """Text of a driver or file, harmless in a table."""
-    return re.sub(r"[|`<>\r\n]", " ", str(value)).strip()
 
 
 def kernels(device):

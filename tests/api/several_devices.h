@@ -107,4 +107,35 @@ static inline void close_devices(setup *s)
     for (uint32_t i = 0; i < s->n; i++) pumice_device_destroy(&s->devices[i]);
 }
 
+/* Every Vulkan call of the second of two devices fails once while a session of `p` is made and does `work`. */
+static inline void check_every_call(const char *path, const uint32_t *split, const pumice_session_params *p,
+                                    pumice_status (*work)(pumice_session *session))
+{
+    setup s;
+    pumice_error err = { 0 };
+    open_devices(&s, 2, 1, 0);
+    if (load(&s, path, split, &err)) fail_msg("%s", err.text);
+    long n = 1, failures = 0;
+    for (;; n += 1 + n / 8) {
+        pumice_session *session = NULL;
+        err = (pumice_error){ 0 };
+        fault_vk_arm(n, VK_ERROR_OUT_OF_HOST_MEMORY);
+        pumice_status status = pumice_session_create(s.model, p, &session, &err);
+        if (status == PUMICE_OK) status = work(session);
+        bool failed = fault_vk_failed() != NULL;
+        if (status != PUMICE_OK) {
+            failures++;
+            assert_true(failed);
+            assert_true((session ? pumice_session_error(session) : err.text)[0] != '\0');
+        }
+        pumice_session_destroy(&session);
+        if (!failed) break; /* so many calls there are not */
+    }
+    print_message("%ld failures up to call %ld\n", failures, n);
+    assert_true(failures > 5);
+    fault_vk_arm(0, VK_SUCCESS);
+    close_devices(&s);
+    assert_int_equal(fault_vk_live(), 0);
+}
+
 #endif

@@ -320,42 +320,22 @@ static void test_stage_fails(void **state)
     }
 }
 
+static pumice_status evaluate_and_choose(pumice_session *session)
+{
+    int32_t token[1];
+    uint32_t seq = 0;
+    pumice_status status = pumice_session_sync(session, 0, prompt, N);
+    return status == PUMICE_OK ? pumice_session_next(session, &seq, 1, NULL, token) : status;
+}
+
 /* Every Vulkan call of one stage fails once, while the session is made and used. */
 static void test_every_call_fails_once(void **state)
 {
     (void)state;
     char path[TEST_PATH_BYTES];
-    setup s;
-    pumice_error err = { 0 };
+    const pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = BATCH, .n_ctx_tokens = 128 };
     bundled(path);
-    open_devices(&s, 2, 1, 0);
-    if (load(&s, path, NULL, &err)) fail_msg("%s", err.text);
-    long n = 1, failures = 0;
-    for (;; n += 1 + n / 8) {
-        pumice_session *session = NULL;
-        pumice_session_params p = { .struct_size = sizeof p, .n_batch_tokens = BATCH,
-                                    .n_ctx_tokens = 128 };
-        int32_t token[1];
-        uint32_t seq = 0;
-        err = (pumice_error){ 0 };
-        fault_vk_arm(n, VK_ERROR_OUT_OF_HOST_MEMORY);
-        pumice_status status = pumice_session_create(s.model, &p, &session, &err);
-        if (status == PUMICE_OK) status = pumice_session_sync(session, 0, prompt, N);
-        if (status == PUMICE_OK) status = pumice_session_next(session, &seq, 1, NULL, token);
-        bool failed = fault_vk_failed() != NULL;
-        if (status != PUMICE_OK) {
-            failures++;
-            assert_true(failed);
-            assert_true((session ? pumice_session_error(session) : err.text)[0] != '\0');
-        }
-        pumice_session_destroy(&session);
-        if (!failed) break; /* so many calls there are not */
-    }
-    print_message("%ld failures up to call %ld\n", failures, n);
-    assert_true(failures > 5);
-    fault_vk_arm(0, VK_SUCCESS);
-    close_devices(&s);
-    assert_int_equal(fault_vk_live(), 0);
+    check_every_call(path, NULL, &p, evaluate_and_choose);
 }
 
 int main(void)
