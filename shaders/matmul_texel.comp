@@ -30,16 +30,20 @@ WEIGHTS(0, w)
 #include "lib/matvec.glsl"
 #include "lib/norm_ends.glsl"
 
+#define TN 8
+
 bool glu() { return (a.epi & EPI_GLU) != 0u; }
-uint weight_rows() { return glu() ? 2u * a.n : a.n; }
+
+// Column of y that a tile's n-th sum is for: tile s has every `apart`-th from s on. Reading all tiles in turn is then
+// reading TN places of the matrix in order, each in memory pages of its own: what a processor reads ahead.
+uint column(uint s, uint n, uint apart) { return min(s + n * apart, a.n - 1u); }
 
 // Weight row of a tile's n-th sum: with GLU the first half of a tile is of the gate, the second of up
-uint weight_row(uint n0, uint n, uint tile)
+uint weight_row(uint s, uint n, uint apart)
 {
-    return !glu() ? n0 + n : n < tile / 2u ? min(n0 + n, a.n - 1u) : a.n + n0 + n - tile / 2u;
+    return !glu() ? column(s, n, apart) : n < TN / 2u ? column(s, n, apart) : a.n + column(s, n - TN / 2u, apart);
 }
 
-#define TN 8
 #define TILE tile_row
 #define TM 1
 #include "lib/tile.glsl"
@@ -55,8 +59,9 @@ void main()
     bool share = (a.epi & EPI_SHARE) != 0u;
     uint sets = share ? sets_per_workgroup() : WG, me = share ? set_index() : gl_LocalInvocationID.x;
     uint lane = share ? set_lane() : 0u, lanes = share ? set_lanes() : 1u, columns = glu() ? TN / 2u : TN;
-    for (uint s = gl_WorkGroupID.x * sets + me; s * columns < a.n; s += gl_NumWorkGroups.x * sets) {
-        if (VEC != 0u) tile_row(s * columns, gl_WorkGroupID.y, lane, lanes);
-        else tile_square(s * columns, gl_WorkGroupID.y * 8u, 0u, 1u);
+    uint tiles = (a.n + columns - 1u) / columns;
+    for (uint s = gl_WorkGroupID.x * sets + me; s < tiles; s += gl_NumWorkGroups.x * sets) {
+        if (VEC != 0u) tile_row(s, tiles, gl_WorkGroupID.y, lane, lanes);
+        else tile_square(s, tiles, gl_WorkGroupID.y * 8u, 0u, 1u);
     }
 }

@@ -2,14 +2,14 @@
 // One tile of matmul_texel: TM batch rows x TN weight rows in registers. Include it once for each shape, with TILE (the
 // function's name), TM and TN defined: literal bounds, since software drivers keep arrays indexed by loops with
 // specialised bounds in memory. TM 1 multiplies sums by the scales, TM > 1 every weight once for all batch rows.
-void TILE(uint n0, uint t0, uint lane, uint lanes)
+void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
 {
-    uint last_n = weight_rows() - 1u, last_t = a.rows - 1u; /* rows past the end repeat the last and are not stored */
+    uint last_t = a.rows - 1u; /* rows past the end repeat the last and are not stored */
     float acc[TM * TN];
     [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
     for (uint c = lane; c < whole_chunks(); c += lanes) {
         q_raw raw[TN];
-        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(min(weight_row(n0, n, TN), last_n), a.k, c);
+        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(weight_row(s, n, apart), a.k, c);
 #if TM == 1
         vec4 xv[Q_VECS];
         float x_sum[Q_RUNS];
@@ -43,7 +43,7 @@ void TILE(uint n0, uint t0, uint lane, uint lanes)
     if (lane != 0u) return;
 #endif
     /* loops that stay loops, and pick their sum: TM * TN copies of the epilogue would take long to compile */
-    uint rows = min(uint(TM), a.rows - t0), columns = min(glu() ? TN / 2u : TN, a.n - n0);
+    uint rows = min(uint(TM), a.rows - t0), columns = (a.n - s + apart - 1u) / apart;
     [[dont_unroll]] for (uint m = 0u; m < rows; m++) {
         float v[TN];
         [[unroll]] for (uint n = 0u; n < TN; n++) {
@@ -51,19 +51,20 @@ void TILE(uint n0, uint t0, uint lane, uint lanes)
             [[unroll]] for (uint i = 1u; i < TM; i++) v[n] = m == i ? acc[i * TN + n] : v[n];
         }
         [[dont_unroll]] for (uint n = 0u; n < columns; n++) {
+            uint to = s + n * apart;
             float sum = v[0], up = v[TN / 2];
             [[unroll]] for (uint i = 1u; i < TN; i++) sum = n == i ? v[i] : sum;
             [[unroll]] for (uint i = 1u; i < TN / 2u; i++) up = n == i ? v[TN / 2u + i] : up;
 #if TM == 1
             sum *= scale, up *= scale;
 #endif
-            float stored = finish(t0 + m, n0 + n, sum, glu() ? up : 1.0);
+            float stored = finish(t0 + m, to, sum, glu() ? up : 1.0);
 #if TM == 1
-            squares += norm_begin(t0, n0 + n, stored);
+            squares += norm_begin(t0, to, stored);
 #endif
         }
     }
 #if TM == 1
-    norm_part(t0, n0 / TN, squares);
+    norm_part(t0, s, squares);
 #endif
 }

@@ -46,10 +46,19 @@ static void matrix_close(matrix *m)
     pum_free(m->input);
 }
 
+/* Which columns' squares are added up together where a norm is begun: `cols` neighbours, or as many that are as far
+ * apart as there are sums. */
+typedef struct norm_sums {
+    uint32_t cols;
+    bool apart;
+} norm_sums;
+
+static uint32_t count_sums(norm_sums sums, uint32_t n) { return (n + sums.cols - 1) / sums.cols; }
+
 /* Columns that a kernel writes which makes n and may begin a norm of them (pum_args_matmul). */
-static uint64_t begun_cols(uint64_t n, uint32_t norm_at, uint32_t cols_per_sum)
+static uint64_t begun_cols(uint32_t n, uint32_t norm_at, norm_sums sums)
 {
-    return norm_at ? 2ull * norm_at + (n + cols_per_sum - 1) / cols_per_sum : n;
+    return norm_at ? 2ull * norm_at + count_sums(sums, n) : n;
 }
 
 static void put(const pum_ref_step *step, float *y, uint64_t at, double v, double scale)
@@ -59,11 +68,12 @@ static void put(const pum_ref_step *step, float *y, uint64_t at, double v, doubl
 }
 
 /* Column c, v of error scale `scale`, of a row whose norm is begun at `at`: v times the weight, and v^2 to its sum. */
-static void put_begun(const pum_ref_step *step, float *y, uint64_t at, uint32_t n, uint32_t cols_per_sum, uint32_t c,
+static void put_begun(const pum_ref_step *step, float *y, uint64_t at, uint32_t n, norm_sums sums, uint32_t c,
                       double v, double scale, double w)
 {
-    uint64_t sum_at = at + n + c / cols_per_sum;
-    bool first = c % cols_per_sum == 0;
+    uint32_t count = count_sums(sums, n);
+    uint64_t sum_at = at + n + (sums.apart ? c % count : c / sums.cols);
+    bool first = sums.apart ? c < count : c % sums.cols == 0;
     put(step, y, at + c, v * w, fabs(w) * scale);
     double sum = first ? 0.0 : y[sum_at], sum_scale = first || !step->scale ? 0.0 : step->scale[sum_at];
     put(step, y, sum_at, sum + v * v, sum_scale + v * v + 2.0 * fabs(v) * scale);
@@ -77,11 +87,12 @@ bool pum_ref_embed(const pum_ref_step *step)
     float *y = out->data;
     matrix m = { 0 };
     const float *norm = step->bind[3].data;
+    norm_sums sums = { NORM_EMBED_COLS, false };
     bool ok = a->field < STEP_ROW_WORDS
               && (!a->norm_at || ref_holds(&step->bind[3], 1, 0, 0, a->cols))
               && matrix_open(table, step->weight, a->count, a->cols, &m)
               && ref_holds(words, a->rows, STEP_ROW_WORDS, STEP_ROWS_AT, STEP_ROW_WORDS)
-              && ref_holds(out, a->rows, a->y_stride, 0, begun_cols(a->cols, a->norm_at, NORM_EMBED_COLS));
+              && ref_holds(out, a->rows, a->y_stride, 0, begun_cols(a->cols, a->norm_at, sums));
     for (uint32_t r = 0; ok && r < a->rows; r++) {
         uint32_t token = step_words[STEP_ROWS_AT + r * STEP_ROW_WORDS + a->field];
         bool here = token >= a->first && token - a->first < a->count;
@@ -93,8 +104,7 @@ bool pum_ref_embed(const pum_ref_step *step)
             double v = here ? a->scale * w[c] : 0.0, scale = here ? fabs(a->scale) * m.sizes[c] : 0.0;
             put(step, y, at, v, scale);
             if (!a->norm_at) continue;
-            put_begun(step, y, (uint64_t)r * a->y_stride + a->norm_at, a->norm_at, NORM_EMBED_COLS, c, v, scale,
-                      norm[c]);
+            put_begun(step, y, (uint64_t)r * a->y_stride + a->norm_at, a->norm_at, sums, c, v, scale, norm[c]);
         }
     }
     matrix_close(&m);
@@ -164,8 +174,8 @@ static double finish(const pum_ref_step *step, const double *x, uint64_t col, ui
     return v;
 }
 
-/* norm_cols: columns of a sum of squares, where y's norm is begun. */
-static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, uint32_t norm_cols)
+/* sums: where y's norm is begun; of kernels that begin none, no columns. */
+static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, norm_sums sums)
 {
     const pum_args_matmul *a = step->args;
     uint32_t epi = glu ? 0 : a->epi;
@@ -175,12 +185,12 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, 
     const float *norm = step->bind[5].data;
     uint32_t norm_at = glu ? 0 : a->norm_at;
     double *x = read_inputs(step, q8);
-    bool ok = x && (!norm_at || (norm_cols && !a->y_first && ref_holds(&step->bind[5], 1, 0, 0, a->n)))
+    bool ok = x && (!norm_at || (sums.cols && !a->y_first && ref_holds(&step->bind[5], 1, 0, 0, a->n)))
               && matrix_open(&step->bind[0], step->weight, rows, a->k, &m)
               && (!glu || matrix_open(&step->bind[0], step->weight, rows, a->k, &ups))
               && (!(epi & EPI_BIAS) || ref_holds(&step->bind[2], 1, 0, a->y_first, a->n))
               && (!(epi & EPI_RESIDUAL) || ref_holds(&step->bind[3], a->rows, a->res_stride, a->y_first, a->n))
-              && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, begun_cols(a->n, norm_at, norm_cols));
+              && ref_holds(&step->bind[4], a->rows, a->y_stride, a->y_first, begun_cols(a->n, norm_at, sums));
     for (uint32_t n = 0; ok && n < a->n; n++) {
         uint64_t col = (uint64_t)a->y_first + n;
         matrix_row(&m, n);
@@ -195,7 +205,7 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, 
             }
             put(step, y, r * a->y_stride + col, v, scale);
             if (!norm_at) continue;
-            put_begun(step, y, r * a->y_stride + norm_at, norm_at, norm_cols, n, v, scale, norm[n]);
+            put_begun(step, y, r * a->y_stride + norm_at, norm_at, sums, n, v, scale, norm[n]);
         }
     }
     matrix_close(&m);
@@ -204,42 +214,44 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, 
     return ok;
 }
 
-static bool matmul(const pum_ref_step *step, uint32_t act, bool glu, uint32_t norm_cols)
+static bool matmul(const pum_ref_step *step, uint32_t act, bool glu, norm_sums sums)
 {
-    return multiply(step, false, act, glu, norm_cols);
+    return multiply(step, false, act, glu, sums);
 }
 
 bool pum_ref_matvec_dot8(const pum_ref_step *step)
 {
-    return multiply(step, true, step->spec[PUM_SPEC_MATVEC_DOT8_ACT], step->spec[PUM_SPEC_MATVEC_DOT8_GLU], 0);
+    return multiply(step, true, step->spec[PUM_SPEC_MATVEC_DOT8_ACT], step->spec[PUM_SPEC_MATVEC_DOT8_GLU],
+                    (norm_sums){ 0 });
 }
 
 bool pum_ref_matvec(const pum_ref_step *step)
 {
     const uint32_t *spec = step->spec;
-    return matmul(step, spec[PUM_SPEC_MATVEC_ACT], spec[PUM_SPEC_MATVEC_GLU], spec[PUM_SPEC_MATVEC_ROWS]);
+    return matmul(step, spec[PUM_SPEC_MATVEC_ACT], spec[PUM_SPEC_MATVEC_GLU],
+                  (norm_sums){ spec[PUM_SPEC_MATVEC_ROWS], false });
 }
 
 bool pum_ref_matmul(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_ACT], false, 0);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_ACT], false, (norm_sums){ 0 });
 }
 
 bool pum_ref_matmul_reg(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_ACT], false, 0);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_REG_ACT], false, (norm_sums){ 0 });
 }
 
 bool pum_ref_matmul_coop(const pum_ref_step *step)
 {
-    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_ACT], false, 0);
+    return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_ACT], false, (norm_sums){ 0 });
 }
 
 bool pum_ref_matmul_texel(const pum_ref_step *step)
 {
     uint32_t epi = ((const pum_args_matmul *)step->args)->epi;
     uint32_t act = epi & EPI_ACT ? step->spec[PUM_SPEC_MATMUL_TEXEL_ACT] : ACT_NONE;
-    return matmul(step, act, epi & EPI_GLU, step->spec[PUM_SPEC_MATMUL_TEXEL_VEC] ? 8 : 0);
+    return matmul(step, act, epi & EPI_GLU, (norm_sums){ step->spec[PUM_SPEC_MATMUL_TEXEL_VEC] ? 8 : 0, true });
 }
 
 /* The quants only, as pum_ref_quantize makes them: kernels may find others that are as good, so the sums of errors are
