@@ -37,7 +37,7 @@ void main()
     }
     for (uint c = 0u; c < whole_chunks(); c++) {
         q_raw raw[TN];
-        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(row[n], a.k, c);
+        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(q_row_at(row[n], a.k), a.k, c);
 #define STEP(i) { \
         uint at = q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS; \
         vec4 wv[TN]; \

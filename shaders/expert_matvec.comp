@@ -40,8 +40,10 @@ void some_rows(uint n0, uint base, uint pair)
     for (uint c = lane; c < whole_chunks(); c += lanes) {
         vec4 xv[Q_VECS];
         float x_sum[Q_RUNS];
-        x_chunk(t, c, xv, x_sum);
-        [[unroll]] for (uint r = 0u; r < ROWS; r++) acc[r] += q_dot(w_chunk(row[r], a.k, c), xv, x_sum);
+        x_chunk(x_row_at(t), c, xv, x_sum);
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) {
+            acc[r] += q_dot(w_chunk(q_row_at(row[r], a.k), a.k, c), xv, x_sum);
+        }
     }
 #if !Q_BLOCKS
     for (uint i = lane; i < slow_end(); i += lanes) {

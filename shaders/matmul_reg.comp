@@ -33,7 +33,7 @@ void main()
     [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
     for (uint c = 0u; c < whole_chunks(); c++) {
         q_raw raw[TN];
-        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(min(n0 + n, last_n), a.k, c);
+        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(q_row_at(min(n0 + n, last_n), a.k), a.k, c);
 #define STEP(i) { \
         uint at = q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS; \
         vec4 wv[TN]; \

@@ -59,7 +59,7 @@ void rows_by_cols(uint n0, uint t0)
     uint lane = set_lane(), lanes = set_lanes(), last_t = a.rows - 1u;
     for (uint c = lane; c < whole_chunks(); c += lanes) {
         q_raw raw[ROWS];
-        [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(weight_row(n0, r), a.k, c);
+        [[unroll]] for (uint r = 0u; r < ROWS; r++) raw[r] = w_chunk(q_row_at(weight_row(n0, r), a.k), a.k, c);
         [[unroll]] for (uint t = 0u; t < COLS; t++) {
 #ifdef PUM_DOT8
             x8_chunk x = x8_load(min(t0 + t, last_t), c);
@@ -67,7 +67,7 @@ void rows_by_cols(uint n0, uint t0)
 #else
             vec4 xv[Q_VECS];
             float x_sum[Q_RUNS];
-            x_chunk(min(t0 + t, last_t), c, xv, x_sum);
+            x_chunk(x_row_at(min(t0 + t, last_t)), c, xv, x_sum);
             [[unroll]] for (uint r = 0u; r < ROWS; r++) acc[r * COLS + t] += q_dot(raw[r], xv, x_sum);
 #endif
         }

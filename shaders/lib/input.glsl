@@ -16,11 +16,13 @@ vec4 x_quad(uint i) { return x4[i]; }
 float x_one(uint i) { return x[i]; }
 #endif
 
-/* Of rows of whole chunks: vec i of chunk c, and the sum of each run for formats with minimums (else nothing, and
- * then it costs nothing). */
-void x_chunk(uint t, uint c, out vec4 v[Q_VECS], out float sum[Q_RUNS])
+// where batch row t begins, in units of 16 bytes
+uint x_row_at(uint t) { return (t * a.x_stride + X_FIRST) >> 2; }
+
+/* Of the row that begins at `at`, of whole chunks: vec i of chunk c, and the sum of each run for formats with minimums
+ * (else nothing, and then it costs nothing). */
+void x_chunk(uint at, uint c, out vec4 v[Q_VECS], out float sum[Q_RUNS])
 {
-    uint at = (t * a.x_stride + X_FIRST) >> 2;
 #define X_LOAD(i) v[i] = x_quad(at + q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS);
     Q_EACH(X_LOAD)
 #define X_CLEAR(s) sum[s] = 0.0;

@@ -6,14 +6,18 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
 {
     uint last_t = a.rows - 1u; /* rows past the end repeat the last and are not stored */
     float acc[TM * TN];
+    /* once before the loop: the drivers that this is for compute all that is in a loop in each round of it */
+    uint k = a.k, chunks = whole_chunks(), w_at[TN], x_at[TM];
+    [[unroll]] for (uint n = 0u; n < TN; n++) w_at[n] = q_row_at(weight_row(s, n, apart), k);
+    [[unroll]] for (uint m = 0u; m < TM; m++) x_at[m] = x_row_at(min(t0 + m, last_t));
     [[unroll]] for (uint i = 0u; i < TM * TN; i++) acc[i] = 0.0;
-    for (uint c = lane; c < whole_chunks(); c += lanes) {
+    for (uint c = lane; c < chunks; c += lanes) {
         q_raw raw[TN];
-        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(weight_row(s, n, apart), a.k, c);
+        [[unroll]] for (uint n = 0u; n < TN; n++) raw[n] = w_chunk(w_at[n], k, c);
 #if TM == 1
         vec4 xv[Q_VECS];
         float x_sum[Q_RUNS];
-        x_chunk(t0, c, xv, x_sum);
+        x_chunk(x_at[0], c, xv, x_sum);
         [[unroll]] for (uint n = 0u; n < TN; n++) acc[n] += q_dot(raw[n], xv, x_sum);
 #else
 #define TILE_STEP(i) \
@@ -22,7 +26,7 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
             vec4 wv[TN]; \
             [[unroll]] for (uint n = 0u; n < TN; n++) wv[n] = q_weights(raw[n], i); \
             [[unroll]] for (uint m = 0u; m < TM; m++) { \
-                vec4 xv = x_quad((min(t0 + m, last_t) * a.x_stride >> 2) + at); \
+                vec4 xv = x_quad(x_at[m] + at); \
                 [[unroll]] for (uint n = 0u; n < TN; n++) acc[m * TN + n] += dot(xv, wv[n]); \
             } \
         }
@@ -40,18 +44,17 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
         [[unroll]] for (uint i = 0u; i < TN; i++) acc[i] = set_sum(acc[i]);
     }
     float scale = a.x_sums != 0u ? x_scale(t0, lane, lanes) : 1.0, squares = 0.0;
-    if (lane != 0u) return;
 #endif
-    /* loops that stay loops, and pick their sum: TM * TN copies of the epilogue would take long to compile */
-    uint rows = min(uint(TM), a.rows - t0), columns = (a.n - s + apart - 1u) / apart;
+    /* loops that stay loops, and pick their sum: TM * TN copies of the epilogue would take long to compile. Lanes that
+     * share a tile each finish columns of their own. */
+    uint rows = min(uint(TM), a.rows - t0), columns = glu() ? TN / 2u : TN;
     [[dont_unroll]] for (uint m = 0u; m < rows; m++) {
         float v[TN];
         [[unroll]] for (uint n = 0u; n < TN; n++) {
             v[n] = acc[n];
             [[unroll]] for (uint i = 1u; i < TM; i++) v[n] = m == i ? acc[i * TN + n] : v[n];
         }
-        [[dont_unroll]] for (uint n = 0u; n < columns; n++) {
-            uint to = s + n * apart;
+        [[dont_unroll]] for (uint n = lane, to = s + lane * apart; n < columns && to < a.n; n += lanes, to += lanes * apart) {
             float sum = v[0], up = v[TN / 2];
             [[unroll]] for (uint i = 1u; i < TN; i++) sum = n == i ? v[i] : sum;
             [[unroll]] for (uint i = 1u; i < TN / 2u; i++) up = n == i ? v[TN / 2u + i] : up;
@@ -65,6 +68,7 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
         }
     }
 #if TM == 1
-    norm_part(t0, s, squares);
+    if (lanes > 1u) squares = set_sum(squares);
+    if (lane == 0u) norm_part(t0, s, squares);
 #endif
 }

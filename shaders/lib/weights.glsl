@@ -8,7 +8,8 @@
 // load 16 bytes that hold the low bits of one run and the high bits of another.
 //
 // WEIGHTS(binding, name) declares a matrix and
-//   q_raw name_chunk(row, k, c)     loads chunk c of a row: few and wide loads, little arithmetic
+//   q_raw name_chunk(at, k, c)      loads chunk c of the row that begins at `at`, which is q_row_at(row, k): few and
+//                                   wide loads, little arithmetic
 //   vec4  name_four(row, k, i)      weights 4i .. 4i + 3 of a row, finished; slow: chunks are the way to read many
 //   float name_one(row, k, i)       weight i of a row (plain formats only)
 // What can be asked of a chunk (i = 0 .. Q_VECS - 1 and s = 0 .. Q_RUNS - 1 are constants after unrolling;
@@ -30,8 +31,9 @@
 // They define Q_CODES_OF in place of Q_CHUNK_OF: lib/quant/iq_codes.glsl.
 //
 // A format's file defines Q_CHUNK, Q_RUNS, Q_HAS_MIN, Q_BLOCKS, q_raw, q_at, the functions of a chunk and the macro
-// Q_CHUNK_OF(word, quad), the body of name_chunk, which reads memory through two functions alone: word(i) is the
-// i-th 4 bytes, quad(i) the i-th 16 bytes; optionally Q_FOUR_OF. How rows lie in memory: planes.glsl.
+// Q_CHUNK_OF(word, quad), the body of name_chunk(at, k, c), which reads memory through two functions alone: word(i) is
+// the i-th 4 bytes, quad(i) the i-th 16 bytes; optionally Q_FOUR_OF, and Q_ROW_AT if it has no planes. How rows lie in
+// memory: planes.glsl.
 
 #include "planes.glsl"
 
@@ -119,6 +121,12 @@ uint q_entry(uint i)
 #include "quant/tq2_0.glsl"
 #endif
 
+// where a row begins: loops over chunks compute it once
+#ifndef Q_ROW_AT
+#define Q_ROW_AT (row * q_row(k))
+#endif
+uint q_row_at(uint row, uint k) { return Q_ROW_AT; }
+
 #ifndef Q_HAS_MIN
 #define Q_HAS_MIN 0
 #endif
@@ -192,7 +200,7 @@ uvec2 q_find(uint i) { return uvec2(i / Q_VECS, i % Q_VECS); }
 #endif
 #define Q_FOUR_OF(name) \
     uvec2 at = q_find(i); \
-    return q_weights(name##_chunk(row, k, at.x), at.y);
+    return q_weights(name##_chunk(q_row_at(row, k), k, at.x), at.y);
 #endif
 
 #if Q_BLOCKS
@@ -223,11 +231,11 @@ uvec2 q_find(uint i) { return uvec2(i / Q_VECS, i % Q_VECS); }
 
 #ifdef Q_CODES_OF
 #define Q_CHUNK_READ(name) \
-    q_raw name##_codes(uint row, uint k, uint c) { Q_CODES_OF(name##_word, name##_quad) } \
-    q_raw name##_chunk(uint row, uint k, uint c) { return q_look_up(name##_codes(row, k, c)); }
+    q_raw name##_codes(uint at, uint k, uint c) { Q_CODES_OF(name##_word, name##_quad) } \
+    q_raw name##_chunk(uint at, uint k, uint c) { return q_look_up(name##_codes(at, k, c)); }
 #else
 #define Q_CHUNK_READ(name) \
-    q_raw name##_chunk(uint row, uint k, uint c) { Q_CHUNK_OF(name##_word, name##_quad) }
+    q_raw name##_chunk(uint at, uint k, uint c) { Q_CHUNK_OF(name##_word, name##_quad) }
 #endif
 
 #define WEIGHTS(slot, name) \

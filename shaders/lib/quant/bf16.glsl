@@ -13,7 +13,8 @@ float q_half(uint word, uint high)
 {
     return uintBitsToFloat((word >> (16u * high)) << 16);
 }
-#define Q_CHUNK_OF(word, quad) return q_raw(quad((row * k >> 3) + c));
+#define Q_ROW_AT (row * k >> 3)
+#define Q_CHUNK_OF(word, quad) return q_raw(quad(at + c));
 #define Q_FOUR_OF(name) \
     uint at = (row * k >> 1) + 2u * i; \
     return q_pairs(name##_word(at), name##_word(at + 1u));

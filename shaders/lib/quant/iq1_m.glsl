@@ -19,6 +19,6 @@ q_raw q_make(uint low, uint more, uvec2 scales, uint g)
                  d * vec2(2u * uvec2(s & 7u, (s >> 3) & 7u) + 1u) * 0.125);
 }
 #define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u, first = 4u * at + 12u * b; \
+    uint b = c >> 3, g = c & 7u, first = 4u * at + 12u * b; \
     return q_make(word(first + g), word(first + 8u + (g >> 1)) >> (16u * (g & 1u)), \
                   q_pair(quad(at + q_plane1(k) + (b >> 1)), b), g);

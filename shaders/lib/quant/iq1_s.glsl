@@ -11,5 +11,5 @@ q_raw q_make(uint low, uint more, float d)
                  vec2(d * float(2u * ((more >> 12) & 7u) + 1u) * 0.125));
 }
 #define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u, first = 4u * at + 12u * b; \
+    uint b = c >> 3, g = c & 7u, first = 4u * at + 12u * b; \
     return q_make(word(first + g), word(first + 8u + (g >> 1)) >> (16u * (g & 1u)), Q_HALF(word, at + q_plane1(k), b));

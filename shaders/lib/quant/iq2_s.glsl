@@ -12,5 +12,5 @@ q_raw q_make(uint low, uint signs, uvec4 more, uint g, float d)
     return q_raw(q_widen(low) | (h << 8), signs, d * (vec2(scales & 15u, scales >> 4) + 0.5) * 0.25);
 }
 #define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u, first = 4u * at + 16u * b + g; \
+    uint b = c >> 3, g = c & 7u, first = 4u * at + 16u * b + g; \
     return q_make(word(first), word(first + 8u), quad(at + q_plane1(k) + b), g, Q_HALF(word, at + q_plane2(k), b));

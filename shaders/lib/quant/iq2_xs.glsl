@@ -11,6 +11,6 @@ q_raw q_make(uvec2 v, uint scales, float d)
     return q_raw(v & 0x01ff01ffu, q_even(s.x | (s.y << 16)), d * (vec2(scales & 15u, scales >> 4) + 0.5) * 0.25);
 }
 #define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u; \
+    uint b = c >> 3, g = c & 7u; \
     return q_make(q_pair(quad(at + (c >> 1)), c), q_byte(q_pair(quad(at + q_plane1(k) + (b >> 1)), b), g), \
                   Q_HALF(word, at + q_plane2(k), b));

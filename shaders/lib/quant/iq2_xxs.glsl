@@ -7,6 +7,4 @@ q_raw q_make(uvec2 v, float d)
 {
     return q_raw(q_widen(v.x), q_even(q_sevens(v.y)), vec2(d * (float(v.y >> 28) + 0.5) * 0.25));
 }
-#define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k); \
-    return q_make(q_pair(quad(at + (c >> 1)), c), Q_HALF(word, at + q_plane1(k), c >> 3));
+#define Q_CODES_OF(word, quad) return q_make(q_pair(quad(at + (c >> 1)), c), Q_HALF(word, at + q_plane1(k), c >> 3));

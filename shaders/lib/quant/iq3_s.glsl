@@ -14,6 +14,6 @@ q_raw q_make(uvec2 v, uint high, uint signs, uint scale, float d)
     return q_raw(uvec4(q_widen(v.x), q_widen(v.y)) | h, signs, vec2(d * float(2u * (scale & 15u) + 1u)));
 }
 #define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u, more = 4u * (at + q_plane1(k)) + 11u * b; \
+    uint b = c >> 3, g = c & 7u, more = 4u * (at + q_plane1(k)) + 11u * b; \
     return q_make(q_pair(quad(at + (c >> 1)), g), word(more + (g >> 2)) >> (8u * (g & 3u)), word(more + 2u + g), \
                   word(more + 10u) >> (4u * g), Q_HALF(word, at + q_plane2(k), b));

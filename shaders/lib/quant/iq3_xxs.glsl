@@ -17,5 +17,5 @@ q_raw q_make(uvec2 v, uint more, float d)
                  vec2(d * (float(more >> 28) + 0.5) * 0.5));
 }
 #define Q_CODES_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u, first = at + 6u * b; \
+    uint b = c >> 3, g = c & 7u, first = at + 6u * b; \
     return q_make(q_pair(quad(first + (g >> 1)), g), word(4u * first + 16u + g), Q_HALF(word, at + q_plane1(k), b));

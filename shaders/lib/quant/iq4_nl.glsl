@@ -6,9 +6,7 @@
 #define Q_BLOCKS 1
 #include "iq4_levels.glsl"
 struct q_raw { uvec4 a; float scale; };
-#define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k); \
-    return q_raw(quad(at + c), Q_HALF(word, at + q_plane1(k), c));
+#define Q_CHUNK_OF(word, quad) return q_raw(quad(at + c), Q_HALF(word, at + q_plane1(k), c));
 uint q_at(uint c, uint s) { return 8u * c; }
 vec4 q_vec(q_raw r, uint i) { return q_levels(r.a[i & 3u] >> (i & 4u)); }
 float q_scale(q_raw r, uint s) { return r.scale; }

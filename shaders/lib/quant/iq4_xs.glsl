@@ -12,7 +12,7 @@ q_raw q_make(uvec4 a, uvec2 head, uint g)
     return q_raw(a, unpackHalf2x16(head.x).x * (float(s) - 32.0));
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3; \
+    uint b = c >> 3; \
     return q_make(quad(at + c), q_pair(quad(at + q_plane1(k) + (b >> 1)), b), c & 7u);
 uint q_at(uint c, uint s) { return 8u * c; }
 vec4 q_vec(q_raw r, uint i) { return q_levels(r.a[i & 3u] >> (i & 4u)); }

@@ -60,7 +60,7 @@ uint q_word(q_raw r, uint i)
 }
 // one entry alone, for kernels that want four weights: it stands in the place of all
 #define Q_FOUR_OF(name) \
-    q_raw r = name##_codes(row, k, i >> 3); \
+    q_raw r = name##_codes(q_row_at(row, k), k, i >> 3); \
     uint v = i & 7u, code = Q_LEVEL_BITS == 3u ? v : v >> 1; \
     r.codes = Q_CODES(q_entry((r.codes[code >> 1] >> (16u * (code & 1u))) & 0xffffu) * 0x00010001u); \
     return q_weights(r, v);

@@ -12,9 +12,7 @@ q_raw q_make(uvec4 a, uint exponents, uint c)
     uint e = (exponents >> (8u * (c & 3u))) & 255u;
     return q_raw(a, uintBitsToFloat(e < 2u ? 0x00200000u << e : (e - 1u) << 23));
 }
-#define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k); \
-    return q_make(quad(at + c), word(4u * (at + q_plane1(k)) + (c >> 2)), c);
+#define Q_CHUNK_OF(word, quad) return q_make(quad(at + c), word(4u * (at + q_plane1(k)) + (c >> 2)), c);
 uint q_at(uint c, uint s) { return 8u * c; }
 // 0 1 2 3 4 6 8 12 by the low three bits eet: with the high e, 4 + 2 * et, and + 2 * t again with both, four at once;
 // bit 3 is the sign, so 12 more or 12 less

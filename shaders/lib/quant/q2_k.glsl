@@ -18,9 +18,9 @@ q_raw q_make(uvec4 a, uint scales, uint factors, uint g)
                  -d.y * vec2((s >> 4) & 15u, (s >> 20) & 15u));
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint row_at = row * q_row(k), b = c >> 3, g = c & 7u, at = row_at + 5u * b; \
-    return q_make(quad(at + 1u + (g >> 1)), word(4u * at + 2u * (g >> 2) + (g & 1u)), \
-                  word(4u * (row_at + q_plane1(k)) + b), g);
+    uint b = c >> 3, g = c & 7u, block = at + 5u * b; \
+    return q_make(quad(block + 1u + (g >> 1)), word(4u * block + 2u * (g >> 2) + (g & 1u)), \
+                  word(4u * (at + q_plane1(k)) + b), g);
 uint q_at(uint c, uint s)
 {
     return 64u * (c >> 3) + 8u * (c & 4u) + 16u * (c & 1u) + 8u * s + 2u * (c & 2u);

@@ -17,10 +17,10 @@ q_raw q_make(uvec4 a, uvec4 high, uint low_scales, uint high_scales, float d, ui
     return q_raw(a >> (4u * pair), high >> (4u * n + 2u * pair), d * (vec2(s & 63u, s >> 16) - 32.0));
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint row_at = row * q_row(k), b = c >> 3, g = c & 7u, at = row_at + 6u * b; \
-    uint scales_at = 4u * (row_at + q_plane1(k)) + 3u * b; \
-    return q_make(quad(at + 2u + (g >> 1)), quad(at + ((g >> 1) & 1u)), word(scales_at + (g & 1u)), \
-                  word(scales_at + 2u), Q_HALF(word, row_at + q_plane2(k), b), g);
+    uint b = c >> 3, g = c & 7u, block = at + 6u * b; \
+    uint scales_at = 4u * (at + q_plane1(k)) + 3u * b; \
+    return q_make(quad(block + 2u + (g >> 1)), quad(block + ((g >> 1) & 1u)), word(scales_at + (g & 1u)), \
+                  word(scales_at + 2u), Q_HALF(word, at + q_plane2(k), b), g);
 uint q_at(uint c, uint s)
 {
     return 64u * (c >> 3) + 8u * (c & 4u) + 16u * (c & 1u) + 8u * s + 2u * (c & 2u);

@@ -7,9 +7,7 @@
 #define Q_BYTES 1
 #define Q_ZERO 8
 struct q_raw { uvec4 a; float scale; };
-#define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k); \
-    return q_raw(quad(at + c), Q_HALF(word, at + q_plane1(k), c));
+#define Q_CHUNK_OF(word, quad) return q_raw(quad(at + c), Q_HALF(word, at + q_plane1(k), c));
 uint q_at(uint c, uint s) { return 8u * c; }
 uint q_word(q_raw r, uint i) { return (r.a[i & 3u] >> (i & 4u)) & 0x0f0f0f0fu; }
 float q_scale(q_raw r, uint s) { return r.scale; }

@@ -17,8 +17,8 @@ q_raw q_make(uvec4 a, uvec4 head, uint g)
     return r;
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k) + 9u * (c >> 3), g = c & 7u; \
-    return q_make(quad(at + 1u + g), quad(at), g);
+    uint block = at + 9u * (c >> 3), g = c & 7u; \
+    return q_make(quad(block + 1u + g), quad(block), g);
 uint q_word(q_raw r, uint i) { return (r.a[i & 3u] >> (i & 4u)) & 0x0f0f0f0fu; }
 float q_scale(q_raw r, uint s) { return r.scale[s]; }
 float q_min(q_raw r, uint s) { return r.minimum[s]; }

@@ -8,7 +8,6 @@
 #define Q_ZERO 16
 struct q_raw { uvec4 a; uint high; float scale; };
 #define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k); \
     return q_raw(quad(at + c), word(4u * (at + q_plane1(k)) + c), Q_HALF(word, at + q_plane2(k), c));
 uint q_at(uint c, uint s) { return 8u * c; }
 uint q_word(q_raw r, uint i)

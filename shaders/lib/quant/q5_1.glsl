@@ -9,9 +9,7 @@
 #define Q_ZERO 0
 struct q_raw { uvec4 a; uint high; vec2 d; };
 q_raw q_make(uvec4 a, uvec2 head) { return q_raw(a, head.y, unpackHalf2x16(head.x)); }
-#define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k); \
-    return q_make(quad(at + c), q_pair(quad(at + q_plane1(k) + (c >> 1)), c));
+#define Q_CHUNK_OF(word, quad) return q_make(quad(at + c), q_pair(quad(at + q_plane1(k) + (c >> 1)), c));
 uint q_at(uint c, uint s) { return 8u * c; }
 uint q_word(q_raw r, uint i)
 {

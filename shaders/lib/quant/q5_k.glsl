@@ -18,8 +18,8 @@ q_raw q_make(uvec4 a, uvec4 high, uvec4 head, uint g)
     return r;
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k) + 11u * (c >> 3), g = c & 7u; \
-    return q_make(quad(at + 3u + g), quad(at + 1u + (g & 1u)), quad(at), g);
+    uint block = at + 11u * (c >> 3), g = c & 7u; \
+    return q_make(quad(block + 3u + g), quad(block + 1u + (g & 1u)), quad(block), g);
 uint q_word(q_raw r, uint i)
 {
     uint high = (r.high[i & 3u] >> (i >> 2)) & 0x01010101u;

@@ -16,9 +16,9 @@ q_raw q_make(uvec4 a, uvec4 high, uvec4 scales, float d, uint g)
     return q_raw(a, high >> (g & 2u), d * vec2(s));
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint row_at = row * q_row(k), b = c >> 3, g = c & 7u, at = row_at + 13u * b; \
-    return q_make(quad(at + g), quad(at + 8u + 2u * (g >> 2) + (g & 1u)), quad(at + 12u), \
-                  Q_HALF(word, row_at + q_plane1(k), b), g);
+    uint b = c >> 3, g = c & 7u, block = at + 13u * b; \
+    return q_make(quad(block + g), quad(block + 8u + 2u * (g >> 2) + (g & 1u)), quad(block + 12u), \
+                  Q_HALF(word, at + q_plane1(k), b), g);
 uint q_at(uint c, uint s) { return 8u * (c & ~3u) + 4u * (c & 3u) + 16u * s; }
 #define Q_FIND 1
 uvec2 q_find(uint i) { return uvec2(4u * (i >> 5) + ((i >> 2) & 3u), (i & 3u) + ((i >> 2) & 4u)); }

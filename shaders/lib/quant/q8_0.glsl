@@ -8,7 +8,6 @@
 #define Q_ZERO 0
 struct q_raw { uvec4 a, b; float scale; };
 #define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k); \
     return q_raw(quad(at + 2u * c), quad(at + 2u * c + 1u), Q_HALF(word, at + q_plane1(k), c));
 uint q_at(uint c, uint s) { return 8u * c; }
 uint q_word(q_raw r, uint i) { return i < 4u ? r.a[i & 3u] : r.b[i & 3u]; }

@@ -22,9 +22,9 @@ q_raw q_make(uvec4 a, uvec4 b, uint last, float d, uint g)
     return q_raw(q_times(a, uvec4(q_power(first))), second, d);
 }
 #define Q_CHUNK_OF(word, quad) \
-    uint row_at = row * q_row(k), b = c >> 3, g = c & 7u, at = row_at + 3u * b; \
-    return q_make(quad(at + (g < 5u ? 0u : 2u)), quad(at + 1u), word(4u * (row_at + q_plane1(k)) + b), \
-                  Q_HALF(word, row_at + q_plane2(k), b), g);
+    uint b = c >> 3, g = c & 7u, block = at + 3u * b; \
+    return q_make(quad(block + (g < 5u ? 0u : 2u)), quad(block + 1u), word(4u * (at + q_plane1(k)) + b), \
+                  Q_HALF(word, at + q_plane2(k), b), g);
 uint q_at(uint c, uint s) { return 8u * c; }
 uint q_word(q_raw r, uint i)
 {

@@ -8,7 +8,7 @@
 #define Q_ZERO 1
 struct q_raw { uvec4 a; float scale; };
 #define Q_CHUNK_OF(word, quad) \
-    uint at = row * q_row(k), b = c >> 3, g = c & 7u; \
+    uint b = c >> 3, g = c & 7u; \
     return q_raw(quad(at + 4u * b + (g >> 1)) >> (4u * (g & 1u)), Q_HALF(word, at + q_plane1(k), b));
 uint q_at(uint c, uint s)
 {
