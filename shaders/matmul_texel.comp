@@ -7,7 +7,7 @@
 // of calls with EPI_ACT. With EPI_SHARE the lanes of a subgroup share a tile and divide the inner dimension, else a
 // tile is one invocation's. These are no constants: one pipeline serves all matrices of a type, and drivers that this
 // is for compile long. Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
-// grid (ceil(n / weight rows of a workgroup), VEC ? rows : ceil(rows / 8))
+// grid (any, VEC ? rows : ceil(rows / 8))
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
@@ -18,7 +18,8 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint WG = 8;
 layout(constant_id = 1) const uint VEC = 0;
 layout(constant_id = 2) const uint ACT = 0;
-layout(push_constant) uniform push { pum_args_matmul a; };
+layout(push_constant) uniform push { pum_args_matmul pushed; };
+pum_args_matmul a; // a copy: lavapipe reads a push constant anew in each round of a loop, with an instruction a lane
 const uint ALIGNED = 1u;
 #include "lib/weights.glsl"
 WEIGHTS(0, w)
@@ -55,13 +56,17 @@ uint weight_row(uint s, uint n, uint apart)
 
 void main()
 {
-    // tiles go round the whole grid: a wrong guess of the subgroup size costs time only
+    a = pushed;
+    // all tiles are divided among all sets, neighbours together: a wrong guess of the subgroup size costs time only
     bool share = (a.epi & EPI_SHARE) != 0u;
     uint sets = share ? sets_per_workgroup() : WG, me = share ? set_index() : gl_LocalInvocationID.x;
     uint lane = share ? set_lane() : 0u, lanes = share ? set_lanes() : 1u, columns = glu() ? TN / 2u : TN;
     uint tiles = (a.n + columns - 1u) / columns;
-    for (uint s = gl_WorkGroupID.x * sets + me; s < tiles; s += gl_NumWorkGroups.x * sets) {
-        if (VEC != 0u) tile_row(s, tiles, gl_WorkGroupID.y, lane, lanes);
-        else tile_square(s, tiles, gl_WorkGroupID.y * 8u, 0u, 1u);
+    uint all_sets = gl_NumWorkGroups.x * sets, each = (tiles + all_sets - 1u) / all_sets;
+    uint first = (gl_WorkGroupID.x * sets + me) * each, end = min(first + each, tiles);
+    float scale = VEC != 0u && a.x_sums != 0u ? x_scale(gl_WorkGroupID.y, lane, lanes) : 1.0;
+    for (uint s = first; s < end; s++) {
+        if (VEC != 0u) tile_row(s, tiles, gl_WorkGroupID.y, lane, lanes, scale);
+        else tile_square(s, tiles, gl_WorkGroupID.y * 8u, 0u, 1u, 1.0);
     }
 }

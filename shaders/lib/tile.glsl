@@ -2,7 +2,7 @@
 // One tile of matmul_texel: TM batch rows x TN weight rows in registers. Include it once for each shape, with TILE (the
 // function's name), TM and TN defined: literal bounds, since software drivers keep arrays indexed by loops with
 // specialised bounds in memory. TM 1 multiplies sums by the scales, TM > 1 every weight once for all batch rows.
-void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
+void TILE(uint s, uint apart, uint t0, uint lane, uint lanes, float x_scaled)
 {
     uint last_t = a.rows - 1u; /* rows past the end repeat the last and are not stored */
     float acc[TM * TN];
@@ -43,7 +43,7 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
     if (lanes > 1u) {
         [[unroll]] for (uint i = 0u; i < TN; i++) acc[i] = set_sum(acc[i]);
     }
-    float scale = a.x_sums != 0u ? x_scale(t0, lane, lanes) : 1.0, squares = 0.0;
+    float squares = 0.0;
 #endif
     /* loops that stay loops, and pick their sum: TM * TN copies of the epilogue would take long to compile. Lanes that
      * share a tile each finish columns of their own. */
@@ -59,7 +59,7 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes)
             [[unroll]] for (uint i = 1u; i < TN; i++) sum = n == i ? v[i] : sum;
             [[unroll]] for (uint i = 1u; i < TN / 2u; i++) up = n == i ? v[TN / 2u + i] : up;
 #if TM == 1
-            sum *= scale, up *= scale;
+            sum *= x_scaled, up *= x_scaled;
 #endif
             float stored = finish(t0 + m, to, sum, glu() ? up : 1.0);
 #if TM == 1

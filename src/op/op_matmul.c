@@ -226,16 +226,27 @@ static uint32_t texel_bits(const pum_select *s, const product *p, const pum_draf
            (lanes_share(s, p) ? EPI_SHARE : 0);
 }
 
+/* Workgroups side by side, of `at_once` tiles each at a time, for `tiles`: as few as the device wants, but each with at
+ * most 60,000 rounds of loops (lavapipe ends all loops of an invocation after 65,535). */
+static uint32_t texel_groups(const pum_select *s, const product *p, bool vec, uint64_t tiles, uint32_t at_once)
+{
+    uint64_t chunks = pum_ceil_div(p->w->cols, 8), rounds = vec ? chunks + 16 : 17 * chunks + 100; /* at most, a tile */
+    uint64_t most = pum_ceil_div(tiles, at_once);
+    if (!s->tuning->matmul_texel_groups) return (uint32_t)most;
+    uint64_t least = pum_ceil_div(most * rounds, 60000);
+    return (uint32_t)PUM_MIN(most, PUM_MAX(least, s->tuning->matmul_texel_groups));
+}
+
 static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
     bool vec = p->x->rows <= t->matmul_texel_vec_rows;
-    uint32_t tiles = t->matmul_wg;
-    if (lanes_share(s, p)) tiles = PUM_MAX(tiles / PUM_MAX(s->caps->subgroup_size, 1u), 1u);
+    uint32_t at_once = t->matmul_wg;
+    if (lanes_share(s, p)) at_once = PUM_MAX(at_once / PUM_MAX(s->caps->subgroup_size, 1u), 1u);
     d->spec[PUM_SPEC_MATMUL_TEXEL_WG] = t->matmul_wg;
     d->spec[PUM_SPEC_MATMUL_TEXEL_VEC] = vec;
     d->spec[PUM_SPEC_MATMUL_TEXEL_ACT] = p->act != ACT_NONE ? p->act : usual_act(s->graph);
-    d->grid[0] = (uint32_t)pum_ceil_div(p->n * (p->glu ? 2 : 1), (uint64_t)REG_TILE * tiles);
+    d->grid[0] = texel_groups(s, p, vec, pum_ceil_div(p->n * (p->glu ? 2 : 1), REG_TILE), at_once);
     d->grid[1] = (uint32_t)(vec ? p->x->rows : pum_ceil_div(p->x->rows, REG_TILE));
 }
 
