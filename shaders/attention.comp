@@ -25,7 +25,8 @@ layout(constant_id = 4) const uint BR = 1;
 layout(constant_id = 5) const uint HQ = 1;
 layout(constant_id = 6) const uint LANES = 1;
 layout(constant_id = 7) const uint EXTRA = 0; /* ATTN_* bits */
-layout(push_constant) uniform push { pum_args_attn a; };
+layout(push_constant) uniform push { pum_args_attn pushed; };
+pum_args_attn a; // a copy, see matmul_texel.comp
 layout(set = 0, binding = 0) readonly buffer q_words { float q[]; };
 layout(set = 0, binding = 1) readonly buffer k_quads { uvec4 k4[]; };
 layout(set = 0, binding = 1) readonly buffer k_pairs { uvec2 k2[]; };
@@ -306,6 +307,7 @@ void store()
 
 void main()
 {
+    a = pushed;
     uint shared_by = a.heads / a.kv_heads, per_kv = (shared_by + HQ - 1u) / HQ;
     me = gl_LocalInvocationID.x;
     kv_head = gl_WorkGroupID.x / per_kv;

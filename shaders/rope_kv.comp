@@ -14,7 +14,8 @@ layout(constant_id = 0) const uint WG = 64;
 layout(constant_id = 1) const uint PAIRING = 0;
 layout(constant_id = 2) const uint KT = 1;
 layout(constant_id = 3) const uint VT = 1;
-layout(push_constant) uniform push { pum_args_rope_kv a; };
+layout(push_constant) uniform push { pum_args_rope_kv pushed; };
+pum_args_rope_kv a; // a copy, see matmul_texel.comp
 layout(set = 0, binding = 0) readonly buffer q_words { float q[]; };
 layout(set = 0, binding = 1) readonly buffer k_words { float k[]; };
 layout(set = 0, binding = 2) readonly buffer v_words { float v[]; };
@@ -94,6 +95,7 @@ void rotate_q(uint first, uint to)
 
 void main()
 {
+    a = pushed;
     uint i = gl_GlobalInvocationID.x, r = gl_WorkGroupID.y, items = items_of_head();
     uint head = i / items, d = i % items * ITEM;
     if (head >= a.heads + 2u * a.kv_heads || r >= a.rows) return;
