@@ -160,8 +160,10 @@ pumice_status pum_op_kv_store_select(pum_select *s, const pum_node *node)
 pumice_status pum_op_rope_kv_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
 {
     const pum_params *p = &node->params;
-    uint64_t width = (uint64_t)p->heads * p->head_dim;
-    if (!heads_ok(p) || !pum_value_is(graph, node->in[PUM_IN_ROPE_KV_Q], graph->rows, width) ||
+    pum_params some = *p;
+    some.heads = p->heads ? p->heads : p->kv_heads; /* without queries k stands in their place, and nothing is written */
+    uint64_t width = (uint64_t)some.heads * p->head_dim;
+    if (!heads_ok(&some) || !pum_value_is(graph, node->in[PUM_IN_ROPE_KV_Q], graph->rows, width) ||
         !pum_value_is(graph, node->out, graph->rows, width) ||
         !is_freq(graph, node->in[PUM_IN_ROPE_KV_FREQ], p) ||
         !kv_rows_ok(graph, node->in[PUM_IN_ROPE_KV_K], node->in[PUM_IN_ROPE_KV_V], p) ||

@@ -91,14 +91,30 @@ static bool merge_glu(const fuse *f, match *m)
     return true;
 }
 
+static void become_rope_kv(match *m, const pum_node *rope, pum_value_id q, const pum_node *k, const pum_node *store)
+{
+    m->merged = *rope;
+    m->merged.op = PUM_OP_ROPE_KV;
+    m->merged.params.kv_heads = store->params.kv_heads;
+    m->merged.in[PUM_IN_ROPE_KV_Q] = q;
+    m->merged.in[PUM_IN_ROPE_KV_K] = k->in[PUM_IN_ROPE_X];
+    m->merged.in[PUM_IN_ROPE_KV_V] = store->in[PUM_IN_KV_V];
+    m->merged.in[PUM_IN_ROPE_KV_FREQ] = rope->in[PUM_IN_ROPE_FREQ];
+    m->merged.in[PUM_IN_ROPE_KV_KC] = store->in[PUM_IN_KV_KC];
+    m->merged.in[PUM_IN_ROPE_KV_VC] = store->in[PUM_IN_KV_VC];
+}
+
 /* rope(q), rope(k), store(k, v) of one layer in one dispatch. q's rope is no producer of the store:
- * it is found as the other rope of the same layer with the same table. */
+ * it is found as the other rope of the same layer with the same table. The last layer of a pass without logits has no
+ * queries: the same kernel, with none. */
 static bool merge_rope_kv(const fuse *f, match *m)
 {
     const pum_node *store = at(f, m->node[0]), *k = at(f, m->node[1]);
     if (f->caps->max_storage_buffers < 8) return false;
+    bool has_queries = false;
     for (int32_t i = 0; i < m->node[0]; i++) {
         const pum_node *q = at(f, i);
+        has_queries |= q->op == PUM_OP_ROPE && i != m->node[1] && q->layer == store->layer;
         if (q->op != PUM_OP_ROPE || i == m->node[1] || f->gone[i] || q->layer != store->layer ||
             q->in[PUM_IN_ROPE_FREQ] != k->in[PUM_IN_ROPE_FREQ] ||
             q->params.pairing != k->params.pairing || q->params.rot_dim != k->params.rot_dim ||
@@ -113,18 +129,13 @@ static bool merge_rope_kv(const fuse *f, match *m)
             }
         }
         m->node[m->count++] = i;
-        m->merged = *q;
-        m->merged.op = PUM_OP_ROPE_KV;
-        m->merged.params.kv_heads = store->params.kv_heads;
-        m->merged.in[PUM_IN_ROPE_KV_Q] = q->in[PUM_IN_ROPE_X];
-        m->merged.in[PUM_IN_ROPE_KV_K] = k->in[PUM_IN_ROPE_X];
-        m->merged.in[PUM_IN_ROPE_KV_V] = store->in[PUM_IN_KV_V];
-        m->merged.in[PUM_IN_ROPE_KV_FREQ] = q->in[PUM_IN_ROPE_FREQ];
-        m->merged.in[PUM_IN_ROPE_KV_KC] = store->in[PUM_IN_KV_KC];
-        m->merged.in[PUM_IN_ROPE_KV_VC] = store->in[PUM_IN_KV_VC];
+        become_rope_kv(m, q, q->in[PUM_IN_ROPE_X], k, store);
         return true;
     }
-    return false;
+    if (has_queries) return false;
+    become_rope_kv(m, k, k->in[PUM_IN_ROPE_X], k, store);
+    m->merged.params.heads = 0;
+    return true;
 }
 
 /* the norm writes its result rounded to 8 bits */
