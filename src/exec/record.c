@@ -5,6 +5,8 @@
  * several passes are in flight. */
 #include "exec_internal.h"
 
+#include <string.h>
+
 pum_vk_buffer *pum_exec_buffer(const pum_exec_buffers *buffers, uint32_t number)
 {
     if (number >= PUM_BUFFER_WEIGHT) {
@@ -226,16 +228,29 @@ static pumice_status record_submit(pum_exec *x, size_t number, VkCommandBuffer c
     return PUMICE_OK;
 }
 
+/* The keys of the plan's steps, each once; their number. */
+static size_t collect_keys(const pum_plan *plan, pum_vk_pipeline_key *keys)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        pum_vk_pipeline_key key = pum_exec_key(&plan->steps.data[i]);
+        size_t k = 0;
+        while (k < n && memcmp(&keys[k], &key, sizeof key) != 0) k++;
+        if (k == n) keys[n++] = key;
+    }
+    return n;
+}
+
 pumice_status pum_exec_prepare(pum_vk_device *device, const pum_plan *plan, atomic_int *cancel,
                                pumice_error *err)
 {
     enum { SLICE = 16 }; /* between two looks at `cancel` */
-    size_t n = plan->steps.count;
-    pum_vk_pipeline_key *keys = pum_alloc_array(n, sizeof *keys);
+    size_t n = 0;
+    pum_vk_pipeline_key *keys = pum_alloc_array(plan->steps.count, sizeof *keys);
     if (!keys) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to record a plan");
     pumice_status status;
     PUM_GOTO(pum_exec_check_kernels(plan, err));
-    for (size_t i = 0; i < n; i++) keys[i] = pum_exec_key(&plan->steps.data[i]);
+    n = collect_keys(plan, keys);
     for (size_t i = 0; i < n; i += SLICE) {
         if (cancel && atomic_load(cancel))
             PUM_GOTO(pum_fail(err, PUMICE_ERROR_CANCELLED, "the work was cancelled"));

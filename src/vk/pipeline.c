@@ -261,11 +261,11 @@ static void *work(void *user)
     return NULL;
 }
 
-/* The largest modules take the longest: they come first, so that the workers end together. */
-static int compare_sizes(const void *a, const void *b)
+/* What takes the longest comes first, so that the workers end together. */
+static int compare_costs(const void *a, const void *b)
 {
     const pum_vk_pipeline_key *p = a, *q = b;
-    uint64_t m = pum_kernel_spirv[p->kernel].bytes, n = pum_kernel_spirv[q->kernel].bytes;
+    uint32_t m = pum_vk_compile_cost(p->kernel), n = pum_vk_compile_cost(q->kernel);
     return m < n ? 1 : m > n ? -1 : 0;
 }
 
@@ -363,7 +363,7 @@ pumice_status pum_vk_pipelines_prepare(pum_vk_device *device, const pum_vk_pipel
             PUM_GOTO(pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory for pipelines"));
         }
         uint64_t begin = pum_now_ns();
-        qsort(missing, jobs.count, sizeof *missing, compare_sizes);
+        qsort(missing, jobs.count, sizeof *missing, compare_costs);
         pum_vk_twin_work twin;
         jobs.n_first = jobs.count - pum_vk_twin_begin(device, missing, jobs.count, &twin);
         status = run_jobs(&jobs, err);

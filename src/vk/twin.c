@@ -25,28 +25,39 @@ void pum_vk_twin_init(pum_vk_device *device, const pum_vk_params *params)
     t->is_possible = true;
 }
 
-enum { LEAST_BYTES = 32 << 10 }; /* a small module takes as long as if it had so many more */
+enum { OPENING_MS = 30 }; /* of the second device */
 
-/* The twin's keys, which are moved to the end: each goes to whoever has less to do, going by the size of modules. */
+uint32_t pum_vk_compile_cost(uint32_t kernel)
+{
+    /* reading the module and the first dispatch, lavapipe; of others by the size of the module */
+    static const uint16_t measured[PUM_FAMILY_COUNT] = {
+        [PUM_FAMILY_MATMUL_TEXEL] = 210, [PUM_FAMILY_ATTENTION] = 170, [PUM_FAMILY_ROPE_KV] = 110,
+        [PUM_FAMILY_ARGMAX] = 65,        [PUM_FAMILY_SAMPLE] = 280,    [PUM_FAMILY_NORM] = 45,
+    };
+    uint32_t ms = measured[pum_kernels[kernel].family];
+    return ms ? ms : 35 + (uint32_t)(pum_kernel_spirv[kernel].bytes >> 8);
+}
+
+/* The twin's keys, which are moved to the end: each goes to whoever has less to do. */
 static size_t choose(pum_vk_device *device, pum_vk_pipeline_key *keys, size_t count)
 {
-    uint64_t own_bytes = 0, its_bytes = 0;
+    uint64_t own_ms = 0, its_ms = OPENING_MS;
     size_t its = 0;
     for (size_t i = 0; i + its < count;) {
         pum_vk_pipeline_key key = keys[i];
-        uint64_t bytes = LEAST_BYTES + pum_kernel_spirv[key.kernel].bytes;
+        uint32_t ms = pum_vk_compile_cost(key.kernel);
         bool proven = pum_vk_is_proven(device, &key);
-        if (proven || its_bytes > own_bytes) {
-            if (!proven) own_bytes += bytes;
+        if (proven || its_ms >= own_ms) {
+            if (!proven) own_ms += ms;
             i++;
         } else {
-            its_bytes += bytes;
+            its_ms += ms;
             its++;
             memmove(&keys[i], &keys[i + 1], (count - 1 - i) * sizeof *keys);
             keys[count - 1] = key;
         }
     }
-    return own_bytes ? its : 0;
+    return own_ms ? its : 0;
 }
 
 static void work(void *user)

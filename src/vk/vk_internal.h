@@ -292,6 +292,8 @@ typedef struct pum_vk_twin_work {
 } pum_vk_twin_work;
 
 /* After the snapshot. */
+/* About how many milliseconds a late compiler takes for a pipeline of the kernel. */
+uint32_t pum_vk_compile_cost(uint32_t kernel);
 void pum_vk_twin_init(pum_vk_device *device, const pum_vk_params *params);
 /* Moves the keys that the twin takes to the end and returns their number, often 0; until the end nobody else should
  * have them compiled. The keys, largest module first, must live until then. */
