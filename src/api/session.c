@@ -649,10 +649,10 @@ static pumice_status generate_in_turns(pumice_session *s, uint32_t seq, uint32_t
 
 /* How many passes to wait for at once, of `in_flight`. Waking up is most of what a token costs the
  * calling thread, so two that come quickly after each other are waited for together: nobody sees a
- * token come that much later. Two more are in flight then, so that the device does not wait. */
+ * token come later by two frames of a screen. Two more are in flight then, so that the device does not wait. */
 static uint32_t wait_for(uint32_t in_flight, uint64_t pass_ns)
 {
-    enum { QUICK_NS = 10000000 };
+    enum { QUICK_NS = 30000000 };
     return in_flight >= 4 && pass_ns > 0 && pass_ns < QUICK_NS ? 2 : 1;
 }
 
