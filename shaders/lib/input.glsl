@@ -19,17 +19,21 @@ float x_one(uint i) { return x[i]; }
 // where batch row t begins, in units of 16 bytes
 uint x_row_at(uint t) { return (t * a.x_stride + X_FIRST) >> 2; }
 
-/* Of the row that begins at `at`, of whole chunks: vec i of chunk c, and the sum of each run for formats with minimums
- * (else nothing, and then it costs nothing). */
+/* For q_dot, of the row that begins at `at`, of whole chunks: vec i of chunk c, times what weights.glsl wants, and the
+ * sum of each run for formats that need it (else nothing, and then it costs nothing). */
 void x_chunk(uint at, uint c, out vec4 v[Q_VECS], out float sum[Q_RUNS])
 {
 #define X_LOAD(i) v[i] = x_quad(at + q_at(c, i / Q_RUN_VECS) + i % Q_RUN_VECS);
     Q_EACH(X_LOAD)
 #define X_CLEAR(s) sum[s] = 0.0;
     Q_EACH_RUN(X_CLEAR)
-#if Q_HAS_MIN
+#if Q_HAS_SUM
 #define X_SUM(i) sum[i / Q_RUN_VECS] += dot(v[i], vec4(1.0));
     Q_EACH(X_SUM)
+#endif
+#if Q_IN_PLACE
+#define X_FACTOR(i) v[i] *= Q_X_FACTOR;
+    Q_EACH(X_FACTOR)
 #endif
 }
 

@@ -54,7 +54,9 @@ void TILE(uint s, uint apart, uint t0, uint lane, uint lanes, float x_scaled)
             v[n] = acc[n];
             [[unroll]] for (uint i = 1u; i < TM; i++) v[n] = m == i ? acc[i * TN + n] : v[n];
         }
-        [[dont_unroll]] for (uint n = lane, to = s + lane * apart; n < columns && to < a.n; n += lanes, to += lanes * apart) {
+        [[dont_unroll]] for (uint n = lane; n < columns; n += lanes) {
+            uint to = s + n * apart;
+            if (to >= a.n) break;
             float sum = v[0], up = v[TN / 2];
             [[unroll]] for (uint i = 1u; i < TN; i++) sum = n == i ? v[i] : sum;
             [[unroll]] for (uint i = 1u; i < TN / 2u; i++) up = n == i ? v[TN / 2u + i] : up;

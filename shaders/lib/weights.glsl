@@ -18,7 +18,7 @@
 //   float q_scale(raw, s)           scale of run s
 //   float q_min(raw, s)             minimum of run s (Q_HAS_MIN only)
 //   vec4  q_weights(raw, i)         finished weights
-//   float q_dot(raw, x, x_sum)      the chunk times x: x[i] belongs to vec i, x_sum[s] is the sum of run s of x
+//   float q_dot(raw, x, x_sum)      the chunk times x, both from x_chunk
 // Formats whose quants are small integers define Q_BYTES 1 and
 //   uint  q_word(raw, i)            quants 4i .. 4i + 3 as four bytes, the first lowest, each quant + Q_ZERO:
 //                                   signed bytes if Q_ZERO is 0 (then Q_SIGNED is 1), else unsigned
@@ -166,6 +166,23 @@ vec4 q_vec(q_raw r, uint i)
 }
 #endif
 
+// Tier texel multiplies bytes where they stand in their word, times 1, 2^8, 2^16 and 1 (signed ones times 2^24), and x
+// by the inverse (x_chunk): a mask instead of a shift and a mask. What Q_ZERO is too much goes by the sum of x.
+#if defined(PUM_TEXEL) && defined(Q_BYTES)
+#define Q_IN_PLACE 1
+#if Q_SIGNED
+const vec4 Q_X_FACTOR = vec4(1.0 / 16777216.0);
+vec4 q_in_place(uint u) { return vec4(ivec4(uvec4(u << 24, u << 16, u << 8, u) & 0xff000000u)); }
+#else
+const vec4 Q_X_FACTOR = vec4(1.0, 1.0 / 256.0, 1.0 / 65536.0, 1.0);
+vec4 q_in_place(uint u) { return vec4(uvec4(u & 0xffu, u & 0xff00u, u & 0xff0000u, u >> 24)); }
+#endif
+#define Q_HAS_SUM (Q_HAS_MIN || Q_ZERO)
+#else
+#define Q_IN_PLACE 0
+#define Q_HAS_SUM Q_HAS_MIN
+#endif
+
 vec4 q_weights(q_raw r, uint i)
 {
     uint s = i / Q_RUN_VECS;
@@ -181,8 +198,17 @@ float q_dot(q_raw r, vec4 x[Q_VECS], float x_sum[Q_RUNS])
     float total = 0.0, sum[Q_RUNS];
 #define Q_CLEAR(s) sum[s] = 0.0;
     Q_EACH_RUN(Q_CLEAR)
+#if Q_IN_PLACE
+#define Q_ADD(i) sum[i / Q_RUN_VECS] += dot(q_in_place(q_word(r, i)), x[i]);
+    Q_EACH(Q_ADD)
+#if Q_ZERO
+#define Q_BACK(s) sum[s] -= float(Q_ZERO) * x_sum[s];
+    Q_EACH_RUN(Q_BACK)
+#endif
+#else
 #define Q_ADD(i) sum[i / Q_RUN_VECS] += dot(q_vec(r, i), x[i]);
     Q_EACH(Q_ADD)
+#endif
 #if Q_HAS_MIN
 #define Q_TOTAL(s) total += q_scale(r, s) * sum[s] + q_min(r, s) * x_sum[s];
 #else

@@ -199,8 +199,9 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, 
             double scale, v = finish(step, x, col, r, epi, act, &m, &scale);
             if (glu) {
                 double up_scale, u = finish(step, x, col, r, 0, ACT_NONE, &ups, &up_scale);
-                /* error of a product: each factor's error times the other; slopes of activations are below 1.2 */
-                scale = fabs(v) * up_scale + fabs(u) * 1.2 * scale;
+                /* error of a product: each factor's error times the other, and both errors; slopes of activations are
+                 * below 1.2, errors below 1e-5 of a scale */
+                scale = fabs(v) * up_scale + fabs(u) * 1.2 * scale + 1e-5 * scale * up_scale;
                 v *= u;
             }
             put(step, y, r * a->y_stride + col, v, scale);

@@ -259,30 +259,32 @@ static void mxfp4_write(const float *in, uint8_t *block)
     }
 }
 
-/* Formats with minimums also say where the bytes of their quants are: all zero, a weight is its minimum. */
+/* Formats with minimums also say where the bytes of their quants are: all `fill`, a weight is its minimum. So do those
+ * whose quants are stored as so much more than they are, since kernels may take that away from the sum. */
 typedef struct format {
     void (*read)(const uint8_t *block, double *out);
     void (*write)(const float *in, uint8_t *block);
     uint32_t quants_at, quants_bytes;
+    uint8_t fill;
 } format;
 
 static const format formats[PUM_DTYPE_COUNT] = {
     [PUM_DTYPE_F32] = { f32_read, f32_write },    [PUM_DTYPE_F16] = { f16_read, f16_write },
     [PUM_DTYPE_BF16] = { bf16_read, bf16_write }, [PUM_DTYPE_Q8_0] = { q8_0_read, q8_0_write },
-    [PUM_DTYPE_Q4_0] = { q4_0_read, q4_0_write },
+    [PUM_DTYPE_Q4_0] = { q4_0_read, q4_0_write, 2, 16 },
     [PUM_DTYPE_Q4_1] = { q4_1_read, q4_1_write, 4, 16 },
-    [PUM_DTYPE_Q5_0] = { q5_0_read, q5_0_write },
+    [PUM_DTYPE_Q5_0] = { q5_0_read, q5_0_write, 2, 20 },
     [PUM_DTYPE_Q5_1] = { q5_1_read, q5_1_write, 4, 20 },
     [PUM_DTYPE_Q2_K] = { ref_q2_k_read, ref_q2_k_write, 16, 64 },
-    [PUM_DTYPE_Q3_K] = { ref_q3_k_read, ref_q3_k_write },
+    [PUM_DTYPE_Q3_K] = { ref_q3_k_read, ref_q3_k_write, 0, 96 },
     [PUM_DTYPE_Q4_K] = { ref_q4_k_read, ref_q4_k_write, 16, 128 },
     [PUM_DTYPE_Q5_K] = { ref_q5_k_read, ref_q5_k_write, 16, 160 },
-    [PUM_DTYPE_Q6_K] = { ref_q6_k_read, ref_q6_k_write },
+    [PUM_DTYPE_Q6_K] = { ref_q6_k_read, ref_q6_k_write, 0, 192 },
     [PUM_DTYPE_IQ4_NL] = { iq4_nl_read, iq4_nl_write },
     [PUM_DTYPE_IQ4_XS] = { ref_iq4_xs_read, ref_iq4_xs_write },
-    [PUM_DTYPE_MXFP4] = { mxfp4_read, mxfp4_write },
-    [PUM_DTYPE_TQ1_0] = { ref_tq1_0_read, ref_tq1_0_write },
-    [PUM_DTYPE_TQ2_0] = { ref_tq2_0_read, ref_tq2_0_write },
+    [PUM_DTYPE_MXFP4] = { mxfp4_read, mxfp4_write, 1, 16, 0xff },
+    [PUM_DTYPE_TQ1_0] = { ref_tq1_0_read, ref_tq1_0_write, 0, 52 },
+    [PUM_DTYPE_TQ2_0] = { ref_tq2_0_read, ref_tq2_0_write, 0, 64 },
     [PUM_DTYPE_IQ2_XXS] = { .read = ref_iq2_xxs_read },
     [PUM_DTYPE_IQ2_XS] = { .read = ref_iq2_xs_read },
     [PUM_DTYPE_IQ2_S] = { .read = ref_iq2_s_read },
@@ -316,7 +318,7 @@ void pum_ref_magnitudes(pum_dtype type, void *bytes, size_t count, const double 
         return;
     }
     for (size_t b = 0; b < count / info->block_elems; b++) {
-        memset((uint8_t *)bytes + b * info->block_bytes + f->quants_at, 0, f->quants_bytes);
+        memset((uint8_t *)bytes + b * info->block_bytes + f->quants_at, f->fill, f->quants_bytes);
     }
     pum_ref_dequantize(type, bytes, count, out);
     for (size_t i = 0; i < count; i++) out[i] = fabs(values[i] - out[i]) + fabs(out[i]);
