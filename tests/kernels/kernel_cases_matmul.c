@@ -561,7 +561,8 @@ typedef struct texel_spec {
     uint32_t wg, vec, share; /* matmul_texel.comp */
 } texel_spec;
 
-static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, kernel_case *out)
+/* most_groups: workgroups side by side, which share all tiles */
+static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, uint32_t most_groups, kernel_case *out)
 {
     uint32_t lanes = PUM_MAX(caps->subgroup_size, 1u), wg = (uint32_t)pum_align_up(v.wg, lanes);
     /* a constant that EPI_ACT switches off must do nothing */
@@ -571,7 +572,8 @@ static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, kernel
     memcpy(&args, out->args, sizeof args);
     args.epi |= (s->act != ACT_NONE ? EPI_ACT : 0) | (s->glu ? EPI_GLU : 0) | (v.share ? EPI_SHARE : 0);
     memcpy(out->args, &args, sizeof args);
-    out->grid[0] = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, 8 * (v.share ? wg / lanes : wg));
+    uint32_t groups = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, 8 * (v.share ? wg / lanes : wg));
+    out->grid[0] = PUM_MIN(groups, most_groups);
     out->grid[1] = v.vec ? s->rows : (uint32_t)pum_ceil_div(s->rows, 8);
 }
 
@@ -592,8 +594,8 @@ static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     make_glu(rng, &s);
     if (v.vec) make_norms(rng, 8, &s);
     if (!bind_shape(rng, type, &s, false, out)) return false;
-    set_texel(caps, &s, v, out);
-    snprintf(more, sizeof more, " wg %u vec %u share %u", v.wg, v.vec, v.share);
+    set_texel(caps, &s, v, variant % 3 ? variant % 3 : UINT32_MAX, out);
+    snprintf(more, sizeof more, " wg %u vec %u share %u groups %u", v.wg, v.vec, v.share, out->grid[0]);
     shape_name(out, &s, more);
     return true;
 }
@@ -606,7 +608,7 @@ static bool bench_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_
     shape s = { .k = v.vec ? 2048 : 1024, .n = v.vec ? 2048 : 1024, .rows = v.vec ? 1 : 128 };
     v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
     if (!bind_shape(rng, weight_of(kernel), &s, true, out)) return false;
-    set_texel(caps, &s, v, out);
+    set_texel(caps, &s, v, 32, out);
     snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u vec %u share %u", s.n, s.k, s.rows, v.wg,
              v.vec, v.share);
     return true;

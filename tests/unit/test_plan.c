@@ -298,6 +298,107 @@ static void test_norms_between_matvecs(void **state)
     }
 }
 
+/* What the last layer of a pass without logits is: keys and values, and no queries */
+static void test_keys_without_queries(void **state)
+{
+    (void)state;
+    const char *names[] = { "lavapipe", "navi31", "minimal" };
+    for (size_t n = 0; n < PUM_COUNT(names); n++) {
+        enum { KVH = 2, HD = 32, D = KVH * HD, CELLS = 4 * KV_PAGE };
+        pum_caps caps = profile(names[n]);
+        pum_tuning tuning;
+        random_graph r = { .d = D };
+        pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
+        pum_placement weights, kv;
+        pum_plan plan;
+        pumice_error err = { 0 };
+        pum_params p = { .heads = KVH, .kv_heads = KVH, .head_dim = HD, .rot_dim = HD, .scale = 1 };
+        pum_value_id cache[2];
+        pum_tuning_for(&caps, &tuning);
+        pum_graph_init(&r.graph, 1, &step);
+        pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 100, D);
+        pum_value_id x = rg_node(&r, PUM_OP_EMBED, &table, 1, p, D);
+        for (int i = 0; i < 2; i++) {
+            r.kv[i] = (pum_tensor_size){ .name = "kv", .rows = CELLS * KVH, .row_bytes = 2 * pum_kv_cols(HD) };
+            cache[i] = pum_graph_value(&r.graph, PUM_VALUE_KV, PUM_DTYPE_F16, CELLS * KVH, pum_kv_cols(HD), i, "kv");
+        }
+        pum_value_id k = rg_matmul(&r, x, D, D, false), v = rg_matmul(&r, x, D, D, false);
+        pum_value_id rope[] = { k, rg_weight(&r, PUM_DTYPE_F32, 1, HD) };
+        pum_value_id store[] = { rg_node(&r, PUM_OP_ROPE, rope, 2, p, D), v, cache[0], cache[1] };
+        rg_node(&r, PUM_OP_KV_STORE, store, 4, p, 0);
+        if (pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err) ||
+            pum_placement_make(r.kv, 2, &caps, &kv, &err) ||
+            pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err) ||
+            pum_plan_check(&plan, &caps, &weights, &kv, &err)) {
+            fail_msg("%s", err.text);
+        }
+        size_t both = 0, single = 0;
+        for (size_t i = 0; i < plan.steps.count; i++) {
+            uint32_t family = pum_kernels[plan.steps.data[i].kernel].family;
+            pum_args_rope_kv args;
+            memcpy(&args, plan.steps.data[i].args, sizeof args);
+            both += family == PUM_FAMILY_ROPE_KV && args.heads == 0 && args.kv_heads == KVH;
+            single += family == PUM_FAMILY_ROPE || family == PUM_FAMILY_KV_STORE;
+        }
+        bool fits = caps.max_storage_buffers >= 8;
+        assert_int_equal(both, fits ? 1 : 0);
+        assert_int_equal(single, fits ? 0 : 2);
+        pum_plan_free(&plan);
+        pum_placement_free(&weights);
+        pum_placement_free(&kv);
+        pum_graph_free(&r.graph);
+    }
+}
+
+/* lavapipe ends the loops of an invocation after 65,535 rounds, so a workgroup may not get too many tiles. */
+static void test_few_rounds(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t n, k;
+        uint32_t rows;
+    } sizes[] = { { 4096, 4096, 1 }, { 152000, 8192, 1 }, { 152000, 8192, 64 }, { 2000000, 192, 1 }, { 8, 64, 1 } };
+    pum_caps caps = profile("lavapipe");
+    pum_tuning tuning;
+    pum_tuning_for(&caps, &tuning);
+    caps.max_buffer_range_bytes = caps.max_texel_bytes = UINT32_MAX; /* as later versions have it */
+    for (size_t i = 0; i < PUM_COUNT(sizes); i++) {
+        random_graph r = { 0 };
+        pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
+        pum_placement weights, kv;
+        pum_plan plan;
+        pumice_error err = { 0 };
+        uint64_t n = sizes[i].n, k = sizes[i].k;
+        pum_graph_init(&r.graph, sizes[i].rows, &step);
+        pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 100, k);
+        pum_value_id in[] = { rg_weight(&r, PUM_DTYPE_Q4_0, n, k),
+                              rg_node(&r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, k), PUM_NO_VALUE,
+                              PUM_NO_VALUE };
+        rg_keep(&r, rg_node(&r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, n));
+        if (pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err) ||
+            pum_placement_make(NULL, 0, &caps, &kv, &err) ||
+            pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err)) {
+            fail_msg("%s", err.text);
+        }
+        for (size_t j = 0; j < plan.steps.count; j++) {
+            const pum_step *s = &plan.steps.data[j];
+            if (pum_kernels[s->kernel].family != PUM_FAMILY_MATMUL_TEXEL) continue;
+            pum_args_matmul args;
+            memcpy(&args, s->args, sizeof args);
+            bool square = sizes[i].rows > tuning.matmul_texel_vec_rows, share = args.epi & EPI_SHARE;
+            uint64_t sets = (uint64_t)s->grid[0] * (share ? 1 : tuning.matmul_wg), chunks = k / 32;
+            uint64_t tiles = pum_ceil_div(pum_ceil_div(args.n, 8), sets);
+            uint64_t each = square ? chunks * 9 + 8 * 9 : pum_ceil_div(chunks, share ? caps.subgroup_size : 1) + 9;
+            assert_true(tiles * each < 65535);
+            assert_true(s->grid[0] <= pum_ceil_div(args.n, 8));
+        }
+        pum_plan_free(&plan);
+        pum_placement_free(&weights);
+        pum_placement_free(&kv);
+        pum_graph_free(&r.graph);
+    }
+}
+
 static void test_plans_are_stable(void **state)
 {
     (void)state;
@@ -514,6 +615,8 @@ int main(void)
         cmocka_unit_test(test_reuse_and_fusion_pay),
         cmocka_unit_test(test_attention_with_subgroups),
         cmocka_unit_test(test_norms_between_matvecs),
+        cmocka_unit_test(test_keys_without_queries),
+        cmocka_unit_test(test_few_rounds),
         cmocka_unit_test(test_plans_are_stable),
         cmocka_unit_test(test_submits_follow_predicted_time),
         cmocka_unit_test(test_bad_graphs_are_refused),
