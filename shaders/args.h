@@ -116,7 +116,7 @@ PUM_ARGS(pum_args_quantize_act) {
  *
  * RMSNorm between two kernels needs none of its own: W (g * x) / sqrt(mean(x^2) + eps), g the norm's weights, is begun
  * by the kernel that makes x and ended by the one that reads it. The first writes rows of norm_at columns of x, as many
- * of g * x, then sums of x^2 over a few columns each (any), four sums or a multiple of that. The second (mat-vecs alone)
+ * of g * x, then sums of x^2 over a few columns each, whichever: 4 sums or a multiple of that. The second (mat-vecs)
  * reads g * x, adds the sums up and scales its own. */
 PUM_ARGS(pum_args_matmul) {
     PUM_UINT k, n, rows;      /* inner size, weight rows bound here, batch rows */

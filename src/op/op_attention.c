@@ -161,7 +161,7 @@ pumice_status pum_op_rope_kv_check(const pum_graph *graph, const pum_node *node,
 {
     const pum_params *p = &node->params;
     pum_params some = *p;
-    some.heads = p->heads ? p->heads : p->kv_heads; /* without queries k stands in their place, and nothing is written */
+    some.heads = p->heads ? p->heads : p->kv_heads; /* without queries k stands in their place, nothing is written */
     uint64_t width = (uint64_t)some.heads * p->head_dim;
     if (!heads_ok(&some) || !pum_value_is(graph, node->in[PUM_IN_ROPE_KV_Q], graph->rows, width) ||
         !pum_value_is(graph, node->out, graph->rows, width) ||
