@@ -217,8 +217,9 @@ static pumice_status create_handle(pum_vk_device *device, pumice_error *err)
                                 .pQueueCreateInfos = queues,
                                 .enabledExtensionCount = n_extensions,
                                 .ppEnabledExtensionNames = extensions };
-    VkResult r = device->instance.f.vkCreateDevice(device->snapshot.physical, &info, NULL,
-                                                   &device->handle);
+    pum_vk_lists_lock();
+    VkResult r = device->instance.f.vkCreateDevice(device->snapshot.physical, &info, NULL, &device->handle);
+    pum_vk_lists_unlock();
     if (r != VK_SUCCESS) {
         device->handle = VK_NULL_HANDLE;
         return pum_vk_fail_early(r, "opening the device", err);
@@ -269,7 +270,9 @@ void pum_vk_device_destroy(pum_vk_device **device)
         pum_vk_proven_free(d);
         pum_vk_pipelines_free(d);
         pum_vk_queue_free(d);
+        pum_vk_lists_lock();
         d->table.vkDestroyDevice(d->handle, NULL);
+        pum_vk_lists_unlock();
     }
     pum_vk_instance_destroy(&d->instance);
     pum_free(d);
@@ -325,8 +328,9 @@ void pum_vk_name(const pum_vk_device *device, VkObjectType type, uint64_t handle
                                            .objectType = type,
                                            .objectHandle = handle,
                                            .pObjectName = text };
-    /* a name that is not set is no fault */
+    pum_vk_lists_lock(); /* a name that is not set is no fault */
     (void)device->instance.f.vkSetDebugUtilsObjectNameEXT(device->handle, &info);
+    pum_vk_lists_unlock();
 }
 
 void pum_vk_label_begin(const pum_vk_device *device, VkCommandBuffer commands, const char *text)

@@ -182,7 +182,9 @@ static pumice_status create_instance(const pum_vk_params *params, pum_vk_instanc
                                   .ppEnabledLayerNames = &layer,
                                   .enabledExtensionCount = n_extensions,
                                   .ppEnabledExtensionNames = extensions };
+    pum_vk_lists_lock();
     VkResult r = vi->f.vkCreateInstance(&info, NULL, &vi->handle);
+    pum_vk_lists_unlock();
     if (r == VK_SUCCESS) return PUMICE_OK;
     vi->handle = VK_NULL_HANDLE;
     if (r == VK_ERROR_INCOMPATIBLE_DRIVER || r == VK_ERROR_INITIALIZATION_FAILED) {
@@ -258,7 +260,11 @@ void pum_vk_instance_destroy(pum_vk_instance *instance)
     if (vi->messenger && vi->f.vkDestroyDebugUtilsMessengerEXT) {
         vi->f.vkDestroyDebugUtilsMessengerEXT(vi->handle, vi->messenger, NULL);
     }
-    if (vi->handle && vi->f.vkDestroyInstance) vi->f.vkDestroyInstance(vi->handle, NULL);
+    if (vi->handle && vi->f.vkDestroyInstance) {
+        pum_vk_lists_lock();
+        vi->f.vkDestroyInstance(vi->handle, NULL);
+        pum_vk_lists_unlock();
+    }
     pum_array_free(&vi->devices);
     pum_free(vi->messages); /* last: destroying the instance may still report */
     *vi = (pum_vk_instance){ 0 };

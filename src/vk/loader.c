@@ -9,6 +9,10 @@
 #include <volk.h>
 
 static pthread_mutex_t volk_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void pum_vk_lists_lock(void) { pthread_mutex_lock(&lists_lock); }
+void pum_vk_lists_unlock(void) { pthread_mutex_unlock(&lists_lock); }
 
 pumice_status pum_vk_loader_open(void *given, PFN_vkGetInstanceProcAddr *out_get, pumice_error *err)
 {

@@ -60,6 +60,10 @@ typedef struct pum_vk_functions {
 } pum_vk_functions;
 
 /* The given vkGetInstanceProcAddr, or the system loader's; NO_DEVICE when there is no loader. */
+/* The loader looks for an object's device in its lists of instances and devices when the object gets a name, and takes
+ * no lock for that (1.3.239 crashes). So nothing is named while either is created or destroyed. */
+void pum_vk_lists_lock(void);
+void pum_vk_lists_unlock(void);
 pumice_status pum_vk_loader_open(void *given, PFN_vkGetInstanceProcAddr *out_get,
                                  pumice_error *err);
 pumice_status pum_vk_load_global(PFN_vkGetInstanceProcAddr get, pum_vk_functions *f,
