@@ -35,8 +35,9 @@ WEIGHTS(0, w)
 
 bool glu() { return (a.epi & EPI_GLU) != 0u; }
 
-// Column of y that a tile's n-th sum is for: tile s has every `apart`-th from s on. Reading all tiles in turn is then
-// reading TN places of the matrix in order, each in memory pages of its own: what a processor reads ahead.
+// Column of y that a tile's n-th sum is for: the tile has every `apart`-th from s on. Of single batch rows these are as
+// far apart as there are tiles: reading all tiles in turn is then reading TN places of the matrix in order, each in
+// memory pages of its own, which is what a processor reads ahead. Of others they are neighbours.
 uint column(uint s, uint n, uint apart) { return min(s + n * apart, a.n - 1u); }
 
 // Weight row of a tile's n-th sum: with GLU the first half of a tile is of the gate, the second of up
@@ -67,6 +68,6 @@ void main()
     float scale = VEC != 0u && a.x_sums != 0u ? x_scale(gl_WorkGroupID.y, lane, lanes) : 1.0;
     for (uint s = first; s < end; s++) {
         if (VEC != 0u) tile_row(s, tiles, gl_WorkGroupID.y, lane, lanes, scale);
-        else tile_square(s, tiles, gl_WorkGroupID.y * 8u, 0u, 1u, 1.0);
+        else tile_square(s * columns, 1u, gl_WorkGroupID.y * 8u, 0u, 1u, 1.0);
     }
 }
