@@ -210,7 +210,7 @@ static bool make_rope_kv(case_rng *rng, const pum_caps *caps, int kernel, uint32
     if (!make_writer(rng, &w, variant, out, 4)) return false;
     bool queries = variant % 7 != 6;
     uint32_t heads = queries ? w.kv_heads * case_range(rng, 1, 3) : 0, kv_width = w.kv_heads * w.head_dim,
-             width = heads * w.head_dim;
+             width = queries ? heads * w.head_dim : kv_width; /* of what is bound as q and y */
     uint32_t rot = rot_of(rng, w.head_dim, pairing);
     pum_args_rope_kv args = { .heads = heads,
                               .kv_heads = w.kv_heads,
@@ -223,12 +223,12 @@ static bool make_rope_kv(case_rng *rng, const pum_caps *caps, int kernel, uint32
                               .table_at = w.table_at,
                               .table_stride = w.table_stride,
                               .scale = coin(rng) ? 1.0f : 0.9f };
-    args.q_stride = args.q_first + (queries ? width : kv_width) + coin(rng) * 2;
+    args.q_stride = args.q_first + width + coin(rng) * 2;
     args.k_stride = args.k_first + kv_width + coin(rng);
     args.v_stride = args.v_first + kv_width + coin(rng);
-    args.y_stride = in_place ? args.q_stride : (queries ? width : kv_width) + coin(rng) * 3;
+    args.y_stride = in_place ? args.q_stride : width + coin(rng) * 3;
     float *q = case_bind(out, 0, in_place ? CASE_F32 : CASE_INPUT,
-                         words(w.rows, args.q_stride, args.q_first, queries ? width : kv_width));
+                         words(w.rows, args.q_stride, args.q_first, width));
     float *k = case_bind(out, 1, CASE_INPUT, words(w.rows, args.k_stride, args.k_first, kv_width));
     float *v = case_bind(out, 2, CASE_INPUT, words(w.rows, args.v_stride, args.v_first, kv_width));
     uint32_t tables = variant % 5 == 2 ? 2 : 1, *step = out->bind[4].data;
@@ -244,7 +244,7 @@ static bool make_rope_kv(case_rng *rng, const pum_caps *caps, int kernel, uint32
     if (in_place) {
         out->bind[0].keep = true;
         case_share(out, 5, 0);
-    } else if (!case_bind(out, 5, CASE_F32, words(w.rows, args.y_stride, 0, queries ? width : kv_width))) {
+    } else if (!case_bind(out, 5, CASE_F32, words(w.rows, args.y_stride, 0, width))) {
         return false;
     }
     const uint32_t spec[] = { wg, pairing, w.kt, w.vt };

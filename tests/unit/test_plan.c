@@ -26,20 +26,33 @@ typedef struct planned {
     pum_plan plan;
 } planned;
 
-static void plan_seed(planned *p, uint64_t seed, const pum_caps *caps,
-                      const pum_plan_options *options)
+/* Plans the graph in p, and proves the plan. */
+static void plan_graph(planned *p, uint64_t seed, const pum_plan_options *options)
 {
     pumice_error err = { 0 };
+    if (pum_placement_make(p->r.weights, p->r.n_weights, &p->caps, &p->weights, &err) != PUMICE_OK ||
+        pum_placement_make(p->r.kv, p->r.n_kv, &p->caps, &p->kv, &err) != PUMICE_OK ||
+        pum_plan_make(&p->r.graph, &p->caps, &p->tuning, &p->weights, &p->kv, options, &p->plan, &err) != PUMICE_OK ||
+        pum_plan_check(&p->plan, &p->caps, &p->weights, &p->kv, &err) != PUMICE_OK) {
+        fail_msg("seed %llu on %s: %s", (unsigned long long)seed, p->caps.name, err.text);
+    }
+}
+
+static void plan_seed(planned *p, uint64_t seed, const pum_caps *caps, const pum_plan_options *options)
+{
     *p = (planned){ .caps = *caps };
     random_graph_make(&p->r, seed);
     pum_tuning_for(caps, &p->tuning);
-    if (pum_placement_make(p->r.weights, p->r.n_weights, caps, &p->weights, &err) != PUMICE_OK ||
-        pum_placement_make(p->r.kv, p->r.n_kv, caps, &p->kv, &err) != PUMICE_OK ||
-        pum_plan_make(&p->r.graph, caps, &p->tuning, &p->weights, &p->kv, options, &p->plan,
-                      &err) != PUMICE_OK ||
-        pum_plan_check(&p->plan, caps, &p->weights, &p->kv, &err) != PUMICE_OK) {
-        fail_msg("seed %llu on %s: %s", (unsigned long long)seed, caps->name, err.text);
-    }
+    plan_graph(p, seed, options);
+}
+
+/* Begins a graph to be made by hand: rows of d columns. */
+static void begin_graph(planned *p, const pum_caps *caps, uint32_t rows, uint32_t d)
+{
+    pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
+    *p = (planned){ .r = { .d = d }, .caps = *caps };
+    pum_tuning_for(caps, &p->tuning);
+    pum_graph_init(&p->r.graph, rows, &step);
 }
 
 static void planned_free(planned *p)
@@ -229,32 +242,25 @@ static void test_reuse_and_fusion_pay(void **state)
 static void count_norms(const pum_tuning *tuning, const pum_caps *caps, uint32_t rows, uint32_t d, uint32_t norm,
                         bool other_reader, uint32_t *out_norms, uint32_t *out_begun)
 {
-    random_graph r = { .d = d };
-    pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
-    pum_placement weights, kv;
-    pum_plan plan;
-    pumice_error err = { 0 };
+    planned all;
+    random_graph *r = &all.r;
     pum_params p = { .eps = 1e-5f, .norm = norm, .scale = 1 };
-    pum_graph_init(&r.graph, rows, &step);
-    pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 100, d);
-    pum_value_id x = rg_node(&r, PUM_OP_EMBED, &table, 1, p, d);
+    begin_graph(&all, caps, rows, d);
+    all.tuning = *tuning;
+    pum_value_id table = rg_weight(r, PUM_DTYPE_F16, 100, d);
+    pum_value_id x = rg_node(r, PUM_OP_EMBED, &table, 1, p, d);
     for (int i = 0; i < 2; i++) {
-        pum_value_id in[] = { x, rg_weight(&r, PUM_DTYPE_F32, 1, d), PUM_NO_VALUE };
-        pum_value_id h = rg_node(&r, PUM_OP_NORM, in, 3, p, d);
-        if (other_reader) rg_node(&r, PUM_OP_COPY, &h, 1, p, d);
-        pum_value_id mm[] = { rg_weight(&r, PUM_DTYPE_F16, d, d), h, PUM_NO_VALUE, PUM_NO_VALUE };
-        pum_value_id add[] = { x, rg_node(&r, PUM_OP_MATMUL, mm, 4, (pum_params){ 0 }, d) };
-        x = rg_node(&r, PUM_OP_ADD, add, 2, p, d);
+        pum_value_id in[] = { x, rg_weight(r, PUM_DTYPE_F32, 1, d), PUM_NO_VALUE };
+        pum_value_id h = rg_node(r, PUM_OP_NORM, in, 3, p, d);
+        if (other_reader) rg_node(r, PUM_OP_COPY, &h, 1, p, d);
+        pum_value_id mm[] = { rg_weight(r, PUM_DTYPE_F16, d, d), h, PUM_NO_VALUE, PUM_NO_VALUE };
+        pum_value_id add[] = { x, rg_node(r, PUM_OP_MATMUL, mm, 4, (pum_params){ 0 }, d) };
+        x = rg_node(r, PUM_OP_ADD, add, 2, p, d);
     }
-    if (pum_placement_make(r.weights, r.n_weights, caps, &weights, &err) ||
-        pum_placement_make(NULL, 0, caps, &kv, &err) ||
-        pum_plan_make(&r.graph, caps, tuning, &weights, &kv, NULL, &plan, &err) ||
-        pum_plan_check(&plan, caps, &weights, &kv, &err)) {
-        fail_msg("%s", err.text);
-    }
+    plan_graph(&all, 0, NULL);
     *out_norms = *out_begun = 0;
-    for (size_t i = 0; i < plan.steps.count; i++) {
-        const pum_step *s = &plan.steps.data[i];
+    for (size_t i = 0; i < all.plan.steps.count; i++) {
+        const pum_step *s = &all.plan.steps.data[i];
         pum_args_matmul product;
         pum_args_embed embed;
         memcpy(&product, s->args, sizeof product);
@@ -264,10 +270,7 @@ static void count_norms(const pum_tuning *tuning, const pum_caps *caps, uint32_t
         if (family == PUM_FAMILY_EMBED) *out_begun += embed.norm_at == d;
         else if (family != PUM_FAMILY_NORM && family != PUM_FAMILY_COPY) *out_begun += product.norm_at == d;
     }
-    pum_plan_free(&plan);
-    pum_placement_free(&weights);
-    pum_placement_free(&kv);
-    pum_graph_free(&r.graph);
+    planned_free(&all);
 }
 
 static void test_norms_between_matvecs(void **state)
@@ -306,47 +309,34 @@ static void test_keys_without_queries(void **state)
     for (size_t n = 0; n < PUM_COUNT(names); n++) {
         enum { KVH = 2, HD = 32, D = KVH * HD, CELLS = 4 * KV_PAGE };
         pum_caps caps = profile(names[n]);
-        pum_tuning tuning;
-        random_graph r = { .d = D };
-        pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
-        pum_placement weights, kv;
-        pum_plan plan;
-        pumice_error err = { 0 };
+        planned all;
+        random_graph *r = &all.r;
         pum_params p = { .heads = KVH, .kv_heads = KVH, .head_dim = HD, .rot_dim = HD, .scale = 1 };
         pum_value_id cache[2];
-        pum_tuning_for(&caps, &tuning);
-        pum_graph_init(&r.graph, 1, &step);
-        pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 100, D);
-        pum_value_id x = rg_node(&r, PUM_OP_EMBED, &table, 1, p, D);
+        begin_graph(&all, &caps, 1, D);
+        pum_value_id table = rg_weight(r, PUM_DTYPE_F16, 100, D);
+        pum_value_id x = rg_node(r, PUM_OP_EMBED, &table, 1, p, D);
         for (int i = 0; i < 2; i++) {
-            r.kv[i] = (pum_tensor_size){ .name = "kv", .rows = CELLS * KVH, .row_bytes = 2 * pum_kv_cols(HD) };
-            cache[i] = pum_graph_value(&r.graph, PUM_VALUE_KV, PUM_DTYPE_F16, CELLS * KVH, pum_kv_cols(HD), i, "kv");
+            r->kv[r->n_kv++] = (pum_tensor_size){ .name = "kv", .rows = CELLS * KVH, .row_bytes = 2 * pum_kv_cols(HD) };
+            cache[i] = pum_graph_value(&r->graph, PUM_VALUE_KV, PUM_DTYPE_F16, CELLS * KVH, pum_kv_cols(HD), i, "kv");
         }
-        pum_value_id k = rg_matmul(&r, x, D, D, false), v = rg_matmul(&r, x, D, D, false);
-        pum_value_id rope[] = { k, rg_weight(&r, PUM_DTYPE_F32, 1, HD) };
-        pum_value_id store[] = { rg_node(&r, PUM_OP_ROPE, rope, 2, p, D), v, cache[0], cache[1] };
-        rg_node(&r, PUM_OP_KV_STORE, store, 4, p, 0);
-        if (pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err) ||
-            pum_placement_make(r.kv, 2, &caps, &kv, &err) ||
-            pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err) ||
-            pum_plan_check(&plan, &caps, &weights, &kv, &err)) {
-            fail_msg("%s", err.text);
-        }
+        pum_value_id k = rg_matmul(r, x, D, D, false), v = rg_matmul(r, x, D, D, false);
+        pum_value_id rope[] = { k, rg_weight(r, PUM_DTYPE_F32, 1, HD) };
+        pum_value_id store[] = { rg_node(r, PUM_OP_ROPE, rope, 2, p, D), v, cache[0], cache[1] };
+        rg_node(r, PUM_OP_KV_STORE, store, 4, p, 0);
+        plan_graph(&all, 0, NULL);
         size_t both = 0, single = 0;
-        for (size_t i = 0; i < plan.steps.count; i++) {
-            uint32_t family = pum_kernels[plan.steps.data[i].kernel].family;
+        for (size_t i = 0; i < all.plan.steps.count; i++) {
+            uint32_t family = pum_kernels[all.plan.steps.data[i].kernel].family;
             pum_args_rope_kv args;
-            memcpy(&args, plan.steps.data[i].args, sizeof args);
+            memcpy(&args, all.plan.steps.data[i].args, sizeof args);
             both += family == PUM_FAMILY_ROPE_KV && args.heads == 0 && args.kv_heads == KVH;
             single += family == PUM_FAMILY_ROPE || family == PUM_FAMILY_KV_STORE;
         }
         bool fits = caps.max_storage_buffers >= 8;
         assert_int_equal(both, fits ? 1 : 0);
         assert_int_equal(single, fits ? 0 : 2);
-        pum_plan_free(&plan);
-        pum_placement_free(&weights);
-        pum_placement_free(&kv);
-        pum_graph_free(&r.graph);
+        planned_free(&all);
     }
 }
 
@@ -359,43 +349,31 @@ static void test_few_rounds(void **state)
         uint32_t rows;
     } sizes[] = { { 4096, 4096, 1 }, { 152000, 8192, 1 }, { 152000, 8192, 64 }, { 2000000, 192, 1 }, { 8, 64, 1 } };
     pum_caps caps = profile("lavapipe");
-    pum_tuning tuning;
-    pum_tuning_for(&caps, &tuning);
     caps.max_buffer_range_bytes = caps.max_texel_bytes = UINT32_MAX; /* as later versions have it */
     for (size_t i = 0; i < PUM_COUNT(sizes); i++) {
-        random_graph r = { 0 };
-        pum_step_layout step = pum_step_layout_make(64, 4, 4, 512);
-        pum_placement weights, kv;
-        pum_plan plan;
-        pumice_error err = { 0 };
+        planned all;
+        random_graph *r = &all.r;
         uint64_t n = sizes[i].n, k = sizes[i].k;
-        pum_graph_init(&r.graph, sizes[i].rows, &step);
-        pum_value_id table = rg_weight(&r, PUM_DTYPE_F16, 100, k);
-        pum_value_id in[] = { rg_weight(&r, PUM_DTYPE_Q4_0, n, k),
-                              rg_node(&r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, k), PUM_NO_VALUE,
+        begin_graph(&all, &caps, sizes[i].rows, (uint32_t)k);
+        pum_value_id table = rg_weight(r, PUM_DTYPE_F16, 100, k);
+        pum_value_id in[] = { rg_weight(r, PUM_DTYPE_Q4_0, n, k),
+                              rg_node(r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, k), PUM_NO_VALUE,
                               PUM_NO_VALUE };
-        rg_keep(&r, rg_node(&r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, n));
-        if (pum_placement_make(r.weights, r.n_weights, &caps, &weights, &err) ||
-            pum_placement_make(NULL, 0, &caps, &kv, &err) ||
-            pum_plan_make(&r.graph, &caps, &tuning, &weights, &kv, NULL, &plan, &err)) {
-            fail_msg("%s", err.text);
-        }
-        for (size_t j = 0; j < plan.steps.count; j++) {
-            const pum_step *s = &plan.steps.data[j];
+        rg_keep(r, rg_node(r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, n));
+        plan_graph(&all, 0, NULL);
+        for (size_t j = 0; j < all.plan.steps.count; j++) {
+            const pum_step *s = &all.plan.steps.data[j];
             if (pum_kernels[s->kernel].family != PUM_FAMILY_MATMUL_TEXEL) continue;
             pum_args_matmul args;
             memcpy(&args, s->args, sizeof args);
-            bool square = sizes[i].rows > tuning.matmul_texel_vec_rows, share = args.epi & EPI_SHARE;
-            uint64_t sets = (uint64_t)s->grid[0] * (share ? 1 : tuning.matmul_wg), chunks = k / 32;
+            bool square = sizes[i].rows > all.tuning.matmul_texel_vec_rows, share = args.epi & EPI_SHARE;
+            uint64_t sets = (uint64_t)s->grid[0] * (share ? 1 : all.tuning.matmul_wg), chunks = k / 32;
             uint64_t tiles = pum_ceil_div(pum_ceil_div(args.n, 8), sets);
             uint64_t each = square ? chunks * 9 + 8 * 9 : pum_ceil_div(chunks, share ? caps.subgroup_size : 1) + 9;
             assert_true(tiles * each < 65535);
             assert_true(s->grid[0] <= pum_ceil_div(args.n, 8));
         }
-        pum_plan_free(&plan);
-        pum_placement_free(&weights);
-        pum_placement_free(&kv);
-        pum_graph_free(&r.graph);
+        planned_free(&all);
     }
 }
 
