@@ -43,7 +43,7 @@ uint column(uint s, uint n, uint apart) { return min(s + n * apart, a.n - 1u); }
 // Weight row of a tile's n-th sum: with GLU the first half of a tile is of the gate, the second of up
 uint weight_row(uint s, uint n, uint apart)
 {
-    return !glu() ? column(s, n, apart) : n < TN / 2u ? column(s, n, apart) : a.n + column(s, n - TN / 2u, apart);
+    return !glu() || n < TN / 2u ? column(s, n, apart) : a.n + column(s, n - TN / 2u, apart);
 }
 
 #define TILE tile_row

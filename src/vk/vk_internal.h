@@ -59,11 +59,11 @@ typedef struct pum_vk_functions {
     pum_vk_get_coop_products get_coop_products;                /* may be absent */
 } pum_vk_functions;
 
-/* The given vkGetInstanceProcAddr, or the system loader's; NO_DEVICE when there is no loader. */
 /* The loader looks for an object's device in its lists of instances and devices when the object gets a name, and takes
  * no lock for that (1.3.239 crashes). So nothing is named while either is created or destroyed. */
 void pum_vk_lists_lock(void);
 void pum_vk_lists_unlock(void);
+/* The given vkGetInstanceProcAddr, or the system loader's; NO_DEVICE when there is no loader. */
 pumice_status pum_vk_loader_open(void *given, PFN_vkGetInstanceProcAddr *out_get,
                                  pumice_error *err);
 pumice_status pum_vk_load_global(PFN_vkGetInstanceProcAddr get, pum_vk_functions *f,
@@ -295,12 +295,12 @@ typedef struct pum_vk_twin_work {
     size_t count;
 } pum_vk_twin_work;
 
-/* After the snapshot. */
 /* About how many milliseconds a late compiler takes for a pipeline of the kernel. */
 uint32_t pum_vk_compile_cost(uint32_t kernel);
+/* After the snapshot. */
 void pum_vk_twin_init(pum_vk_device *device, const pum_vk_params *params);
 /* Moves the keys that the twin takes to the end and returns their number, often 0; until the end nobody else should
- * have them compiled. The keys, largest module first, must live until then. */
+ * have them compiled. The keys, what takes the longest first, must live until then. */
 size_t pum_vk_twin_begin(pum_vk_device *device, pum_vk_pipeline_key *keys, size_t count, pum_vk_twin_work *out_work);
 void pum_vk_twin_end(pum_vk_twin_work *twin);
 
