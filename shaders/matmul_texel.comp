@@ -3,11 +3,12 @@
 // y = act(W x + bias) + residual through texel buffers, for software devices that read those faster than storage
 // buffers (lavapipe: 1.5 times): each invocation, or each subgroup, computes a tile of batch rows x weight rows in
 // registers. With EPI_GLU, W holds the gate's rows and then as many of up, and y = act(gate) * up.
-// WG: workgroup, whole subgroups; VEC: 1 batch row at a time (decode), else tiles of 8 x 8; ACT: activation (args.h)
-// of calls with EPI_ACT. With EPI_SHARE the lanes of a subgroup share a tile and divide the inner dimension, else a
-// tile is one invocation's. These are no constants: one pipeline serves all matrices of a type, and drivers that this
-// is for compile long. Weight rows and batch rows begin on 16 bytes, weight rows are whole chunks.
-// grid (any, VEC ? rows : ceil(rows / 8))
+// WG: workgroup, whole subgroups; ACT: activation (args.h) of calls with EPI_ACT; VEC: tiles of 1 x 8 (decode), where a
+// workgroup does all of one batch row before the next, which finds the weights in a cache, else tiles of 8 x 8. With
+// EPI_SHARE the lanes of a subgroup share a tile and divide the inner dimension, else a tile is one invocation's. These
+// are no constants: one pipeline serves all matrices of a type, and drivers that this is for compile long. Weight rows
+// and batch rows begin on 16 bytes, weight rows are whole chunks.
+// grid (any, VEC ? 1 : ceil(rows / 8))
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
@@ -65,9 +66,12 @@ void main()
     uint tiles = (a.n + columns - 1u) / columns;
     uint all_sets = gl_NumWorkGroups.x * sets, each = (tiles + all_sets - 1u) / all_sets;
     uint first = (gl_WorkGroupID.x * sets + me) * each, end = min(first + each, tiles);
-    float scale = VEC != 0u && a.x_sums != 0u ? x_scale(gl_WorkGroupID.y, lane, lanes) : 1.0;
-    for (uint s = first; s < end; s++) {
-        if (VEC != 0u) tile_row(s, tiles, gl_WorkGroupID.y, lane, lanes, scale);
-        else tile_square(s * columns, 1u, gl_WorkGroupID.y * 8u, 0u, 1u, 1.0);
+    if (VEC != 0u) {
+        for (uint t = 0u; t < a.rows; t++) {
+            float scale = a.x_sums != 0u ? x_scale(t, lane, lanes) : 1.0;
+            for (uint s = first; s < end; s++) tile_row(s, tiles, t, lane, lanes, scale);
+        }
+    } else {
+        for (uint s = first; s < end; s++) tile_square(s * columns, 1u, gl_WorkGroupID.y * 8u, 0u, 1u, 1.0);
     }
 }

@@ -24,10 +24,12 @@ pumice_status pum_pass_plan(const pum_model_def *def, const pum_session_size *si
                         .kv_cells = size->pages * KV_PAGE,
                         .step = size->step,
                         .logits_rows = size->logits_rows };
+    pum_tuning chosen = *tuning;
+    if (key->row_by_row) pum_tuning_row_by_row(&chosen);
     *out_plan = (pum_plan){ 0 };
     pumice_status status = pum_model_build(def, &build, &graph, err);
     if (status == PUMICE_OK) {
-        status = pum_plan_make(&graph, caps, tuning, weights, kv, options, out_plan, err);
+        status = pum_plan_make(&graph, caps, &chosen, weights, kv, options, out_plan, err);
     }
     pum_graph_free(&graph);
     return status;
@@ -67,6 +69,18 @@ pumice_status pum_pass_arena(pum_stage *s, uint64_t *out_bytes)
     return PUMICE_OK;
 }
 
+bool pum_pass_goes_by_row(pum_stage *s, uint32_t rows)
+{
+    const pum_pass_key key = { .rows = rows, .one_sequence = true, .row_by_row = true };
+    uint64_t most_ns = 1000000ull * s->part->device->tuning.prompt_row_ms;
+    pum_plan p;
+    if (!most_ns || rows < 2 || !pum_stage_has_part(s->part->def, &key)) return false;
+    /* nor if it takes more memory than the passes of prompts, which the session has */
+    bool does = plan(s, &key, &p) == PUMICE_OK && p.predicted_ns <= most_ns && p.arena_bytes <= s->arena.size_bytes;
+    pum_plan_free(&p);
+    return does;
+}
+
 static void pass_free(pum_pass *pass)
 {
     pum_exec_destroy(&pass->exec);
@@ -83,7 +97,7 @@ void pum_pass_clear(pum_stage *s)
 static bool same_key(const pum_pass_key *a, const pum_pass_key *b)
 {
     return a->rows == b->rows && a->n_slots == b->n_slots && a->one_sequence == b->one_sequence &&
-           a->encode == b->encode && a->head == b->head && a->sampler == b->sampler;
+           a->encode == b->encode && a->row_by_row == b->row_by_row && a->head == b->head && a->sampler == b->sampler;
 }
 
 static pumice_status grow_arena(pum_stage *s, uint64_t bytes)

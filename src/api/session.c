@@ -162,10 +162,10 @@ pumice_status pum_session_check_tokens(pumice_session *s, const int32_t *tokens,
 static const pumice_sampling greedy = { .struct_size = sizeof greedy };
 
 /* Starts the pass over `n` tokens of a sequence from `at`. */
-static pumice_status start_rows(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n,
+static pumice_status start_rows(pumice_session *s, uint32_t seq, uint32_t at, uint32_t n, bool row_by_row,
                                 pum_head head)
 {
-    pum_pass_key key = { .rows = n, .one_sequence = true, .head = head,
+    pum_pass_key key = { .rows = n, .one_sequence = true, .row_by_row = row_by_row, .head = head,
                          .n_slots = head == PUM_HEAD_SLOTS };
     PUM_TRY(pum_sequence_own(s, seq, at));
     PUM_TRY(pum_run_prepare(s, &key, "a prefix"));
@@ -179,7 +179,7 @@ pumice_status pum_session_evaluate(pumice_session *s, uint32_t seq, uint32_t at,
                                    pum_head head)
 {
     pum_sequence *q = &s->sequences[seq];
-    PUM_TRY(start_rows(s, seq, at, n, head));
+    PUM_TRY(start_rows(s, seq, at, n, false, head));
     PUM_TRY(pum_run_finish(s));
     q->n_cached = PUM_MAX(q->n_cached, at + n);
     return PUMICE_OK;
@@ -203,21 +203,20 @@ static void finish_chunk(pumice_session *s, uint32_t seq, chunks *c, pumice_stat
 }
 
 /* Evaluates the tokens of a sequence that are not cached, in chunks, a prefix in one; the last chunk
- * leaves the logits of the last token in row 0. A few tokens go one by one where pipelines for
- * several rows cost more than that: those for one row are needed next in any case. Several stages
- * work on a chunk each. */
+ * leaves the logits of the last token in row 0. Where it pays, all but the last go row by row. Several
+ * stages work on a chunk each. */
 static pumice_status evaluate(pumice_session *s, uint32_t seq)
 {
     pum_sequence *q = &s->sequences[seq];
     uint32_t end = (uint32_t)q->tokens.count, at = q->n_cached, depth = pum_run_depth(s);
-    bool few = end - at <= s->model->parts[0].device->tuning.prompt_single_rows;
+    bool few = end - at <= s->size.n_batch && pum_pass_goes_by_row(&s->stages[0], end - at);
     pumice_status status = PUMICE_OK;
     chunks c = { 0 };
     while (at < end && status == PUMICE_OK) {
-        uint32_t n = PUM_MIN(end - at, few ? 1 : s->size.n_batch);
+        uint32_t n = few ? PUM_MAX(end - at - 1, 1u) : PUM_MIN(end - at, s->size.n_batch);
         if (at == 0) n = PUM_MAX(n, q->layout.prefix);
         at += n;
-        status = start_rows(s, seq, at - n, n, at == end ? PUM_HEAD_SLOTS : PUM_HEAD_NONE);
+        status = start_rows(s, seq, at - n, n, few, at == end ? PUM_HEAD_SLOTS : PUM_HEAD_NONE);
         if (status == PUMICE_OK) c.end[c.started++ % PUM_COUNT(c.end)] = at;
         while (c.started - c.finished > depth) finish_chunk(s, seq, &c, &status);
     }

@@ -112,7 +112,7 @@ bool pum_stage_has_part(const pum_model_def *def, const pum_pass_key *key)
 pum_pass_key pum_stage_key(const pum_model_def *def, const pum_pass_key *key)
 {
     pum_pass_key rows_only = { .rows = key->rows, .one_sequence = key->one_sequence,
-                               .encode = key->encode };
+                               .encode = key->encode, .row_by_row = key->row_by_row };
     return def->goes_on ? rows_only : *key;
 }
 

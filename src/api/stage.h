@@ -12,6 +12,7 @@
 typedef struct pum_pass_key {
     uint32_t rows, n_slots;
     bool one_sequence, encode;
+    bool row_by_row; /* with decoding's pipelines */
     pum_head head;
     pum_sampler sampler;
 } pum_pass_key;
@@ -75,6 +76,9 @@ static inline bool pum_stage_takes_rows(const pum_model_def *def)
 }
 
 /* ---- pass.c ---- */
+/* Whether the rows of a short prompt had better be computed row by row (key.row_by_row): where compiling for several at
+ * once takes so long that this is done before. By predicted time, which says the same each time. */
+bool pum_pass_goes_by_row(pum_stage *s, uint32_t rows);
 /* Finds or makes (graph, plan, pipelines, command buffers) a pass. The pointer is valid until the
  * next call. */
 pumice_status pum_pass_get(pum_stage *s, const pum_pass_key *key, pum_pass **out_pass);

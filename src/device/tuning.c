@@ -59,6 +59,12 @@ uint32_t pum_tuning_subgroup(const pum_caps *caps)
     return size && pum_caps_may_pin(caps, size) ? size : caps->subgroup_size;
 }
 
+void pum_tuning_row_by_row(pum_tuning *tuning)
+{
+    tuning->matmul_texel_vec_rows = tuning->matvec_max_rows = tuning->attn_rows = UINT32_MAX;
+    tuning->matvec_cols = 1;
+}
+
 double pum_tuning_bandwidth(const pum_caps *caps, const pum_tuning *tuning)
 {
     return caps->peak_gbs > 0 ? caps->peak_gbs : (double)PUM_MAX(tuning->read_gbs, 1u);

@@ -21,6 +21,9 @@ typedef struct pum_tuning {
 /* The generic values, overridden by the rows of tuning.def for caps->family, clamped to the device's limits. */
 void pum_tuning_for(const pum_caps *caps, pum_tuning *out_tuning);
 
+/* For passes of few rows with the pipelines of single ones, no others: each row is computed for itself. */
+void pum_tuning_row_by_row(pum_tuning *tuning);
+
 /* GB/s at which a device reads its memory: at most, where caps say so (profiles), else as its family is estimated;
  * never 0. For what a device is worth: plans count on the family's (read_gbs), so that a profile's are the device's. */
 double pum_tuning_bandwidth(const pum_caps *caps, const pum_tuning *tuning);

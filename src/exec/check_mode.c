@@ -329,7 +329,7 @@ pumice_status pum_exec_check_run(pum_vk_device *device, const pum_plan *plan,
 /* ---- only what this driver has not proven yet ---- */
 
 /* Products are proven on a part of their columns and rows: more says no more, and takes the host too long. */
-enum { LEAST_COLUMNS = 32, MOST_ROWS = 32, MOST_PRODUCTS = 1 << 24 };
+enum { LEAST_COLUMNS = 32, MOST_ROWS = 32, MOST_PRODUCTS = 1 << 20 };
 /* A binding that is larger and cannot be looked at where it lies is not copied for this. */
 enum { MOST_BYTES = 512 << 20 };
 

@@ -230,7 +230,8 @@ static uint32_t texel_bits(const pum_select *s, const product *p, const pum_draf
  * most 60,000 rounds of loops (lavapipe ends all loops of an invocation after 65,535). */
 static uint32_t texel_groups(const pum_select *s, const product *p, bool vec, uint64_t tiles, uint32_t at_once)
 {
-    uint64_t chunks = pum_ceil_div(p->w->cols, 8), rounds = vec ? chunks + 16 : 17 * chunks + 100; /* at most, a tile */
+    uint64_t chunks = pum_ceil_div(p->w->cols, 8);
+    uint64_t rounds = vec ? (chunks + 16) * p->x->rows : 17 * chunks + 100; /* at most, a tile */
     uint64_t most = pum_ceil_div(tiles, at_once);
     if (!s->tuning->matmul_texel_groups) return (uint32_t)most;
     uint64_t least = pum_ceil_div(most * rounds, 60000);
@@ -247,7 +248,7 @@ static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
     d->spec[PUM_SPEC_MATMUL_TEXEL_VEC] = vec;
     d->spec[PUM_SPEC_MATMUL_TEXEL_ACT] = p->act != ACT_NONE ? p->act : usual_act(s->graph);
     d->grid[0] = texel_groups(s, p, vec, pum_ceil_div(p->n * (p->glu ? 2 : 1), REG_TILE), at_once);
-    d->grid[1] = (uint32_t)(vec ? p->x->rows : pum_ceil_div(p->x->rows, REG_TILE));
+    d->grid[1] = vec ? 1 : (uint32_t)pum_ceil_div(p->x->rows, REG_TILE);
 }
 
 /* May weights and input be read as texels? Both must begin and end on 16 bytes and fit one view. A mat-vec's input may

@@ -574,7 +574,7 @@ static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, uint32
     memcpy(out->args, &args, sizeof args);
     uint32_t groups = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, 8 * (v.share ? wg / lanes : wg));
     out->grid[0] = PUM_MIN(groups, most_groups);
-    out->grid[1] = v.vec ? s->rows : (uint32_t)pum_ceil_div(s->rows, 8);
+    out->grid[1] = v.vec ? 1 : (uint32_t)pum_ceil_div(s->rows, 8);
 }
 
 static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
@@ -587,7 +587,7 @@ static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     texel_spec v = specs[variant % PUM_COUNT(specs)];
     if (variant > PUM_COUNT(specs) && pum_dtype_get(type)->codebook >= 0) return false; /* time */
     v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
-    shape s = random_shape(rng, type, variant, v.vec ? 5 : 40);
+    shape s = random_shape(rng, type, variant, v.vec ? 9 : 40);
     /* only what begins and ends on 16 bytes */
     if (!aligned(type, s.k)) s.k = fit_cols(type, 8);
     if (s.x_pad) s.x_pad = 4;

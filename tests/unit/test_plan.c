@@ -347,7 +347,8 @@ static void test_few_rounds(void **state)
     const struct {
         uint64_t n, k;
         uint32_t rows;
-    } sizes[] = { { 4096, 4096, 1 }, { 152000, 8192, 1 }, { 152000, 8192, 64 }, { 2000000, 192, 1 }, { 8, 64, 1 } };
+    } sizes[] = { { 4096, 4096, 1 },     { 4096, 4096, 3 },   { 152000, 8192, 1 }, { 152000, 8192, 3 },
+                  { 152000, 8192, 64 }, { 2000000, 192, 1 }, { 8, 64, 1 } };
     pum_caps caps = profile("lavapipe");
     caps.max_buffer_range_bytes = caps.max_texel_bytes = UINT32_MAX; /* as later versions have it */
     for (size_t i = 0; i < PUM_COUNT(sizes); i++) {
@@ -369,7 +370,8 @@ static void test_few_rounds(void **state)
             bool square = sizes[i].rows > all.tuning.matmul_texel_vec_rows, share = args.epi & EPI_SHARE;
             uint64_t sets = (uint64_t)s->grid[0] * (share ? 1 : all.tuning.matmul_wg), chunks = k / 32;
             uint64_t tiles = pum_ceil_div(pum_ceil_div(args.n, 8), sets);
-            uint64_t each = square ? chunks * 9 + 8 * 9 : pum_ceil_div(chunks, share ? caps.subgroup_size : 1) + 9;
+            uint64_t lanes = share ? caps.subgroup_size : 1, rows = sizes[i].rows;
+            uint64_t each = square ? chunks * 9 + 8 * 9 : rows * (pum_ceil_div(chunks, lanes) + 9);
             assert_true(tiles * each < 65535);
             assert_true(s->grid[0] <= pum_ceil_div(args.n, 8));
         }

@@ -5,8 +5,8 @@
  * data. */
 #include <math.h>
 
-#include "api.h"
 #include "ref.h"
+#include "stage.h"
 #include "testing.h"
 
 typedef struct host {
@@ -213,9 +213,57 @@ static void test_q8_activations(void **state)
     check("stories260K/stories260K-Q8_0.gguf", "navi31", &options, 0.5);
 }
 
+static pum_plan plan_pass(host *h, pum_pass_key key)
+{
+    pum_plan_options options = { 0 };
+    pum_plan plan;
+    pumice_error err = { 0 };
+    if (pum_pass_plan(&h->def, &h->size, &h->caps, &h->tuning, &h->weights, &h->kv, &options, &key, &plan, &err))
+        fail_msg("%s", err.text);
+    assert_true(plan.steps.count > 0);
+    return plan;
+}
+
+/* Steps of a plan whose pipelines the other does not have. */
+static size_t count_others(pum_plan plan, const pum_plan *other)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < plan.steps.count; i++) {
+        const pum_step *a = &plan.steps.data[i], *b = other->steps.data, *end = b + other->steps.count;
+        while (b < end && (a->kernel != b->kernel || memcmp(a->spec, b->spec, sizeof a->spec) != 0)) b++;
+        count += b == end;
+    }
+    pum_plan_free(&plan);
+    return count;
+}
+
+/* Prompts that go row by row take no pipeline that decoding does not have; others do. */
+static void test_rows_by_row(void **state)
+{
+    (void)state;
+    static const char *const profiles[] = { "lavapipe", "swiftshader" };
+    static const uint32_t rows[] = { 2, 3, 4, 7, 8, 31, 64 };
+    char path[TEST_PATH_BYTES];
+    test_source("models/pumice-stories.gguf", path);
+    for (size_t p = 0; p < PUM_COUNT(profiles); p++) {
+        host h;
+        host_open(&h, path, profiles[p]);
+        pum_plan decode = plan_pass(&h, (pum_pass_key){ .rows = 1, .n_slots = 1, .head = PUM_HEAD_SLOTS });
+        for (size_t i = 0; i < PUM_COUNT(rows); i++) {
+            pum_pass_key key = { .rows = rows[i], .one_sequence = true, .row_by_row = true };
+            assert_int_equal(count_others(plan_pass(&h, key), &decode), 0);
+            key.row_by_row = false;
+            if (rows[i] > 3) assert_true(count_others(plan_pass(&h, key), &decode) > 0);
+        }
+        pum_plan_free(&decode);
+        host_close(&h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_by_row),
         cmocka_unit_test(test_fused),
         cmocka_unit_test(test_unfused_without_reuse),
         cmocka_unit_test(test_split_on_a_minimal_device),
