@@ -6,12 +6,14 @@
 // invocation adds up weighted values of 8 dims (of a share of the cells where there are more invocations than dims).
 // Softmax runs online: sums are rescaled when the maximum rises (Milakov & Gimelshein, 2018; Dao et al., 2022). Long
 // ranges are cut into a.splits parts of whole pages, each a workgroup's, which attn_merge puts together.
-// Tier sub: the workgroup is one whole subgroup, so there are no barriers; tier base: LANES is 1.
+// Tier sub: the workgroup is one whole subgroup, so there are no barriers; tier base: LANES is 1. With PUM_KV_FLOAT K
+// and V are F32 or F16: drivers read all of a module, whatever its constants leave out.
 // grid (kv_heads * ceil(heads / kv_heads / HQ), ceil(rows / BR), splits).
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require
 #ifdef PUM_SUB
 #extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif
 #include "args.h"
@@ -70,16 +72,17 @@ void sync()
     subgroupMemoryBarrierShared();
     subgroupBarrier();
 }
-#define OVER_SHARE(name, merge) \
+#define OVER_SHARE(name, merge, sub) \
     float name(float v) \
     { \
+        if (ONE) return sub(v); \
         for (uint m = 1u; m < SHARE; m *= 2u) v = merge(v, subgroupShuffleXor(v, m)); \
         return v; \
     }
 #else
 void sync() { barrier(); }
 shared float words[WG];
-#define OVER_SHARE(name, merge) \
+#define OVER_SHARE(name, merge, sub) \
     float name(float v) \
     { \
         uint first = gl_LocalInvocationID.x / SHARE * SHARE; \
@@ -91,8 +94,8 @@ shared float words[WG];
     }
 #endif
 float plus(float p, float q) { return p + q; }
-OVER_SHARE(share_max, max)
-OVER_SHARE(share_sum, plus)
+OVER_SHARE(share_max, max, subgroupMax)
+OVER_SHARE(share_sum, plus, subgroupAdd)
 
 // Batch row of query i; of single rows the same for all invocations, which software drivers compile to much less
 #define ROW_OF(i) (BR == 1u ? t0 : min(t0 + (i) / HQ, a.rows - 1u))
@@ -100,6 +103,7 @@ OVER_SHARE(share_sum, plus)
 uint me, kv_head, head0, heads_here, t0; /* query i: row t0 + i / HQ, head head0 + i % HQ */
 uint seq, from, to;                      /* all of it */
 vec4 s[NQ], acc[OWN * NQ * 2u];          /* scores of my 4 cells; sums of my dims */
+float fade_one;                          /* ONE: instead of fades */
 float top[TURNS], sum[TURNS], slope[TURNS]; /* of my queries, */
 uint lo[TURNS], hi[TURNS];               /* and the cells they see */
 
@@ -177,13 +181,15 @@ void score_block(uint cell)
     [[unroll]] for (uint i = 0u; i < NQ; i++) s[i] = vec4(0.0);
     WHEN(KT == KV_F32) SCORE(k_f32)
     WHEN(KT == KV_F16) SCORE(k_f16)
+#ifndef PUM_KV_FLOAT
     WHEN(KT == KV_Q8_0) SCORE(k_q8_0)
     WHEN(KT == KV_Q4_0) SCORE(k_q4_0)
+#endif
     [[unroll]] for (uint i = 0u; i < NQ; i++) {
 #ifdef PUM_SUB
         for (uint m = 1u; m < LANES; m *= 2u) s[i] += subgroupShuffleXor(s[i], m);
 #endif
-        if (me % LANES == 0u) ws[i * QUADS + quad] = s[i];
+        if (!ONE && me % LANES == 0u) ws[i * QUADS + quad] = s[i];
     }
 }
 
@@ -213,9 +219,10 @@ void weigh_block(uint cell)
             uint j = ONE ? me : n;
             uvec4 c = cell + j * 4u + uvec4(0u, 1u, 2u, 3u);
             bvec4 seen = bvec4(uvec4(greaterThanEqual(c, uvec4(lo[t]))) & uvec4(lessThan(c, uvec4(hi[t]))));
-            vec4 v = mix(vec4(LOWEST), finish_scores(ws[at + j], i, slope[t], c.x), seen);
+            vec4 v = mix(vec4(LOWEST), finish_scores(ONE ? s[0] : ws[at + j], i, slope[t], c.x), seen);
             best = max(best, max(max(v.x, v.y), max(v.z, v.w)));
-            ws[at + j] = v;
+            if (ONE) s[0] = v;
+            else ws[at + j] = v;
         }
         best = share_max(best);
         float fade = exp(max(top[t] - best, -100.0));
@@ -223,12 +230,13 @@ void weigh_block(uint cell)
         sum[t] *= fade;
         for (uint n = ONE ? 0u : first; n < QUADS; n += SHARE) {
             uint j = ONE ? me : n;
-            vec4 v = ws[at + j];
+            vec4 v = ONE ? s[0] : ws[at + j];
             v = mix(exp(max(v - best, -100.0)), vec4(0.0), lessThanEqual(v, vec4(LOWEST)));
             sum[t] += v.x + v.y + v.z + v.w;
             ws[at + j] = v;
         }
-        if (first == 0u) fades[i] = fade;
+        if (ONE) fade_one = fade;
+        else if (first == 0u) fades[i] = fade;
     }
 }
 
@@ -256,7 +264,7 @@ void weigh_block(uint cell)
 void add_block(uint cell, uint part)
 {
     [[unroll]] for (uint i = 0u; i < NQ; i++) {
-        float fade = fades[i];
+        float fade = ONE ? fade_one : fades[i];
         [[unroll]] for (uint o = 0u; o < OWN; o++) {
             acc[(o * NQ + i) * 2u] *= fade;
             acc[(o * NQ + i) * 2u + 1u] *= fade;
@@ -264,8 +272,10 @@ void add_block(uint cell, uint part)
     }
     WHEN(VT == KV_F32) ADD(v_f32)
     WHEN(VT == KV_F16) ADD(v_f16)
+#ifndef PUM_KV_FLOAT
     WHEN(VT == KV_Q8_0) ADD(v_q8_0)
     WHEN(VT == KV_Q4_0) ADD(v_q4_0)
+#endif
 }
 
 // The sums of all, over the invocations that shared a group of dims, into qs: the queries are done with

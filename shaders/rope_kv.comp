@@ -3,7 +3,8 @@
 // q rotated into y, k rotated into the cache, v into the cache, in one dispatch: an invocation per ITEM dims (2, or 32
 // where K or V is quantized) of a q, k or v head. Of q it takes ITEM / 2 pairs of the rotation, so that q may be
 // rotated in place; of k neighbouring dims, since what lies together in the cache is stored together: where pairs are
-// no neighbours, each pair of a k head is computed twice.
+// no neighbours, each pair of a k head is computed twice. With PUM_KV_FLOAT the cache is F32 or F16: drivers read all
+// of a module, whatever its constants leave out.
 // grid (ceil((heads + 2 kv_heads) * items of a head / WG), rows).
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_GOOGLE_include_directive : require

@@ -8,7 +8,7 @@
 #include "caps.h"
 #include "dtype.h"
 #include "kernels_meta.h" /* generated: enum pum_kernel_family PUM_FAMILY_x, PUM_KERNEL_COUNT,
-                             PUM_SPEC_<FAMILY>_<NAME> = id */
+                             PUM_SPEC_<FAMILY>_<NAME> = id, PUM_ARGS_<STRUCT> */
 
 enum { PUM_MAX_BINDINGS = 8, PUM_MAX_SPEC = 12, PUM_MAX_ARGS_BYTES = 128 };
 
@@ -27,6 +27,7 @@ typedef struct pum_kernel_info {
     uint16_t family;  /* pum_kernel_family */
     uint16_t weight;  /* pum_dtype of the weights, PUM_DTYPE_COUNT = none */
     uint16_t tier;    /* pum_tier */
+    uint16_t args; /* PUM_ARGS_<STRUCT> */
     uint16_t args_bytes;
     uint32_t needs; /* PUM_CAP_* bits (caps.h) */
     uint8_t n_bindings, n_spec;

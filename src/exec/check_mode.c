@@ -148,7 +148,7 @@ static uint32_t kv_head_dim(const checker *c)
     pum_args_rope_kv rope;
     memcpy(&store, c->step->args, sizeof store);
     memcpy(&rope, c->step->args, sizeof rope);
-    return pum_kernels[c->step->kernel].family == PUM_FAMILY_ROPE_KV ? rope.head_dim : store.head_dim;
+    return pum_kernels[c->step->kernel].args == PUM_ARGS_ROPE_KV ? rope.head_dim : store.head_dim;
 }
 
 static item_kind kind_of(const checker *c, uint32_t binding)
@@ -346,13 +346,8 @@ static uint32_t whole_groups(uint32_t *items, uint32_t groups, uint64_t most)
 /* True when the step was made smaller. */
 static bool take_part(pum_step *step)
 {
-    const pum_kernel_info *k = &pum_kernels[step->kernel];
     pum_args_matmul a;
-    if (k->family != PUM_FAMILY_MATVEC && k->family != PUM_FAMILY_MATVEC_DOT8 && k->family != PUM_FAMILY_MATMUL
-        && k->family != PUM_FAMILY_MATMUL_REG && k->family != PUM_FAMILY_MATMUL_TEXEL
-        && k->family != PUM_FAMILY_MATMUL_COOP) {
-        return false;
-    }
+    if (pum_kernels[step->kernel].args != PUM_ARGS_MATMUL) return false;
     memcpy(&a, step->args, sizeof a);
     pum_args_matmul part = a;
     step->grid[1] = whole_groups(&part.rows, step->grid[1], MOST_ROWS);

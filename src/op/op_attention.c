@@ -14,6 +14,9 @@ static uint32_t kv_code(pum_dtype type)
     }
 }
 
+/* Neither K nor V is quantized: there is a smaller module for those. */
+static bool floats(uint32_t kt, uint32_t vt) { return kt <= KV_F16 && vt <= KV_F16; }
+
 static uint32_t cache_code(const pum_select *s, pum_value_id cache)
 {
     return kv_code(pum_select_value(s, cache)->dtype);
@@ -177,15 +180,15 @@ pumice_status pum_op_rope_kv_check(const pum_graph *graph, const pum_node *node,
 pumice_status pum_op_rope_kv_select(pum_select *s, const pum_node *node)
 {
     uint32_t kernel;
-    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_ROPE_KV, PUM_DTYPE_COUNT, &kernel));
+    uint32_t kt = cache_code(s, node->in[PUM_IN_ROPE_KV_KC]), vt = cache_code(s, node->in[PUM_IN_ROPE_KV_VC]);
+    uint32_t family = floats(kt, vt) ? PUM_FAMILY_ROPE_KV_FLOAT : PUM_FAMILY_ROPE_KV;
+    PUM_TRY(pum_select_kernel(s, family, PUM_DTYPE_COUNT, &kernel));
     const pum_params *p = &node->params;
     uint32_t rows = s->graph->rows, width = p->heads * p->head_dim,
              kv_width = p->kv_heads * p->head_dim;
     pum_draft d = pum_draft_begin(s, kernel);
     d.spec[PUM_SPEC_ROPE_KV_WG] = s->tuning->elementwise_wg;
     d.spec[PUM_SPEC_ROPE_KV_PAIRING] = p->pairing;
-    uint32_t kt = cache_code(s, node->in[PUM_IN_ROPE_KV_KC]),
-             vt = cache_code(s, node->in[PUM_IN_ROPE_KV_VC]);
     uint64_t items = (p->heads + 2ull * p->kv_heads) * items_of_head(p->head_dim, kt, vt);
     d.spec[PUM_SPEC_ROPE_KV_KT] = kt;
     d.spec[PUM_SPEC_ROPE_KV_VT] = vt;
@@ -291,15 +294,15 @@ static uint32_t extras(const pum_node *node)
 /* Tier sub takes a workgroup for one subgroup, which only a device promises that lets its size and that it be full be
  * asked for, and only of sizes it has: a workgroup of two subgroups, as where a wish made them seem larger than they
  * are, would compute garbage. */
-static pumice_status find_kernel(pum_select *s, uint32_t *out_kernel)
+static pumice_status find_kernel(pum_select *s, uint32_t kt, uint32_t vt, uint32_t *out_kernel)
 {
+    uint32_t family = floats(kt, vt) ? PUM_FAMILY_ATTENTION_FLOAT : PUM_FAMILY_ATTENTION;
     bool promised = s->tuning->attn_sub && (s->caps->bits & PUM_CAP_FULL_SUBGROUPS) &&
                     pum_caps_may_pin(s->caps, s->caps->subgroup_size);
-    int kernel = promised ? -1 : pum_kernel_find(PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, s->caps,
-                                                 PUM_CAP_SUBGROUP);
+    int kernel = promised ? -1 : pum_kernel_find(family, PUM_DTYPE_COUNT, s->caps, PUM_CAP_SUBGROUP);
     *out_kernel = (uint32_t)kernel;
     return kernel >= 0 ? PUMICE_OK
-                       : pum_select_kernel(s, PUM_FAMILY_ATTENTION, PUM_DTYPE_COUNT, out_kernel);
+                       : pum_select_kernel(s, family, PUM_DTYPE_COUNT, out_kernel);
 }
 
 /* Invocations hold 8 dims of every query of their tile: queries are fewer where heads are wide or
@@ -319,7 +322,8 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
     uint32_t rows = s->graph->rows, width = p->heads * p->head_dim, shared_by = p->heads / p->kv_heads;
     bool tile = p->one_sequence && rows >= t->attn_rows;
     uint32_t kernel;
-    PUM_TRY(find_kernel(s, &kernel));
+    uint32_t kt = cache_code(s, kc), vt = cache_code(s, node->in[PUM_IN_ATTN_VC]);
+    PUM_TRY(find_kernel(s, kt, vt, &kernel));
     bool sub = pum_kernels[kernel].tier == PUM_TIER_SUB;
     uint32_t wg = sub ? s->caps->subgroup_size : t->attn_wg;
     uint32_t br = tile ? most_queries(p, t->attn_rows, wg) : 1;
@@ -336,8 +340,8 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
     pum_columns q = pum_select_columns(s, node->in[PUM_IN_ATTN_Q]);
     d.spec[PUM_SPEC_ATTENTION_WG] = wg;
     d.spec[PUM_SPEC_ATTENTION_HEAD_DIM] = p->head_dim;
-    d.spec[PUM_SPEC_ATTENTION_KT] = cache_code(s, kc);
-    d.spec[PUM_SPEC_ATTENTION_VT] = cache_code(s, vc);
+    d.spec[PUM_SPEC_ATTENTION_KT] = kt;
+    d.spec[PUM_SPEC_ATTENTION_VT] = vt;
     d.spec[PUM_SPEC_ATTENTION_BR] = br;
     d.spec[PUM_SPEC_ATTENTION_HQ] = hq;
     d.spec[PUM_SPEC_ATTENTION_LANES] = sub ? PUM_MIN(t->attn_lanes, wg) : 1;

@@ -221,7 +221,8 @@ static uint32_t usual_act(const pum_graph *graph)
 /* What matmul_texel has no constants for. */
 static uint32_t texel_bits(const pum_select *s, const product *p, const pum_draft *d)
 {
-    if (pum_kernels[d->kernel].family != PUM_FAMILY_MATMUL_TEXEL) return 0;
+    uint32_t family = pum_kernels[d->kernel].family;
+    if (family != PUM_FAMILY_MATVEC_TEXEL && family != PUM_FAMILY_MATMUL_TEXEL) return 0;
     return (p->act != ACT_NONE ? EPI_ACT : 0) | (p->glu ? EPI_GLU : 0) |
            (lanes_share(s, p) ? EPI_SHARE : 0);
 }
@@ -245,7 +246,6 @@ static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
     uint32_t at_once = t->matmul_wg;
     if (lanes_share(s, p)) at_once = PUM_MAX(at_once / PUM_MAX(s->caps->subgroup_size, 1u), 1u);
     d->spec[PUM_SPEC_MATMUL_TEXEL_WG] = t->matmul_wg;
-    d->spec[PUM_SPEC_MATMUL_TEXEL_VEC] = vec;
     d->spec[PUM_SPEC_MATMUL_TEXEL_ACT] = p->act != ACT_NONE ? p->act : usual_act(s->graph);
     d->grid[0] = texel_groups(s, p, vec, pum_ceil_div(p->n * (p->glu ? 2 : 1), REG_TILE), at_once);
     d->grid[1] = vec ? 1 : (uint32_t)pum_ceil_div(p->x->rows, REG_TILE);
@@ -256,10 +256,11 @@ static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
 static bool texels_fit(const pum_caps *caps, const pum_tuning *t, const pum_value *w, uint64_t piece_rows,
                        const pum_value *x)
 {
-    uint64_t x_bytes = 4 * x->rows * x->cols * (x->rows <= t->matmul_texel_vec_rows ? 3 : 1);
+    bool vec = x->rows <= t->matmul_texel_vec_rows;
+    uint64_t x_bytes = 4 * x->rows * x->cols * (vec ? 3 : 1);
     uint64_t most = PUM_MAX(weight_bytes(w, piece_rows), x_bytes);
     return aligned_rows(w) && x->cols % 4 == 0 && most <= caps->max_texel_bytes &&
-           pum_kernel_find(PUM_FAMILY_MATMUL_TEXEL, w->dtype, caps, 0) >= 0;
+           pum_kernel_find(vec ? PUM_FAMILY_MATVEC_TEXEL : PUM_FAMILY_MATMUL_TEXEL, w->dtype, caps, 0) >= 0;
 }
 
 /* Cooperative matrices want whole chunks, formats that f16 holds well, a product the device has that divides the
@@ -299,15 +300,17 @@ static void draft_dot8(const pum_select *s, const product *p, pum_draft *d)
     draft_matvec(s, p, d); /* the same constants */
 }
 _Static_assert((int)PUM_SPEC_MATVEC_GLU == (int)PUM_SPEC_MATVEC_DOT8_GLU, "matvec and matvec_dot8 differ");
+_Static_assert((int)PUM_SPEC_MATVEC_TEXEL_ACT == (int)PUM_SPEC_MATMUL_TEXEL_ACT, "the two of texels differ");
 
 /* The ways to compute a product, those that can take gate and up in one first. */
-typedef enum way { BY_TEXEL, BY_DOT8, BY_MATVEC, BY_COOP, BY_REG, BY_TILES } way;
+typedef enum way { BY_TEXEL_VEC, BY_TEXEL, BY_DOT8, BY_MATVEC, BY_COOP, BY_REG, BY_TILES } way;
 
 static way choose_way(const pum_caps *caps, const pum_tuning *t, const pum_value *w,
                       uint64_t piece_rows, const pum_value *x)
 {
     if (x->dtype == PUM_DTYPE_Q8_A) return BY_DOT8;
-    if (t->matmul_texel && texels_fit(caps, t, w, piece_rows, x)) return BY_TEXEL;
+    if (t->matmul_texel && texels_fit(caps, t, w, piece_rows, x))
+        return x->rows <= t->matmul_texel_vec_rows ? BY_TEXEL_VEC : BY_TEXEL;
     if (x->rows <= t->matvec_max_rows) return BY_MATVEC;
     if (coop_fits(caps, t, w, x->rows)) return BY_COOP;
     return t->matmul_reg ? BY_REG : BY_TILES;
@@ -332,7 +335,7 @@ uint32_t pum_op_matmul_norm_cols(const pum_caps *caps, const pum_tuning *tuning,
                                  uint64_t piece_rows, const pum_value *x)
 {
     way chosen = choose_way(caps, tuning, w, piece_rows, x);
-    if (chosen == BY_TEXEL) return x->rows <= tuning->matmul_texel_vec_rows ? REG_TILE : 0;
+    if (chosen == BY_TEXEL_VEC) return REG_TILE;
     return chosen == BY_MATVEC ? tuning->matvec_rows : 0;
 }
 
@@ -345,7 +348,8 @@ static pumice_status draft_product(pum_select *s, const product *p, uint64_t pie
     static const struct {
         uint32_t family;
         void (*draft)(const pum_select *s, const product *p, pum_draft *d);
-    } ways[] = { [BY_TEXEL] = { PUM_FAMILY_MATMUL_TEXEL, draft_texel },
+    } ways[] = { [BY_TEXEL_VEC] = { PUM_FAMILY_MATVEC_TEXEL, draft_texel },
+                 [BY_TEXEL] = { PUM_FAMILY_MATMUL_TEXEL, draft_texel },
                  [BY_DOT8] = { PUM_FAMILY_MATVEC_DOT8, draft_dot8 },
                  [BY_MATVEC] = { PUM_FAMILY_MATVEC, draft_matvec },
                  [BY_COOP] = { PUM_FAMILY_MATMUL_COOP, draft_coop },

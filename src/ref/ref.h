@@ -68,6 +68,7 @@ bool pum_ref_matvec_dot8(const pum_ref_step *step);
 bool pum_ref_matmul(const pum_ref_step *step);
 bool pum_ref_matmul_reg(const pum_ref_step *step);
 bool pum_ref_matmul_coop(const pum_ref_step *step);
+bool pum_ref_matvec_texel(const pum_ref_step *step);
 bool pum_ref_matmul_texel(const pum_ref_step *step);
 bool pum_ref_rope(const pum_ref_step *step);
 bool pum_ref_kv_store(const pum_ref_step *step);

@@ -248,12 +248,14 @@ bool pum_ref_matmul_coop(const pum_ref_step *step)
     return matmul(step, step->spec[PUM_SPEC_MATMUL_COOP_ACT], false, (norm_sums){ 0 });
 }
 
-bool pum_ref_matmul_texel(const pum_ref_step *step)
+static bool by_texels(const pum_ref_step *step, norm_sums sums)
 {
     uint32_t epi = ((const pum_args_matmul *)step->args)->epi;
-    uint32_t act = epi & EPI_ACT ? step->spec[PUM_SPEC_MATMUL_TEXEL_ACT] : ACT_NONE;
-    return matmul(step, act, epi & EPI_GLU, (norm_sums){ step->spec[PUM_SPEC_MATMUL_TEXEL_VEC] ? 8 : 0, true });
+    return matmul(step, epi & EPI_ACT ? step->spec[PUM_SPEC_MATMUL_TEXEL_ACT] : ACT_NONE, epi & EPI_GLU, sums);
 }
+
+bool pum_ref_matvec_texel(const pum_ref_step *step) { return by_texels(step, (norm_sums){ 8, true }); }
+bool pum_ref_matmul_texel(const pum_ref_step *step) { return by_texels(step, (norm_sums){ 0 }); }
 
 /* The quants only, as pum_ref_quantize makes them: kernels may find others that are as good, so the sums of errors are
  * left alone. */

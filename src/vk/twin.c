@@ -25,39 +25,59 @@ void pum_vk_twin_init(pum_vk_device *device, const pum_vk_params *params)
     t->is_possible = true;
 }
 
-enum { OPENING_MS = 30 }; /* of the second device */
+/* Of the second device; and so many pipelines are divided at most: those that are asked for first. */
+enum { OPENING_MS = 30, MOST_DIVIDED = 10 };
+
+static uint32_t reading_cost(uint32_t kernel) { return pum_kernel_spirv[kernel].bytes / 1700; }
 
 uint32_t pum_vk_compile_cost(uint32_t kernel)
 {
-    /* reading the module and the first dispatch, lavapipe; of others by the size of the module */
+    /* the first dispatch, lavapipe; of others by the size of the module */
     static const uint16_t measured[PUM_FAMILY_COUNT] = {
-        [PUM_FAMILY_MATMUL_TEXEL] = 210, [PUM_FAMILY_ATTENTION] = 170, [PUM_FAMILY_ROPE_KV] = 110,
-        [PUM_FAMILY_ARGMAX] = 65,        [PUM_FAMILY_SAMPLE] = 280,    [PUM_FAMILY_NORM] = 45,
+        [PUM_FAMILY_MATVEC_TEXEL] = 190, [PUM_FAMILY_ATTENTION_FLOAT] = 140, [PUM_FAMILY_ROPE_KV_FLOAT] = 85,
+        [PUM_FAMILY_ATTENTION] = 140,    [PUM_FAMILY_ROPE_KV] = 85,          [PUM_FAMILY_ARGMAX] = 65,
+        [PUM_FAMILY_SAMPLE] = 280,       [PUM_FAMILY_NORM] = 45,
     };
     uint32_t ms = measured[pum_kernels[kernel].family];
     return ms ? ms : 35 + (uint32_t)(pum_kernel_spirv[kernel].bytes >> 8);
 }
 
-/* The twin's keys, which are moved to the end: each goes to whoever has less to do. */
+/* When all is compiled, if the twin takes the keys in `its` (bits). Each device compiles one after the other, both read
+ * the twin's modules, and all of it has so many cores. */
+static uint64_t end_of(const pum_vk_pipeline_key *keys, size_t count, uint32_t its)
+{
+    uint64_t own_ms = 0, its_ms = OPENING_MS, all_ms = OPENING_MS;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t reading = reading_cost(keys[i].kernel), ms = pum_vk_compile_cost(keys[i].kernel);
+        bool is_its = its >> i & 1;
+        if (is_its) its_ms += reading + ms;
+        else own_ms += ms;
+        all_ms += ms + (is_its ? 2 : 1) * reading;
+    }
+    return PUM_MAX(PUM_MAX(own_ms, its_ms), all_ms / pum_core_count());
+}
+
+/* The twin's keys, which are moved to the end: of those that are not proven the part with which all ends soonest. */
 static size_t choose(pum_vk_device *device, pum_vk_pipeline_key *keys, size_t count)
 {
-    uint64_t own_ms = 0, its_ms = OPENING_MS;
-    size_t its = 0;
-    for (size_t i = 0; i + its < count;) {
-        pum_vk_pipeline_key key = keys[i];
-        uint32_t ms = pum_vk_compile_cost(key.kernel);
-        bool proven = pum_vk_is_proven(device, &key);
-        if (proven || its_ms >= own_ms) {
-            if (!proven) own_ms += ms;
-            i++;
-        } else {
-            its_ms += ms;
-            its++;
-            memmove(&keys[i], &keys[i + 1], (count - 1 - i) * sizeof *keys);
-            keys[count - 1] = key;
-        }
+    pum_vk_pipeline_key divided[MOST_DIVIDED];
+    size_t at[MOST_DIVIDED], n = 0, its = 0;
+    for (size_t i = 0; i < count && n < MOST_DIVIDED; i++) {
+        if (pum_vk_is_proven(device, &keys[i])) continue;
+        divided[n] = keys[i];
+        at[n++] = i;
     }
-    return own_ms ? its : 0;
+    uint32_t best = 0;
+    for (uint32_t part = 1; part + 1 < 1u << n; part++) { /* neither none nor all */
+        if (end_of(divided, n, part) < end_of(divided, n, best)) best = part;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!(best >> i & 1)) continue;
+        size_t here = at[i] - its++;
+        memmove(&keys[here], &keys[here + 1], (count - 1 - here) * sizeof *keys);
+        keys[count - 1] = divided[i];
+    }
+    return its;
 }
 
 static void work(void *user)

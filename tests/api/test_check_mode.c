@@ -210,7 +210,7 @@ static void test_tampered_step(void **state)
     size_t victim = plan.steps.count / 2;
     /* not one whose workgroups take more tiles where there are fewer of them */
     while (plan.steps.data[victim].grid[0] < 2 ||
-           pum_kernels[plan.steps.data[victim].kernel].family == PUM_FAMILY_MATMUL_TEXEL) {
+           pum_kernels[plan.steps.data[victim].kernel].tier == PUM_TIER_TEXEL) {
         victim++;
     }
     plan.steps.data[victim].grid[0] /= 2; /* half of the work is not done */

@@ -115,13 +115,21 @@ static void fill_cell(case_rng *rng, const world *w, void *cache, uint32_t type,
     }
 }
 
-/* Any two types, and a head that they can hold: quantized ones take multiples of 32. */
-static void pick_types(world *w, uint32_t variant)
+/* Is the kernel one for caches that are not quantized? */
+static bool floats_alone(uint32_t kernel)
+{
+    uint32_t family = pum_kernels[kernel].family;
+    return family == PUM_FAMILY_ROPE_KV_FLOAT || family == PUM_FAMILY_ATTENTION_FLOAT;
+}
+
+/* Any two types that the kernel takes, and a head that they can hold: quantized ones take multiples of 32. */
+static void pick_types(world *w, uint32_t kernel, uint32_t variant)
 {
     static const uint32_t dims[] = { 64, 8, 128, 80, 48, 2, 256, 24, 10, 96, 6 },
                           whole[] = { 64, 128, 32, 96, 256 };
-    w->kt = variant % 4;
-    w->vt = (variant / 4 + variant) % 4;
+    uint32_t types = floats_alone(kernel) ? 2 : 4;
+    w->kt = variant % types;
+    w->vt = (variant / types + variant) % types;
     w->head_dim = w->kt > KV_F16 || w->vt > KV_F16 ? whole[variant % PUM_COUNT(whole)]
                                                    : dims[variant % PUM_COUNT(dims)];
 }
@@ -133,7 +141,7 @@ static bool make_writer(case_rng *rng, world *w, uint32_t variant, kernel_case *
                   .seqs = case_range(rng, 1, 3),
                   .pages = case_range(rng, 1, 4),
                   .kv_heads = case_range(rng, 1, 4) };
-    pick_types(w, variant);
+    pick_types(w, out->kernel, variant);
     if (!make_world(rng, w, out, slot)) return false;
     for (uint32_t r = 0; r < w->rows; r++) {
         uint32_t *row = row_of(w, r);
@@ -343,7 +351,7 @@ static bool make_attn(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
                 .seqs = case_range(rng, 1, 3),
                 .pages = variant % 16 == 15 ? 40 : case_range(rng, 2, 12),
                 .kv_heads = kv_heads };
-    pick_types(&w, variant);
+    pick_types(&w, out->kernel, variant);
     /* last, a row over more cells than lavapipe's loops have rounds, cut as the planner cuts it */
     bool is_long = variant == ATTN_CASES;
     if (is_long) {
@@ -502,7 +510,9 @@ static bool make_merge(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
 const case_family case_families_attn[] = {
     { PUM_FAMILY_KV_STORE, 32, make_kv_store, 0, NULL },
     { PUM_FAMILY_ROPE_KV, 48, make_rope_kv, 0, NULL },
+    { PUM_FAMILY_ROPE_KV_FLOAT, 24, make_rope_kv, 0, NULL },
     { PUM_FAMILY_ATTENTION, ATTN_CASES + 1, make_attn, 120, bench_attn },
+    { PUM_FAMILY_ATTENTION_FLOAT, ATTN_CASES + 1, make_attn, 120, bench_attn },
     { PUM_FAMILY_ATTN_MERGE, 14, make_merge, 0, NULL },
 };
 const uint32_t case_families_attn_count = PUM_COUNT(case_families_attn);

@@ -558,15 +558,17 @@ static bool bench_reg(case_rng *rng, const pum_caps *caps, int kernel, uint32_t 
 }
 
 typedef struct texel_spec {
-    uint32_t wg, vec, share; /* matmul_texel.comp */
+    uint32_t wg, share; /* matmul_texel.comp */
 } texel_spec;
+
+static bool is_texel_vec(uint32_t kernel) { return pum_kernels[kernel].family == PUM_FAMILY_MATVEC_TEXEL; }
 
 /* most_groups: workgroups side by side, which share all tiles */
 static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, uint32_t most_groups, kernel_case *out)
 {
     uint32_t lanes = PUM_MAX(caps->subgroup_size, 1u), wg = (uint32_t)pum_align_up(v.wg, lanes);
     /* a constant that EPI_ACT switches off must do nothing */
-    const uint32_t spec[] = { wg, v.vec, s->act == ACT_NONE && s->n % 2 ? ACT_SILU : s->act };
+    const uint32_t spec[] = { wg, s->act == ACT_NONE && s->n % 2 ? ACT_SILU : s->act };
     pum_args_matmul args;
     memcpy(out->spec, spec, sizeof spec);
     memcpy(&args, out->args, sizeof args);
@@ -574,28 +576,29 @@ static void set_texel(const pum_caps *caps, const shape *s, texel_spec v, uint32
     memcpy(out->args, &args, sizeof args);
     uint32_t groups = (uint32_t)pum_ceil_div(s->glu ? 2 * s->n : s->n, 8 * (v.share ? wg / lanes : wg));
     out->grid[0] = PUM_MIN(groups, most_groups);
-    out->grid[1] = v.vec ? 1 : (uint32_t)pum_ceil_div(s->rows, 8);
+    out->grid[1] = is_texel_vec(out->kernel) ? 1 : (uint32_t)pum_ceil_div(s->rows, 8);
 }
 
 static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                        kernel_case *out)
 {
-    static const texel_spec specs[] = { { 8, 0, 0 }, { 8, 1, 1 }, { 64, 0, 0 }, { 16, 1, 1 },
-                                        { 8, 1, 0 }, { 32, 1, 1 } };
+    static const texel_spec vec_specs[] = { { 8, 1 }, { 16, 1 }, { 8, 0 }, { 32, 1 } };
+    static const texel_spec specs[] = { { 8, 0 }, { 64, 0 } };
     pum_dtype type = weight_of(kernel);
+    bool vec = is_texel_vec((uint32_t)kernel);
     char more[48];
-    texel_spec v = specs[variant % PUM_COUNT(specs)];
-    if (variant > PUM_COUNT(specs) && pum_dtype_get(type)->codebook >= 0) return false; /* time */
+    texel_spec v = vec ? vec_specs[variant % PUM_COUNT(vec_specs)] : specs[variant % PUM_COUNT(specs)];
+    if (variant >= (vec ? 4u : 3u) && pum_dtype_get(type)->codebook >= 0) return false; /* time */
     v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
-    shape s = random_shape(rng, type, variant, v.vec ? 9 : 40);
+    shape s = random_shape(rng, type, variant, vec ? 9 : 40);
     /* only what begins and ends on 16 bytes */
     if (!aligned(type, s.k)) s.k = fit_cols(type, 8);
     if (s.x_pad) s.x_pad = 4;
     make_glu(rng, &s);
-    if (v.vec) make_norms(rng, 8, &s);
+    if (vec) make_norms(rng, 8, &s);
     if (!bind_shape(rng, type, &s, false, out)) return false;
     set_texel(caps, &s, v, variant % 3 ? variant % 3 : UINT32_MAX, out);
-    snprintf(more, sizeof more, " wg %u vec %u share %u groups %u", v.wg, v.vec, v.share, out->grid[0]);
+    snprintf(more, sizeof more, " wg %u share %u groups %u", v.wg, v.share, out->grid[0]);
     shape_name(out, &s, more);
     return true;
 }
@@ -603,14 +606,14 @@ static bool make_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
 static bool bench_texel(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant,
                         kernel_case *out)
 {
-    static const texel_spec specs[] = { { 8, 0, 0 }, { 8, 1, 1 }, { 32, 1, 1 }, { 8, 1, 0 } };
-    texel_spec v = specs[variant];
-    shape s = { .k = v.vec ? 2048 : 1024, .n = v.vec ? 2048 : 1024, .rows = v.vec ? 1 : 128 };
+    static const texel_spec vec_specs[] = { { 8, 1 }, { 32, 1 }, { 8, 0 } };
+    bool vec = is_texel_vec((uint32_t)kernel);
+    texel_spec v = vec ? vec_specs[variant] : (texel_spec){ 8, 0 };
+    shape s = { .k = vec ? 2048 : 1024, .n = vec ? 2048 : 1024, .rows = vec ? 1 : 128 };
     v.wg = PUM_MIN(v.wg, caps->max_workgroup_invocations);
     if (!bind_shape(rng, weight_of(kernel), &s, true, out)) return false;
     set_texel(caps, &s, v, 32, out);
-    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u vec %u share %u", s.n, s.k, s.rows, v.wg,
-             v.vec, v.share);
+    snprintf(out->name, sizeof out->name, "%ux%u x%u wg %u share %u", s.n, s.k, s.rows, v.wg, v.share);
     return true;
 }
 
@@ -622,6 +625,7 @@ const case_family case_families_matmul[] = {
     { PUM_FAMILY_MATMUL, 8, make_tile, PUM_COUNT(tiles), bench_tile },
     { PUM_FAMILY_MATMUL_REG, 8, make_reg, 3, bench_reg },
     { PUM_FAMILY_MATMUL_COOP, 8, make_coop, 0, NULL },
-    { PUM_FAMILY_MATMUL_TEXEL, 14, make_texel, 4, bench_texel },
+    { PUM_FAMILY_MATVEC_TEXEL, 10, make_texel, 3, bench_texel },
+    { PUM_FAMILY_MATMUL_TEXEL, 5, make_texel, 1, bench_texel },
 };
 const uint32_t case_families_matmul_count = PUM_COUNT(case_families_matmul);

@@ -330,7 +330,7 @@ static void test_keys_without_queries(void **state)
             uint32_t family = pum_kernels[all.plan.steps.data[i].kernel].family;
             pum_args_rope_kv args;
             memcpy(&args, all.plan.steps.data[i].args, sizeof args);
-            both += family == PUM_FAMILY_ROPE_KV && args.heads == 0 && args.kv_heads == KVH;
+            both += family == PUM_FAMILY_ROPE_KV_FLOAT && args.heads == 0 && args.kv_heads == KVH;
             single += family == PUM_FAMILY_ROPE || family == PUM_FAMILY_KV_STORE;
         }
         bool fits = caps.max_storage_buffers >= 8;
@@ -364,7 +364,7 @@ static void test_few_rounds(void **state)
         plan_graph(&all, 0, NULL);
         for (size_t j = 0; j < all.plan.steps.count; j++) {
             const pum_step *s = &all.plan.steps.data[j];
-            if (pum_kernels[s->kernel].family != PUM_FAMILY_MATMUL_TEXEL) continue;
+            if (pum_kernels[s->kernel].tier != PUM_TIER_TEXEL) continue;
             pum_args_matmul args;
             memcpy(&args, s->args, sizeof args);
             bool square = sizes[i].rows > all.tuning.matmul_texel_vec_rows, share = args.epi & EPI_SHARE;
