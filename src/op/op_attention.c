@@ -326,7 +326,7 @@ pumice_status pum_op_attention_select(pum_select *s, const pum_node *node)
     PUM_TRY(find_kernel(s, kt, vt, &kernel));
     bool sub = pum_kernels[kernel].tier == PUM_TIER_SUB;
     uint32_t wg = sub ? s->caps->subgroup_size : t->attn_wg;
-    uint32_t br = tile ? most_queries(p, t->attn_rows, wg) : 1;
+    uint32_t br = tile ? most_queries(p, floats(kt, vt) ? t->attn_rows : t->attn_rows_quantized, wg) : 1;
     bool few = (uint64_t)s->graph->step.pages_per_sequence * KV_PAGE < t->attn_heads_cells;
     uint32_t hq = tile || few ? 1 : PUM_MIN(shared_by, most_queries(p, t->attn_heads, wg));
     pum_draft d = pum_draft_begin(s, kernel);

@@ -78,7 +78,8 @@ static void run(const fixture *f, const pum_vk_kernel_words *wrong, bool no_self
     test_source("models/pumice-stories.gguf", path);
     pumice_device *device = open_device(&params, no_self_test);
     pumice_model *model = test_model(device, path);
-    pumice_session_params sp = { .struct_size = sizeof sp, .n_ctx_tokens = 64 };
+    /* batches that the prompt does not fit, so that it does not go row by row and takes the kernel of norms */
+    pumice_session_params sp = { .struct_size = sizeof sp, .n_ctx_tokens = 64, .n_batch_tokens = 8 };
     pumice_session *s = NULL;
     pumice_error err = { 0 };
     out->status = pumice_session_create(model, &sp, &s, &err);

@@ -63,15 +63,15 @@ static pum_pass_key key_of(uint32_t rows)
                                                 : PUM_SAMPLER_ARGMAX };
 }
 
-static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, uint32_t rows, pum_plan_options options,
-                               pumice_error *err)
+static pumice_status plan_pass(const pum_model_def *def, const pum_caps *caps, uint32_t rows, pumice_kv_type kv_type,
+                               pum_plan_options options, pumice_error *err)
 {
     pum_tuning tuning;
     pum_session_size size;
     pum_placement weights = { 0 }, kv = { 0 };
     pum_plan plan = { 0 };
     pumice_status status;
-    pumice_session_params params = { .struct_size = sizeof params };
+    pumice_session_params params = { .struct_size = sizeof params, .kv_type_k = kv_type, .kv_type_v = kv_type };
     pum_pass_key pass = key_of(rows);
     pum_tuning_for(caps, &tuning);
     PUM_GOTO(pum_session_size_make(def, &params, &size, err));
@@ -95,10 +95,12 @@ static pumice_status plan_tiers(const pum_model_def *def, const pum_caps *caps, 
     for (size_t i = 0; i < PUM_COUNT(without); i++) {
         pum_caps c = *caps;
         c.bits &= ~without[i];
-        PUM_TRY(plan_pass(def, &c, rows, (pum_plan_options){ 0 }, err));
-        PUM_TRY(plan_pass(def, &c, rows, (pum_plan_options){ .no_fusion = true }, err));
+        PUM_TRY(plan_pass(def, &c, rows, PUMICE_KV_DEFAULT, (pum_plan_options){ 0 }, err));
+        PUM_TRY(plan_pass(def, &c, rows, PUMICE_KV_DEFAULT, (pum_plan_options){ .no_fusion = true }, err));
+        for (pumice_kv_type t = PUMICE_KV_Q8_0; t <= PUMICE_KV_Q4_0 && def->hp.head_dim % 32 == 0; t++)
+            PUM_TRY(plan_pass(def, &c, rows, t, (pum_plan_options){ 0 }, err));
     }
-    return plan_pass(def, caps, rows, (pum_plan_options){ .q8_activations = true }, err);
+    return plan_pass(def, caps, rows, PUMICE_KV_DEFAULT, (pum_plan_options){ .q8_activations = true }, err);
 }
 
 static pumice_status plan_model(const char *path, const pum_caps *caps, pumice_error *err)

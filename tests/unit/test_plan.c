@@ -90,7 +90,8 @@ static size_t attentions_with_subgroups(const char *name, uint32_t without)
         planned p;
         plan_seed(&p, seed, &caps, NULL);
         for (size_t i = 0; i < p.plan.steps.count; i++) {
-            count += p.plan.steps.data[i].kernel == PUM_KERNEL_attention_sub;
+            uint32_t kernel = p.plan.steps.data[i].kernel;
+            count += kernel == PUM_KERNEL_attention_sub || kernel == PUM_KERNEL_attention_float_sub;
         }
         planned_free(&p);
     }
