@@ -19,6 +19,13 @@ q_raw q_make(uvec4 a, uvec4 head, uint g)
 #define Q_CHUNK_OF(word, quad) \
     uint block = at + 9u * (c >> 3), g = c & 7u; \
     return q_make(quad(block + 1u + g), quad(block), g);
+#define Q_FOUR_OF(name) \
+    uvec2 at = q_find(i); \
+    uint block = q_row_at(row, k) + 9u * (at.x >> 3), g = at.x & 7u, s = at.y >> 2; \
+    vec2 scale, minimum; \
+    q_k_scales(name##_quad(block), g, scale, minimum); \
+    uint u = name##_word(4u * (block + 1u + g) + (at.y & 3u)) >> (at.y & 4u); \
+    return scale[s] * q_unsigned(u & 0x0f0f0f0fu) + minimum[s];
 uint q_word(q_raw r, uint i) { return (r.a[i & 3u] >> (i & 4u)) & 0x0f0f0f0fu; }
 float q_scale(q_raw r, uint s) { return r.scale[s]; }
 float q_min(q_raw r, uint s) { return r.minimum[s]; }

@@ -20,6 +20,14 @@ q_raw q_make(uvec4 a, uvec4 high, uvec4 scales, float d, uint g)
     return q_make(quad(block + g), quad(block + 8u + 2u * (g >> 2) + (g & 1u)), quad(block + 12u), \
                   Q_HALF(word, at + q_plane1(k), b), g);
 uint q_at(uint c, uint s) { return 8u * (c & ~3u) + 4u * (c & 3u) + 16u * s; }
+#define Q_FOUR_OF(name) \
+    uvec2 at = q_find(i); \
+    uint b = at.x >> 3, g = at.x & 7u, v = at.y & 3u, r = q_row_at(row, k), block = 4u * (r + 13u * b); \
+    uint low = name##_word(block + 4u * g + v) >> (at.y & 4u); \
+    uint high = name##_word(block + 32u + 8u * (g >> 2) + 4u * (g & 1u) + v) >> (at.y & 4u) >> (g & 2u); \
+    int scale = int(name##_word(block + 48u + 2u * (g >> 2) + (at.y >> 2)) << (24u - 8u * (g & 3u))) >> 24; \
+    return Q_HALF(name##_word, r + q_plane1(k), b) * float(scale) * \
+           (q_unsigned((low & 0x0f0f0f0fu) | ((high & 0x03030303u) << 4)) - 32.0);
 #define Q_FIND 1
 uvec2 q_find(uint i) { return uvec2(4u * (i >> 5) + ((i >> 2) & 3u), (i & 3u) + ((i >> 2) & 4u)); }
 uint q_word(q_raw r, uint i)
