@@ -27,7 +27,7 @@ typedef struct pum_kernel_info {
     uint16_t family;  /* pum_kernel_family */
     uint16_t weight;  /* pum_dtype of the weights, PUM_DTYPE_COUNT = none */
     uint16_t tier;    /* pum_tier */
-    uint16_t args; /* PUM_ARGS_<STRUCT> */
+    uint16_t args;    /* PUM_ARGS_<STRUCT> */
     uint16_t args_bytes;
     uint32_t needs; /* PUM_CAP_* bits (caps.h) */
     uint8_t n_bindings, n_spec;
