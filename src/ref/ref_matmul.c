@@ -67,12 +67,13 @@ static void put(const pum_ref_step *step, float *y, uint64_t at, double v, doubl
     if (step->scale) step->scale[at] = scale;
 }
 
-/* Column c, v of error scale `scale`, of a row whose norm is begun at `at`: v times the weight, and v^2 to its sum. */
-static void put_begun(const pum_ref_step *step, float *y, uint64_t at, uint32_t n, norm_sums sums, uint32_t c,
-                      double v, double scale, double w)
+/* Column c of n, v of error scale `scale`, of row y whose norm of norm_at columns is begun: v times the weight, and v^2
+ * to its sum. Only a part of a product has n below norm_at. */
+static void put_begun(const pum_ref_step *step, float *y, uint64_t row_at, uint32_t norm_at, uint32_t n, norm_sums sums,
+                      uint32_t c, double v, double scale, double w)
 {
     uint32_t count = count_sums(sums, n);
-    uint64_t sum_at = at + n + (sums.apart ? c % count : c / sums.cols);
+    uint64_t at = row_at + norm_at, sum_at = at + norm_at + (sums.apart ? c % count : c / sums.cols);
     bool first = sums.apart ? c < count : c % sums.cols == 0;
     put(step, y, at + c, v * w, fabs(w) * scale);
     double sum = first ? 0.0 : y[sum_at], sum_scale = first || !step->scale ? 0.0 : step->scale[sum_at];
@@ -104,7 +105,7 @@ bool pum_ref_embed(const pum_ref_step *step)
             double v = here ? a->scale * w[c] : 0.0, scale = here ? fabs(a->scale) * m.sizes[c] : 0.0;
             put(step, y, at, v, scale);
             if (!a->norm_at) continue;
-            put_begun(step, y, (uint64_t)r * a->y_stride + a->norm_at, a->norm_at, sums, c, v, scale, norm[c]);
+            put_begun(step, y, (uint64_t)r * a->y_stride, a->norm_at, a->cols, sums, c, v, scale, norm[c]);
         }
     }
     matrix_close(&m);
@@ -206,7 +207,7 @@ static bool multiply(const pum_ref_step *step, bool q8, uint32_t act, bool glu, 
             }
             put(step, y, r * a->y_stride + col, v, scale);
             if (!norm_at) continue;
-            put_begun(step, y, r * a->y_stride + norm_at, norm_at, sums, n, v, scale, norm[n]);
+            put_begun(step, y, r * a->y_stride, norm_at, a->n, sums, n, v, scale, norm[n]);
         }
     }
     matrix_close(&m);

@@ -183,6 +183,7 @@ typedef struct shape {
     bool glu, q8; /* q8: x has 8 bits */
     uint32_t x_sums;    /* of an input whose norm is ended: mat-vecs */
     uint32_t norm_cols; /* columns of a sum of squares, where a norm is begun: mat-vecs; else 0 */
+    uint32_t norm_more; /* columns of that norm beyond n, as where a part of a product is proven */
 } shape;
 
 static void shape_name(kernel_case *out, const shape *s, const char *more)
@@ -244,10 +245,11 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast,
                              .x_sums = s->x_sums,
                              .eps = 1e-5f,
                              .y_first = s->y_first,
-                             .norm_at = s->norm_cols ? s->n : 0,
+                             .norm_at = s->norm_cols ? s->n + s->norm_more : 0,
                              .epi = s->epi };
     size_t matrices = s->glu ? 2 : 1;
-    size_t y_cols = s->y_first + s->n + (s->norm_cols ? s->n + (size_t)pum_ceil_div(s->n, s->norm_cols) : 0);
+    size_t y_cols = s->y_first + s->n;
+    if (s->norm_cols) y_cols = 2 * (size_t)args.norm_at + (size_t)pum_ceil_div(s->n, s->norm_cols);
     args.y_stride = (uint32_t)y_cols + s->y_pad;
     size_t y_count = (size_t)(s->rows - 1) * args.y_stride + y_cols;
     /* ranges end on 16 bytes, as the planner's do */
@@ -307,6 +309,7 @@ static void make_norms(case_rng *rng, uint32_t cols, shape *s)
     }
     if (case_range(rng, 0, 1) && !s->glu) {
         s->norm_cols = cols;
+        s->norm_more = case_range(rng, 0, 1) * 24;
         s->y_first = 0;
     }
 }
