@@ -72,9 +72,10 @@ pumice_status pum_pass_arena(pum_stage *s, uint64_t *out_bytes)
 bool pum_pass_goes_by_row(pum_stage *s, uint32_t rows)
 {
     const pum_pass_key key = { .rows = rows, .one_sequence = true, .row_by_row = true };
-    uint64_t most_ns = 1000000ull * s->part->device->tuning.prompt_row_ms;
+    const pum_tuning *t = &s->part->device->tuning;
+    uint64_t most_ns = 1000000ull * t->prompt_row_ms;
     pum_plan p;
-    if (!most_ns || rows < 2 || !pum_stage_has_part(s->part->def, &key)) return false;
+    if (!most_ns || rows < 2 || rows > t->prompt_rows || !pum_stage_has_part(s->part->def, &key)) return false;
     /* nor if it takes more memory than the passes of prompts, which the session has */
     bool does = plan(s, &key, &p) == PUMICE_OK && p.predicted_ns <= most_ns && p.arena_bytes <= s->arena.size_bytes;
     pum_plan_free(&p);
