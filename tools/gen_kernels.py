@@ -71,6 +71,8 @@ def load(path):
     table = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     kernels, formats = [], weight_formats(pathlib.Path(path).parent / "../src/graph/dtype.def")
     for family, row in table["kernel"].items():
+        if "like" in row:
+            row = {**table["kernel"][row["like"]], **row}
         for field in ("source", "tiers", "bind", "args", "spec", "tol"):
             if field not in row:
                 die(f"kernel.{family} has no '{field}'")

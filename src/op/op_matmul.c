@@ -195,11 +195,14 @@ static void draft_reg(const pum_select *s, const product *p, pum_draft *d)
     d->grid[1] = (uint32_t)pum_ceil_div(p->x->rows, REG_TILE);
 }
 
+/* Through texels: is a batch computed row by row? */
+static bool by_rows(const pum_tuning *t, const pum_value *x) { return x->rows <= t->matmul_texel_vec_rows; }
+
 /* Lanes share a row's chunks where they divide them evenly enough; else each has rows of its own. */
 static bool lanes_share(const pum_select *s, const product *p)
 {
     uint32_t lanes = PUM_MAX(s->caps->subgroup_size, 1u);
-    if (p->x->rows > s->tuning->matmul_texel_vec_rows) return false;
+    if (!by_rows(s->tuning, p->x)) return false;
     uint64_t chunk = pum_dtype_get(p->w->dtype)->block_elems > 1 ? 32 : 8;
     uint64_t chunks = p->w->cols / chunk;
     return 4 * chunks >= 3 * pum_align_up(chunks, lanes);
@@ -221,8 +224,7 @@ static uint32_t usual_act(const pum_graph *graph)
 /* What matmul_texel has no constants for. */
 static uint32_t texel_bits(const pum_select *s, const product *p, const pum_draft *d)
 {
-    uint32_t family = pum_kernels[d->kernel].family;
-    if (family != PUM_FAMILY_MATVEC_TEXEL && family != PUM_FAMILY_MATMUL_TEXEL) return 0;
+    if (pum_kernels[d->kernel].tier != PUM_TIER_TEXEL) return 0;
     return (p->act != ACT_NONE ? EPI_ACT : 0) | (p->glu ? EPI_GLU : 0) |
            (lanes_share(s, p) ? EPI_SHARE : 0);
 }
@@ -242,7 +244,7 @@ static uint32_t texel_groups(const pum_select *s, const product *p, bool vec, ui
 static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
 {
     const pum_tuning *t = s->tuning;
-    bool vec = p->x->rows <= t->matmul_texel_vec_rows;
+    bool vec = by_rows(t, p->x);
     uint32_t at_once = t->matmul_wg;
     if (lanes_share(s, p)) at_once = PUM_MAX(at_once / PUM_MAX(s->caps->subgroup_size, 1u), 1u);
     d->spec[PUM_SPEC_MATMUL_TEXEL_WG] = t->matmul_wg;
@@ -256,7 +258,7 @@ static void draft_texel(const pum_select *s, const product *p, pum_draft *d)
 static bool texels_fit(const pum_caps *caps, const pum_tuning *t, const pum_value *w, uint64_t piece_rows,
                        const pum_value *x)
 {
-    bool vec = x->rows <= t->matmul_texel_vec_rows;
+    bool vec = by_rows(t, x);
     uint64_t x_bytes = 4 * x->rows * x->cols * (vec ? 3 : 1);
     uint64_t most = PUM_MAX(weight_bytes(w, piece_rows), x_bytes);
     return aligned_rows(w) && x->cols % 4 == 0 && most <= caps->max_texel_bytes &&
@@ -310,7 +312,7 @@ static way choose_way(const pum_caps *caps, const pum_tuning *t, const pum_value
 {
     if (x->dtype == PUM_DTYPE_Q8_A) return BY_DOT8;
     if (t->matmul_texel && texels_fit(caps, t, w, piece_rows, x))
-        return x->rows <= t->matmul_texel_vec_rows ? BY_TEXEL_VEC : BY_TEXEL;
+        return by_rows(t, x) ? BY_TEXEL_VEC : BY_TEXEL;
     if (x->rows <= t->matvec_max_rows) return BY_MATVEC;
     if (coop_fits(caps, t, w, x->rows)) return BY_COOP;
     return t->matmul_reg ? BY_REG : BY_TILES;

@@ -44,7 +44,7 @@ uint32_t pum_vk_compile_cost(uint32_t kernel)
 
 /* When all is compiled, if the twin takes the keys in `its` (bits). Each device compiles one after the other, both read
  * the twin's modules, and all of it has so many cores. */
-static uint64_t end_of(const pum_vk_pipeline_key *keys, size_t count, uint32_t its)
+static uint64_t end_of(const pum_vk_pipeline_key *keys, size_t count, uint32_t its, uint32_t cores)
 {
     uint64_t own_ms = 0, its_ms = OPENING_MS, all_ms = OPENING_MS;
     for (size_t i = 0; i < count; i++) {
@@ -54,7 +54,7 @@ static uint64_t end_of(const pum_vk_pipeline_key *keys, size_t count, uint32_t i
         else own_ms += ms;
         all_ms += ms + (is_its ? 2 : 1) * reading;
     }
-    return PUM_MAX(PUM_MAX(own_ms, its_ms), all_ms / pum_core_count());
+    return PUM_MAX(PUM_MAX(own_ms, its_ms), all_ms / cores);
 }
 
 /* The twin's keys, which are moved to the end: of those that are not proven the part with which all ends soonest. */
@@ -67,9 +67,13 @@ static size_t choose(pum_vk_device *device, pum_vk_pipeline_key *keys, size_t co
         divided[n] = keys[i];
         at[n++] = i;
     }
-    uint32_t best = 0;
+    uint32_t best = 0, cores = pum_core_count();
+    uint64_t best_ms = end_of(divided, n, best, cores);
     for (uint32_t part = 1; part + 1 < 1u << n; part++) { /* neither none nor all */
-        if (end_of(divided, n, part) < end_of(divided, n, best)) best = part;
+        uint64_t ms = end_of(divided, n, part, cores);
+        if (ms >= best_ms) continue;
+        best = part;
+        best_ms = ms;
     }
     for (size_t i = 0; i < n; i++) {
         if (!(best >> i & 1)) continue;
