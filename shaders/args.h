@@ -250,6 +250,12 @@ PUM_ARGS(pum_args_expert) {
     PUM_UINT first, count;
 };
 
+/* y[pair] = x[pair] * scale[the pair's expert]. grid (ceil(cols / WG), pairs) */
+PUM_ARGS(pum_args_expert_scale) {
+    PUM_UINT cols, pairs, used;
+    PUM_UINT x_stride, route_stride, y_stride;
+};
+
 /* y[r] = sum of x[pair] * weight over the pairs of r (+ shared[r] * sigmoid(gate[r]) with SHARED).
  * grid (ceil(cols / WG), rows) */
 PUM_ARGS(pum_args_expert_sum) {

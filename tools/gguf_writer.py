@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes GGUF version 3 files: metadata of every GGUF type, and tensors.
 
-Tensors may be stored as F32, F16, BF16, Q8_0, Q5_0, Q4_0, Q6_K or Q4_K;
-quantizing is done here with numpy, by rounding to the nearest value that the
+Tensors may be stored as F32, F16, BF16, Q8_0, Q5_0, Q4_0, Q6_K, Q4_K, NVFP4,
+Q2_0 or Q1_0; quantizing is done here with numpy, by rounding to the nearest value that the
 largest and smallest of a block allow.  Of the types with codebooks (IQ1, IQ2, IQ3) there are only blocks of random
 codes and the right size, for benches and tests.  A tensor's data may be given as an array or as a function that
 returns one, which is called only when that tensor is written, so that a file
@@ -57,6 +57,9 @@ class Tensor(enum.IntEnum):
     IQ2_S = 22
     IQ1_M = 29
     BF16 = 30
+    NVFP4 = 40
+    Q1_0 = 41
+    Q2_0 = 42
 
 
 class FileType(enum.IntEnum):
@@ -77,6 +80,9 @@ class FileType(enum.IntEnum):
     IQ2_S = 28
     IQ1_M = 31
     BF16 = 32
+    NVFP4 = 39
+    Q1_0 = 40
+    Q2_0 = 41
 
 
 SCALAR_FORMATS = {
@@ -90,6 +96,7 @@ BLOCKS = {
     Tensor.F32: (1, 4), Tensor.F16: (1, 2), Tensor.BF16: (1, 2),
     Tensor.Q8_0: (BLOCK, 34), Tensor.Q5_0: (BLOCK, 22), Tensor.Q4_0: (BLOCK, 18),
     Tensor.Q6_K: (SUPER_BLOCK, 210), Tensor.Q4_K: (SUPER_BLOCK, 144),
+    Tensor.NVFP4: (64, 36), Tensor.Q2_0: (64, 18), Tensor.Q1_0: (128, 18),
 }
 
 # Types with codebooks: bytes of a block, and the size (root of the mean square) of random weights whose factor is 1.
@@ -181,6 +188,42 @@ def quantize_q6_k(values):
                            halves(scale)], axis=1)
 
 
+# Scales of NVFP4 by their byte (UE4M3, 0x7f not used), and twice the numbers of 4 bits without their sign.
+UE4M3 = np.array([(8 + b % 8 if b >= 8 else b % 8) * 2.0 ** (max(b // 8, 1) - 10) for b in range(127)], np.float32)
+FP4 = np.array([0, 1, 2, 3, 4, 6, 8, 12], np.float32)
+
+
+def nearest(values, levels):
+    """Numbers of the nearest of the rising levels."""
+    return np.digitize(values, (levels[1:] + levels[:-1]) / 2).astype(np.uint8)
+
+
+def quantize_nvfp4(values):
+    """Blocks of 4 x 16: a scale of 8 bits for each 16, then their numbers of 4 bits."""
+    parts = values.reshape(-1, 4, 16)
+    factors = nearest(np.abs(parts).max(axis=2) / np.float32(6), UE4M3)
+    scaled = parts * inverse_of(UE4M3[factors] / 2)[:, :, None]
+    numbers = nearest(np.abs(scaled), FP4)
+    numbers |= (scaled < 0) * (numbers > 0).astype(np.uint8) << 3
+    pairs = (numbers[:, :, :8] | numbers[:, :, 8:] << 4).reshape(-1, 32)
+    return np.concatenate([factors, pairs], axis=1)
+
+
+def quantize_q1_0(values):
+    """Blocks of 128: a half-precision scale, the mean of their sizes, then their signs, 1 for positive."""
+    blocks = values.reshape(-1, 128)
+    return np.concatenate([halves(np.abs(blocks).mean(axis=1)), np.packbits(blocks >= 0, axis=1, bitorder="little")],
+                          axis=1)
+
+
+def quantize_q2_0(values):
+    """Blocks of 64: a half-precision scale, then 16 bytes of four 2-bit values each; value = scale * (bits - 1)."""
+    blocks = values.reshape(-1, 64)
+    scale = np.abs(blocks).max(axis=1, keepdims=True)
+    bits = np.clip(np.floor(blocks * inverse_of(scale) + np.float32(1.5)), 0, 3).astype(np.uint8).reshape(-1, 16, 4)
+    return np.concatenate([halves(scale), sum(bits[:, :, i] << 2 * i for i in range(4))], axis=1)
+
+
 def coded(kind):
     """Makes blocks of a type with a codebook: as large as the values, else what their lowest bits happen to be."""
     size, unit = CODED[kind]
@@ -211,6 +254,7 @@ ENCODERS = {
     Tensor.F32: lambda values: values.astype("<f4"), Tensor.F16: lambda values: values.astype("<f2"),
     Tensor.BF16: to_bf16, Tensor.Q8_0: quantize_q8_0, Tensor.Q5_0: quantize_q5_0,
     Tensor.Q4_0: quantize_q4_0, Tensor.Q6_K: quantize_q6_k, Tensor.Q4_K: quantize_q4_k,
+    Tensor.NVFP4: quantize_nvfp4, Tensor.Q2_0: quantize_q2_0, Tensor.Q1_0: quantize_q1_0,
     **{kind: coded(kind) for kind in CODED},
 }
 
@@ -224,7 +268,8 @@ def type_for(tensor_type, columns):
     """The type itself, or for rows that hold no whole super-blocks what is used in its place."""
     if columns % BLOCKS[tensor_type][0] == 0:
         return tensor_type
-    smaller = {Tensor.Q4_K: Tensor.Q5_0, Tensor.Q6_K: Tensor.Q8_0, **dict.fromkeys(CODED, Tensor.Q4_0)}
+    others = (*CODED, Tensor.NVFP4, Tensor.Q2_0, Tensor.Q1_0)
+    smaller = {Tensor.Q4_K: Tensor.Q5_0, Tensor.Q6_K: Tensor.Q8_0, **dict.fromkeys(others, Tensor.Q4_0)}
     return smaller.get(tensor_type, tensor_type)
 
 

@@ -136,18 +136,35 @@ def add_weights(writer, args):
     matrix_type = Tensor[args.type.upper()]
     head_size = args.embd // args.heads
 
-    def matrix(name, rows, columns):
+    exponents = itertools.cycle(range(-9, -5))
+
+    def matrix(name, rows, columns, may_have_scale=True):
+        scale = np.float32(2.0 ** next(exponents) if args.scales and may_have_scale else 1)
+
         def make():
             values = rng.standard_normal((rows, columns), dtype=np.float32)
-            return np.multiply(values, np.float32(columns ** -0.5), out=values)
+            return np.multiply(values, np.float32(columns ** -0.5) / scale, out=values)
         writer.add_tensor(name, (rows, columns), type_for(matrix_type, columns), make)
+        if scale != 1:
+            writer.add_tensor(name.removesuffix("weight") + "scale", (1,), Tensor.F32, np.array([scale]))
+
+    def experts(name, rows, columns):
+        count = args.experts
+        scales = np.float32(2.0) ** np.float32([next(exponents) if args.scales else 0 for _ in range(count)])
+
+        def make():
+            values = rng.standard_normal((count, rows, columns), dtype=np.float32)
+            return np.multiply(values, np.float32(columns ** -0.5) / scales[:, None, None], out=values)
+        writer.add_tensor(name, (count, rows, columns), type_for(matrix_type, columns), make)
+        if args.scales:
+            writer.add_tensor(name.removesuffix("weight") + "scale", (count,), Tensor.F32, scales)
 
     def norm(name):
         def make():
             return 1 + np.float32(0.1) * rng.standard_normal(args.embd, dtype=np.float32)
         writer.add_tensor(name, (args.embd,), Tensor.F32, make)
 
-    matrix("token_embd.weight", args.vocab, args.embd)
+    matrix("token_embd.weight", args.vocab, args.embd, False)
     for layer in range(args.layers):
         block = f"blk.{layer}."
         norm(block + "attn_norm.weight")
@@ -156,9 +173,12 @@ def add_weights(writer, args):
         matrix(block + "attn_v.weight", args.kv_heads * head_size, args.embd)
         matrix(block + "attn_output.weight", args.embd, args.heads * head_size)
         norm(block + "ffn_norm.weight")
-        matrix(block + "ffn_gate.weight", args.ffn, args.embd)
-        matrix(block + "ffn_up.weight", args.ffn, args.embd)
-        matrix(block + "ffn_down.weight", args.embd, args.ffn)
+        if args.experts:
+            matrix(block + "ffn_gate_inp.weight", args.experts, args.embd, False)
+        many, kind = (experts, "_exps") if args.experts else (matrix, "")
+        many(f"{block}ffn_gate{kind}.weight", args.ffn, args.embd)
+        many(f"{block}ffn_up{kind}.weight", args.ffn, args.embd)
+        many(f"{block}ffn_down{kind}.weight", args.embd, args.ffn)
     norm("output_norm.weight")
     if args.untied:
         matrix("output.weight", args.vocab, args.embd)
@@ -181,6 +201,9 @@ def make_model(args):
     writer.add_uint32("llama.rope.dimension_count", head_size)
     writer.add_float32("llama.rope.freq_base", ROPE_BASE)
     writer.add_uint32("llama.vocab_size", args.vocab)
+    if args.experts:
+        writer.add_uint32("llama.expert_count", args.experts)
+        writer.add_uint32("llama.expert_used_count", min(2, args.experts))
     add_rope_scaling(writer, args.rope_scaling, head_size, args.ctx)
     add_tokenizer(writer, args.tokenizer, args.vocab)
     add_weights(writer, args)
@@ -202,6 +225,9 @@ def parse_arguments(argv=None):
     parser.add_argument("--type", choices=[kind.name.lower() for kind in Tensor], default="f32")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--untied", action="store_true", help="give the output its own matrix")
+    parser.add_argument("--experts", type=int, default=0, help="so many in an MLP's place, two used at once")
+    parser.add_argument("--scales", action="store_true",
+                        help="matrices stored as a multiple, with a tensor that says of what, as in NVFP4")
     parser.add_argument("--rope-scaling", choices=["none", "linear", "yarn", "llama3"],
                         default="none")
     parser.add_argument("--hollow", action="store_true",

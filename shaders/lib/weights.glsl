@@ -115,6 +115,12 @@ uint q_entry(uint i)
 #include "quant/iq1_m.glsl"
 #elif defined(PUM_W_MXFP4)
 #include "quant/mxfp4.glsl"
+#elif defined(PUM_W_NVFP4)
+#include "quant/nvfp4.glsl"
+#elif defined(PUM_W_Q1_0)
+#include "quant/q1_0.glsl"
+#elif defined(PUM_W_Q2_0)
+#include "quant/q2_0.glsl"
 #elif defined(PUM_W_TQ1_0)
 #include "quant/tq1_0.glsl"
 #elif defined(PUM_W_TQ2_0)

@@ -79,6 +79,9 @@ enum {
     PUM_IN_EXPERT_X = 1,
     PUM_IN_EXPERT_ROUTE = 2,
     PUM_IN_EXPERT_GROUP = 3, /* of expert_group: read where there are many rows */
+    PUM_IN_SCALE_X = 0,
+    PUM_IN_SCALE_ROUTE = 1,
+    PUM_IN_SCALE_BY = 2,     /* a number for each expert */
     PUM_IN_SUM_X = 0,
     PUM_IN_SUM_ROUTE = 1,
     PUM_IN_SUM_SHARED = 2,

@@ -142,7 +142,8 @@ static const char *const file_types[] = {
     [25] = "mostly IQ4_NL",  [26] = "mostly IQ3_S",   [27] = "mostly IQ3_M",
     [28] = "mostly IQ2_S",   [29] = "mostly IQ2_M",   [30] = "mostly IQ4_XS",
     [31] = "mostly IQ1_M",   [32] = "mostly BF16",    [36] = "mostly TQ1_0",
-    [37] = "mostly TQ2_0",   [38] = "mostly MXFP4",
+    [37] = "mostly TQ2_0",   [38] = "mostly MXFP4",   [39] = "mostly NVFP4",
+    [40] = "mostly Q1_0",    [41] = "mostly Q2_0",
 };
 
 typedef struct reader {

@@ -100,6 +100,7 @@ typedef struct pum_weight {
     uint64_t source_row;           /* of it the first: several weights may lie in one tensor */
     const void *data;
     void *owned;                   /* pum_free'd with the model; NULL if data is the file's */
+    float scale;                   /* of the whole matrix, beside those of its blocks; 0 = none */
     bool splittable;               /* may be cut between rows (matrices) */
     bool joins;                    /* a matrix that multiplies the same rows as the one before it, if that is as wide */
     bool is_constant;              /* not a model parameter */
@@ -113,6 +114,7 @@ typedef struct pum_layer {
     int32_t attn_post_norm, attn_post_norm_b, ffn_post_norm, ffn_post_norm_b;
     /* mixture of experts; router < 0: the layer has an MLP. The experts' matrices lie below one another. */
     int32_t router, gate_exps, up_exps, down_exps;
+    int32_t gate_exps_scale, up_exps_scale, down_exps_scale; /* vectors, a number for each expert's matrix */
     int32_t shared_router, gate_shared, up_shared, down_shared;
     /* of a decoder: attention to the encoder's output */
     int32_t cross_norm, cross_norm_b, cross_q, cross_k, cross_v, cross_o;

@@ -35,6 +35,12 @@ static bool begins(pum_str s, const char *with)
     return s.count >= n && memcmp(s.data, with, n) == 0;
 }
 
+static bool ends(pum_str s, const char *with)
+{
+    size_t n = strlen(with);
+    return s.count >= n && memcmp(s.data + s.count - n, with, n) == 0;
+}
+
 static bool has(pum_str s, const char *part)
 {
     size_t n = strlen(part);
@@ -46,11 +52,10 @@ static bool has(pum_str s, const char *part)
 
 bool pum_sizes_ignored(pum_str name)
 {
-    static const char *const ends[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq",
-                                        ".cross_attn_rel_b.weight" };
-    for (size_t i = 0; i < PUM_COUNT(ends); i++) {
-        size_t n = strlen(ends[i]);
-        if (name.count >= n && memcmp(name.data + name.count - n, ends[i], n) == 0) return true;
+    static const char *const suffixes[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq",
+                                            ".cross_attn_rel_b.weight" };
+    for (size_t i = 0; i < PUM_COUNT(suffixes); i++) {
+        if (ends(name, suffixes[i])) return true;
     }
     return false;
 }
@@ -58,6 +63,7 @@ bool pum_sizes_ignored(pum_str name)
 bool pum_sizes_is_parameter(const char *arch, pum_str name)
 {
     if (begins(name, "rope_f") || pum_sizes_ignored(name)) return false;
+    if (ends(name, ".scale") || ends(name, ".input_scale")) return false;
     return strcmp(arch, "bart") != 0 || !pum_str_equal(name, "output.bias");
 }
 

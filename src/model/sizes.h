@@ -16,8 +16,8 @@ typedef struct pum_sizes {
 /* Tensors that files of the known converters hold beside the model's, without any effect. */
 bool pum_sizes_ignored(pum_str name);
 
-/* Is the tensor learned? Not so tables of rotary factors, and what BART's original keeps as a
- * buffer. */
+/* Is the tensor learned? Not so tables of rotary factors, the scales of whole quantized matrices, and
+ * what BART's original keeps as a buffer. */
 bool pum_sizes_is_parameter(const char *arch, pum_str name);
 
 void pum_sizes_measure(const pum_gguf *gguf, pum_sizes *out);

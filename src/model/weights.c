@@ -61,6 +61,9 @@ static const row layer_rows[] = {
     { "ffn_gate_exps.weight",       AT(gate_exps),        FF_EXPERT, EMBD, IF_EXPERTS, EXPERTS },
     { "ffn_up_exps.weight",         AT(up_exps),          FF_EXPERT, EMBD, IF_EXPERTS, EXPERTS },
     { "ffn_down_exps.weight",       AT(down_exps),        EMBD, FF_EXPERT, IF_EXPERTS, EXPERTS },
+    { "ffn_gate_exps.scale",        AT(gate_exps_scale),  ONE,  EXPERTS, MAY, ONE },
+    { "ffn_up_exps.scale",          AT(up_exps_scale),    ONE,  EXPERTS, MAY, ONE },
+    { "ffn_down_exps.scale",        AT(down_exps_scale),  ONE,  EXPERTS, MAY, ONE },
     { "ffn_gate_inp_shexp.weight",  AT(shared_router),    ONE,  EMBD, MAY, ONE },
     { "ffn_gate_shexp.weight",      AT(gate_shared),      FF_SHARED, EMBD, IF_SHARED, ONE },
     { "ffn_up_shexp.weight",        AT(up_shared),        FF_SHARED, EMBD, IF_SHARED, ONE },
@@ -247,6 +250,35 @@ static bool joins_before(const row *r)
     return i < PUM_COUNT(joining);
 }
 
+static const pum_gguf_tensor *find(loader *l, const char *name)
+{
+    const pum_gguf_tensor *t = pum_gguf_tensor_find(l->gguf, name);
+    if (t) l->used.data[l->used.count++] = t; /* room: see pum_weights_load */
+    return t;
+}
+
+/* The number in "<matrix>.scale", which files with matrices in NVFP4 have (of experts: rows of the table above); beside
+ * it may stand "<matrix>.input_scale", for engines that round activations to 4 bits. */
+static pumice_status load_scale(loader *l, const part *p, float *out_scale)
+{
+    char name[96];
+    pum_str matrix = p->source->name;
+    matrix.count -= strlen(".weight"); /* what every matrix's name ends with */
+    snprintf(name, sizeof name, "%.*s.input_scale", (int)PUM_MIN(matrix.count, (size_t)64), matrix.data);
+    find(l, name);
+    strcpy(strrchr(name, '.'), ".scale");
+    if (p->shape.ne[2] != 1) return PUMICE_OK;
+    const pum_gguf_tensor *t = find(l, name);
+    if (!t) return PUMICE_OK;
+    PUM_TRY(check_shape(l, name, t, 1, 1, 1));
+    if (t->type != PUM_DTYPE_F32) return PUM_DAMAGED(l, "tensor '%s' must be of type F32", name);
+    if (!t->data) return PUMICE_OK; /* without weights */
+    memcpy(out_scale, t->data, sizeof *out_scale);
+    if (*out_scale > 0.0f && !isinf(*out_scale)) return PUMICE_OK;
+    return PUM_DAMAGED(l, "tensor '%s' holds %g, but a scale must be finite and more than 0", name,
+                       (double)*out_scale);
+}
+
 static pumice_status add_matrix(loader *l, const char *name, const part *p, bool joins, int32_t *out_index)
 {
     const pum_gguf_tensor *t = &p->shape;
@@ -261,6 +293,7 @@ static pumice_status add_matrix(loader *l, const char *name, const part *p, bool
         return PUM_DAMAGED(l, "rows of tensor '%s' are no whole number of blocks of %s", name,
                            info->name);
     }
+    PUM_TRY(load_scale(l, p, &w.scale));
     snprintf(w.name, sizeof w.name, "%s", name);
     return push(l, w, out_index);
 }
@@ -327,13 +360,6 @@ static need decide(const loader *l, need n)
         break;
     }
     return yes ? MUST : NEVER;
-}
-
-static const pum_gguf_tensor *find(loader *l, const char *name)
-{
-    const pum_gguf_tensor *t = pum_gguf_tensor_find(l->gguf, name);
-    if (t) l->used.data[l->used.count++] = t; /* room: see pum_weights_load */
-    return t;
 }
 
 static void full_name(const loader *l, const char *name, char out[64])

@@ -140,6 +140,7 @@ PUM_OP_FUNCTIONS(softmax);
 PUM_OP_FUNCTIONS(route);
 PUM_OP_FUNCTIONS(expert_group);
 PUM_OP_FUNCTIONS(expert_matmul);
+PUM_OP_FUNCTIONS(expert_scale);
 PUM_OP_FUNCTIONS(expert_sum);
 PUM_OP_FUNCTIONS(argmax);
 PUM_OP_FUNCTIONS(sample);

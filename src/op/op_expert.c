@@ -187,6 +187,46 @@ pumice_status pum_op_expert_matmul_select(pum_select *s, const pum_node *node)
     return PUMICE_OK;
 }
 
+/* ---- the scales ---- */
+
+pumice_status pum_op_expert_scale_check(const pum_graph *graph, const pum_node *node, pumice_error *err)
+{
+    const pum_params *p = &node->params;
+    const pum_value *x = &graph->values.data[node->in[PUM_IN_SCALE_X]];
+    const pum_value *route = &graph->values.data[node->in[PUM_IN_SCALE_ROUTE]];
+    if (!counts_ok(p) || route->cols != 2ull * p->experts_used || x->rows != route->rows * p->experts_used ||
+        !pum_value_is(graph, node->in[PUM_IN_SCALE_BY], 1, p->experts) ||
+        !pum_value_is(graph, node->out, x->rows, x->cols)) {
+        return pum_shape_fail(graph, node, "pairs, route, scales and output do not fit together", err);
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_op_expert_scale_select(pum_select *s, const pum_node *node)
+{
+    uint32_t kernel, used = node->params.experts_used, wg = s->tuning->elementwise_wg;
+    PUM_TRY(pum_select_kernel(s, PUM_FAMILY_EXPERT_SCALE, PUM_DTYPE_COUNT, &kernel));
+    const pum_value *x = pum_select_value(s, node->in[PUM_IN_SCALE_X]);
+    uint32_t cols = (uint32_t)x->cols, pairs = (uint32_t)x->rows;
+    pum_draft d = pum_draft_begin(s, kernel);
+    d.spec[PUM_SPEC_EXPERT_SCALE_WG] = wg;
+    for (int i = 0; i < 3; i++) d.bind[i].value = node->in[i];
+    d.bind[3].value = node->out;
+    d.inplace_in = 0;
+    d.inplace_out = 3;
+    d.grid[0] = (uint32_t)pum_ceil_div(cols, wg);
+    d.grid[1] = pairs;
+    d.bytes = 8ull * pairs * cols;
+    d.flops = (uint64_t)pairs * cols;
+    pum_args_expert_scale args = { .cols = cols,
+                                   .pairs = pairs,
+                                   .used = used,
+                                   .x_stride = cols,
+                                   .route_stride = 2 * used,
+                                   .y_stride = cols };
+    return pum_draft_emit(s, &d, &args, sizeof args);
+}
+
 /* ---- the sum ---- */
 
 pumice_status pum_op_expert_sum_check(const pum_graph *graph, const pum_node *node,

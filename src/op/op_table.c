@@ -20,7 +20,7 @@ static const pum_op_info infos[PUM_OP_COUNT] = {
     [PUM_OP_SOFTMAX] = ROW(softmax), [PUM_OP_ARGMAX] = ROW(argmax),
     [PUM_OP_SAMPLE] = ROW(sample),   [PUM_OP_LIMIT] = ROW(limit),
     [PUM_OP_ROUTE] = ROW(route),     [PUM_OP_EXPERT_GROUP] = ROW(expert_group),
-    [PUM_OP_EXPERT_MATMUL] = ROW(expert_matmul),
+    [PUM_OP_EXPERT_MATMUL] = ROW(expert_matmul), [PUM_OP_EXPERT_SCALE] = ROW(expert_scale),
     [PUM_OP_EXPERT_SUM] = ROW(expert_sum), [PUM_OP_SCORE] = ROW(score),
     [PUM_OP_QUANTIZE] = ROW(quantize),
 };

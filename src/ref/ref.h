@@ -85,6 +85,7 @@ bool pum_ref_route(const pum_ref_step *step);
 bool pum_ref_expert_group(const pum_ref_step *step);
 bool pum_ref_expert_matvec(const pum_ref_step *step);
 bool pum_ref_expert_matmul(const pum_ref_step *step);
+bool pum_ref_expert_scale(const pum_ref_step *step);
 bool pum_ref_expert_sum(const pum_ref_step *step);
 bool pum_ref_argmax(const pum_ref_step *step);
 bool pum_ref_sample(const pum_ref_step *step);

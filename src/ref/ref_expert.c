@@ -79,6 +79,26 @@ bool pum_ref_expert_group(const pum_ref_step *step)
     return at == pairs;
 }
 
+bool pum_ref_expert_scale(const pum_ref_step *step)
+{
+    const pum_args_expert_scale *a = step->args;
+    const float *x = step->bind[0].data, *route = step->bind[1].data, *by = step->bind[2].data;
+    float *y = step->bind[3].data;
+    if (a->used == 0 || !ref_holds(&step->bind[0], a->pairs, a->x_stride, 0, a->cols)
+        || !ref_holds(&step->bind[1], a->pairs / a->used, a->route_stride, 0, a->used)
+        || !ref_holds(&step->bind[3], a->pairs, a->y_stride, 0, a->cols)) return false;
+    for (uint64_t p = 0; p < a->pairs; p++) {
+        uint32_t expert = (uint32_t)route[p / a->used * a->route_stride + p % a->used];
+        if (!ref_holds(&step->bind[2], 1, 0, 0, expert + 1ull)) return false;
+        for (uint64_t c = 0; c < a->cols; c++) {
+            double v = (double)by[expert] * x[p * a->x_stride + c];
+            y[p * a->y_stride + c] = (float)v;
+            if (step->scale) step->scale[p * a->y_stride + c] = fabs(v);
+        }
+    }
+    return true;
+}
+
 bool pum_ref_expert_sum(const pum_ref_step *step)
 {
     const pum_args_expert_sum *a = step->args;

@@ -234,6 +234,16 @@ static void iq4_nl_write(const float *in, uint8_t *block)
 /* Twice the numbers of 4 bits: sign, two bits of exponent, one of mantissa. */
 static const int8_t fp4_doubled[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
 
+/* The one that times d is nearest to v. */
+static int fp4_nearest(double d, float v)
+{
+    int best = 0;
+    for (int q = 1; q < 16; q++) {
+        if (fabs(d * fp4_doubled[q] - (double)v) < fabs(d * fp4_doubled[best] - (double)v)) best = q;
+    }
+    return best;
+}
+
 static void mxfp4_read(const uint8_t *block, double *out)
 {
     double d = ldexp(1.0, block[0] - 128);
@@ -250,13 +260,79 @@ static void mxfp4_write(const float *in, uint8_t *block)
     memset(block, 0, 17);
     block[0] = (uint8_t)(e < 0 ? 0 : e > 254 ? 254 : e);
     double d = ldexp(1.0, block[0] - 128);
-    for (int i = 0; i < 32; i++) {
-        int best = 0;
-        for (int q = 1; q < 16; q++) {
-            if (fabs(d * fp4_doubled[q] - (double)in[i]) < fabs(d * fp4_doubled[best] - (double)in[i])) best = q;
-        }
-        block[1 + i % 16] |= (uint8_t)(best << (i / 16 * 4));
+    for (int i = 0; i < 32; i++) block[1 + i % 16] |= (uint8_t)(fp4_nearest(d, in[i]) << (i / 16 * 4));
+}
+
+/* UE4M3, 8 bits without a sign: 4 of exponent, 3 of mantissa. Its NaN is 0, as ggml has it, which drops the top bit. */
+static double ue4m3_value(uint8_t bits)
+{
+    int exponent = bits >> 3 & 15, fraction = bits & 7;
+    if (bits == 0x7f) return 0.0;
+    return exponent ? ldexp(8 + fraction, exponent - 10) : ldexp(fraction, -9);
+}
+
+static uint8_t ue4m3_nearest(double value)
+{
+    uint8_t best = 0;
+    for (uint8_t i = 1; i < 0x7f; i++) {
+        if (fabs(ue4m3_value(i) - value) < fabs(ue4m3_value(best) - value)) best = i;
     }
+    return best;
+}
+
+static void nvfp4_read(const uint8_t *block, double *out)
+{
+    for (int i = 0; i < 64; i++) {
+        uint8_t pair = block[4 + i / 16 * 8 + i % 8];
+        out[i] = ue4m3_value(block[i / 16]) / 2 * fp4_doubled[pair >> (i / 8 % 2 * 4) & 15];
+    }
+}
+
+static void nvfp4_write(const float *in, uint8_t *block)
+{
+    memset(block, 0, 36);
+    for (int g = 0; g < 4; g++) {
+        float most = 0.0f;
+        for (int i = 0; i < 16; i++) most = fmaxf(most, fabsf(in[16 * g + i]));
+        block[g] = ue4m3_nearest((double)most / 6.0);
+        double d = ue4m3_value(block[g]) / 2;
+        for (int i = 0; i < 16; i++) {
+            block[4 + 8 * g + i % 8] |= (uint8_t)(fp4_nearest(d, in[16 * g + i]) << (i / 8 * 4));
+        }
+    }
+}
+
+static void q1_0_read(const uint8_t *block, double *out)
+{
+    double d = pum_ref_f16_to_f32(ref_load_u16(block));
+    for (int i = 0; i < 128; i++) out[i] = block[2 + i / 8] >> (i % 8) & 1 ? d : -d;
+}
+
+static void q1_0_write(const float *in, uint8_t *block)
+{
+    float sum = 0.0f;
+    memset(block, 0, 18);
+    for (int i = 0; i < 128; i++) {
+        sum += fabsf(in[i]);
+        block[2 + i / 8] |= (uint8_t)((in[i] >= 0.0f) << (i % 8));
+    }
+    ref_store_u16(block, pum_ref_f32_to_f16(sum / 128.0f)); /* the mean: nearest by squares */
+}
+
+static void q2_0_read(const uint8_t *block, double *out)
+{
+    double d = pum_ref_f16_to_f32(ref_load_u16(block));
+    for (int i = 0; i < 64; i++) out[i] = d * ((block[2 + i / 4] >> (i % 4 * 2) & 3) - 1);
+}
+
+static void q2_0_write(const float *in, uint8_t *block)
+{
+    float most = 0.0f;
+    for (int i = 0; i < 64; i++) most = fmaxf(most, fabsf(in[i]));
+    float inverse = most != 0.0f ? 1.0f / most : 0.0f;
+    memset(block, 0, 18);
+    ref_store_u16(block, pum_ref_f32_to_f16(most));
+    for (int i = 0; i < 64; i++) block[2 + i / 4] |= (uint8_t)(level_of(in[i] * inverse + 1.0f, 3) << (i % 4 * 2));
 }
 
 /* Formats with minimums also say where the bytes of their quants are: all `fill`, a weight is its minimum. So do those
@@ -283,6 +359,9 @@ static const format formats[PUM_DTYPE_COUNT] = {
     [PUM_DTYPE_IQ4_NL] = { iq4_nl_read, iq4_nl_write },
     [PUM_DTYPE_IQ4_XS] = { ref_iq4_xs_read, ref_iq4_xs_write },
     [PUM_DTYPE_MXFP4] = { mxfp4_read, mxfp4_write, 1, 16, 0xff },
+    [PUM_DTYPE_NVFP4] = { nvfp4_read, nvfp4_write, 4, 32, 0xff },
+    [PUM_DTYPE_Q1_0] = { q1_0_read, q1_0_write, 2, 16 },
+    [PUM_DTYPE_Q2_0] = { q2_0_read, q2_0_write, 2, 16 },
     [PUM_DTYPE_TQ1_0] = { ref_tq1_0_read, ref_tq1_0_write, 0, 52 },
     [PUM_DTYPE_TQ2_0] = { ref_tq2_0_read, ref_tq2_0_write, 0, 64 },
     [PUM_DTYPE_IQ2_XXS] = { .read = ref_iq2_xxs_read },

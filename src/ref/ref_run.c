@@ -31,6 +31,7 @@ static const pum_ref_fn functions[PUM_FAMILY_COUNT] = {
     [PUM_FAMILY_EXPERT_GROUP] = pum_ref_expert_group,
     [PUM_FAMILY_EXPERT_MATVEC] = pum_ref_expert_matvec,
     [PUM_FAMILY_EXPERT_MATMUL] = pum_ref_expert_matmul,
+    [PUM_FAMILY_EXPERT_SCALE] = pum_ref_expert_scale,
     [PUM_FAMILY_EXPERT_SUM] = pum_ref_expert_sum,
     [PUM_FAMILY_ARGMAX] = pum_ref_argmax,
     [PUM_FAMILY_SAMPLE] = pum_ref_sample,

@@ -173,11 +173,34 @@ static bool make_sum(case_rng *rng, const pum_caps *caps, int kernel, uint32_t v
     return true;
 }
 
+static bool make_scale(case_rng *rng, const pum_caps *caps, int kernel, uint32_t variant, kernel_case *out)
+{
+    uint32_t cols = case_range(rng, 1, 300), rows = case_range(rng, 1, 5), wg = wg_of(caps, variant);
+    uint32_t experts = case_range(rng, 1, 9), used = case_range(rng, 1, experts), pairs = rows * used;
+    pum_args_expert_scale args = { .cols = cols, .pairs = pairs, .used = used, .x_stride = cols + coin(rng),
+                                   .route_stride = 2 * used + coin(rng), .y_stride = cols + coin(rng) };
+    (void)kernel;
+    float *x = case_bind(out, 0, CASE_INPUT, 4 * ((size_t)(pairs - 1) * args.x_stride + cols));
+    float *route = case_bind(out, 1, CASE_INPUT, 4 * ((size_t)(rows - 1) * args.route_stride + 2 * used));
+    float *by = case_bind(out, 2, CASE_INPUT, 4 * (size_t)experts);
+    void *y = case_bind(out, 3, CASE_F32, 4 * ((size_t)(pairs - 1) * args.y_stride + cols));
+    if (!x || !route || !by || !y) return false;
+    case_fill_f32(rng, x, out->bind[0].bytes / 4, 2.0f);
+    case_fill_f32(rng, by, experts, 2.0f);
+    fill_routes(rng, route, rows, args.route_stride, used, experts);
+    out->spec[PUM_SPEC_EXPERT_SCALE_WG] = wg;
+    memcpy(out->args, &args, sizeof args);
+    grid(out, pum_ceil_div(cols, wg), pairs);
+    snprintf(out->name, sizeof out->name, "cols %u experts %u used %u rows %u wg %u", cols, experts, used, rows, wg);
+    return true;
+}
+
 const case_family case_families_expert[] = {
     { PUM_FAMILY_ROUTE, 14, make_route, 0, NULL },
     { PUM_FAMILY_EXPERT_GROUP, 8, make_group, 0, NULL },
     { PUM_FAMILY_EXPERT_MATVEC, 8, make_expert, 0, NULL },
     { PUM_FAMILY_EXPERT_MATMUL, 6, make_expert, 0, NULL },
+    { PUM_FAMILY_EXPERT_SCALE, 4, make_scale, 0, NULL },
     { PUM_FAMILY_EXPERT_SUM, 4, make_sum, 0, NULL },
 };
 const uint32_t case_families_expert_count = PUM_COUNT(case_families_expert);

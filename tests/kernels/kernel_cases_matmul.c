@@ -49,7 +49,8 @@ static void make_extreme(case_rng *rng, pum_dtype type, uint8_t *block)
     } where[] = { { PUM_DTYPE_Q4_1, 0, 4 },    { PUM_DTYPE_Q5_1, 0, 4 },    { PUM_DTYPE_Q2_K, 80, 4 },
                   { PUM_DTYPE_Q3_K, 108, 2 },  { PUM_DTYPE_Q4_K, 0, 4 },    { PUM_DTYPE_Q5_K, 0, 4 },
                   { PUM_DTYPE_Q6_K, 208, 2 },  { PUM_DTYPE_TQ1_0, 52, 2 },  { PUM_DTYPE_TQ2_0, 64, 2 },
-                  { PUM_DTYPE_MXFP4, 0, 1 },   { PUM_DTYPE_IQ1_M, 48, 8 } };
+                  { PUM_DTYPE_MXFP4, 0, 1 },   { PUM_DTYPE_IQ1_M, 48, 8 },
+                  { PUM_DTYPE_NVFP4, 0, 4 } };
     struct factors f = { type, 0, 2 };
     uint8_t kept[8];
     uint32_t bytes = pum_dtype_get(type)->block_bytes, kind = case_range(rng, 0, 7);

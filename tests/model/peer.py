@@ -32,7 +32,7 @@ def find():
 
 
 class Quantizer:
-    """From float32 [rows][columns] to blocks of the ggml type `kind`, every column of the same importance, and back."""
+    """From float32 [...][columns] to blocks of the ggml type `kind`, every column of the same importance, and back."""
 
     def __init__(self, folder, kind):
         self.base, self.kind, floats = C.CDLL(str(folder / "libggml-base.so")), kind, C.POINTER(C.c_float)
@@ -45,7 +45,7 @@ class Quantizer:
 
     def quantize(self, values):
         import numpy as np
-        rows, columns = values.shape
+        rows, columns = values.size // values.shape[-1], values.shape[-1]
         out = np.empty((rows, self.base.ggml_row_size(self.kind, columns)), np.uint8)
         alike = np.ones(columns, np.float32)
         self.base.ggml_quantize_chunk(self.kind, values.ctypes.data_as(self.floats), out.ctypes.data, 0, rows, columns,

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `pumice convert` makes of a Hugging Face directory is opened by llama.cpp, which gives the same greedy tokens as
 the original and nearly the logits that Pumice gives, also from the quantized types; and a tokenizer that went into the
-file gives the ids of the original there. Models that llama.cpp quantized to the types with codebooks give the logits
-and greedy tokens that it reads them for.
+file gives the ids of the original there. Models that llama.cpp quantized to types that nothing here quantizes to give
+the logits and greedy tokens that it reads them for.
 
 usage: test_peer.py PUMICE ICD [DIRECTORY...]   (exit code 77 = the peer, numpy or the data is missing)
 """
@@ -28,7 +28,7 @@ SCALES_HEAD = {"t5_v10"}  # T5 with a tied head scales its output, the peer does
 BEYOND_WINDOW = {"mistral_swa"}  # "llama" has no window there: only prompts within it are alike
 QUANTIZED = ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k_m", "q5_k_m", "q6_k")
 MAX_QUANTIZED = 0.06  # its CPU rounds what a quantized matrix is multiplied by to 8 bits; measured 0.03
-CODED = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S")
+RARE = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "NVFP4", "Q1_0", "Q2_0")
 # Tokenizers in the data: folder, files and the names they get, class; how many of the texts the peer may cut otherwise
 BYTE_LEVEL = {"vocab.json": "vocab.json", "merges.txt": "merges.txt"}
 TOKENIZERS = (("gpt2", BYTE_LEVEL, "GPT2Tokenizer", 0), ("bart", BYTE_LEVEL, "BartTokenizer", 0),
@@ -154,35 +154,35 @@ class Check:
             if not relative <= MAX_QUANTIZED:
                 self.fault(f"{folder.name} in {kind}: logits differ by {relative:.1e}, relative")
 
-    def coded(self, kind):
+    def rare(self, kind, *options):
         """A random model that their quantizer made: in their engine nearly the same logits; and what their reader makes
         of it, in F32, gives the same logits and greedy tokens there."""
         import numpy as np
         sys.path.insert(0, str(peer.ROOT / "tools"))
         import gguf_writer
         import make_model
-        tensor, out, tokens = gguf_writer.Tensor[kind], self.temporary / "coded.npy", [1, 300, 402, 288, 500]
+        tensor, out, tokens = gguf_writer.Tensor[kind], self.temporary / "rare.npy", [1, 300, 402, 288, 500]
         quantizer, before = peer.Quantizer(peer.find(), tensor), dict(gguf_writer.ENCODERS)
         gguf_writer.ENCODERS.update({tensor: quantizer.quantize, gguf_writer.Tensor.F32: quantizer.rounded})
-        answers, logits = [], []
+        answers, logits, title = [], [], " ".join((kind, *options))
         for name in (kind.lower(), "f32"):
-            path = self.temporary / f"coded-{name}.gguf"
+            path = self.temporary / f"rare-{name}.gguf"
             make_model.make_model(make_model.parse_arguments(
-                ["--out", str(path), "--type", name, "--embd", "256", "--heads", "4", "--ffn", "512"]))
+                ["--out", str(path), "--type", name, "--embd", "256", "--heads", "4", "--ffn", "512", *options]))
             answers += child(path, [{"tokens": tokens, "encoder": None, "greedy": 16, "out": str(out)}])
             if "refused" in answers[-1]:
-                self.fault(f"{kind}: the peer refuses it as {name}: {answers[-1]['refused']}")
+                self.fault(f"{title}: the peer refuses it as {name}: {answers[-1]['refused']}")
                 return
             logits.append(np.load(out))
         gguf_writer.ENCODERS.update(before)
         greedy = answers[1]["greedy"]
-        mine = self.program.logits(self.temporary / f"coded-{kind.lower()}.gguf", {"input_ids": tokens + greedy[:-1]})
+        mine = self.program.logits(self.temporary / f"rare-{kind.lower()}.gguf", {"input_ids": tokens + greedy[:-1]})
         near, same = (float(np.linalg.norm(mine[:len(tokens)] - x) / np.linalg.norm(x)) for x in logits)
-        print(f"{kind}: relative difference {near:.1e}, read by the peer {same:.1e}")
+        print(f"{title}: relative difference {near:.1e}, read by the peer {same:.1e}")
         if not near <= MAX_QUANTIZED or not same <= MAX_RELATIVE:
-            self.fault(f"{kind}: logits differ by {near:.1e} and {same:.1e}, relative")
+            self.fault(f"{title}: logits differ by {near:.1e} and {same:.1e}, relative")
         if (ours := mine[len(tokens) - 1:].argmax(axis=1).tolist()) != greedy:
-            self.fault(f"{kind}: greedy {ours}, not {greedy}")
+            self.fault(f"{title}: greedy {ours}, not {greedy}")
         self.done += 1
 
     def tokenizer(self, name, files, kind, allowed):
@@ -238,8 +238,11 @@ def main():
         for folder in chosen:
             check.directory(folder)
         check.quantized(next((f for f in chosen if "k256" in f.name), chosen[0]))
-        for kind in CODED if not wanted else ():
-            check.coded(kind)
+        for kind in RARE if not wanted else ():
+            check.rare(kind)
+        if not wanted:
+            check.rare("NVFP4", "--scales")
+            check.rare("NVFP4", "--scales", "--experts", "5")
         for row in TOKENIZERS:
             if not wanted and (DATA / "tokenizers" / row[0]).is_dir():
                 check.tokenizer(*row)

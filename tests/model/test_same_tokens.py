@@ -17,6 +17,9 @@ TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "make_model.py"
 PROMPT = "1,7,20,33,90,120,44,5,6,7,8,9,300,2,310,77,65"
 MODELS = [
     ("f32", ["--type", "f32"]),
+    ("f32 with scales", ["--type", "f32", "--scales"]),
+    ("experts", ["--type", "f32", "--experts", "5"]),
+    ("experts with scales", ["--type", "f32", "--experts", "5", "--scales"]),
     ("f16", ["--type", "f16", "--untied", "--rope-scaling", "linear"]),
     ("bf16", ["--type", "bf16", "--kv-heads", "1"]),
     ("q8_0", ["--type", "q8_0", "--untied", "--rope-scaling", "yarn"]),
@@ -29,6 +32,8 @@ FEW = [[], ["--disable", "sub", "--no-fusion", "-b", "1"]]  # on further drivers
 # ways of the weights to the device, for a type that lies there as in the file and for one that does not
 WAYS = [["--caps", "host-import=1"], ["--caps", "host-import=1,repack=1"], ["--caps", "unified=0,transfer=1,repack=1"]]
 WAYS_OF = ["f16", "q8_0"]
+SAME_AS = {"f32 with scales": "f32", "experts with scales": "experts"}  # scales are powers of two
+BRIEF = [*SAME_AS, "experts"]  # few settings
 
 
 def tokens(pumice, icd, model, setting):
@@ -47,21 +52,23 @@ def main():
     except ImportError:
         print("skipped: python3-numpy is not installed")
         return 77
-    bad = 0
+    bad, by_name = 0, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, options in MODELS:
             model = f"{folder}/{name}.gguf"
             shape = ["--layers", "2", "--embd", "64", "--heads", "4", "--kv-heads", "2", "--ffn", "160"]
             subprocess.run([sys.executable, str(TOOL), "--out", model, *shape, "--vocab", "400", "--ctx", "256",
                             "--seed", "5", *options], check=True, capture_output=True)
-            want = None
+            want = by_name.get(SAME_AS.get(name))
             for icd in icds:
-                for setting in (SETTINGS if icd == icds[0] else FEW) + (WAYS if name in WAYS_OF else []):
+                settings = SETTINGS if icd == icds[0] and name not in BRIEF else FEW
+                for setting in settings + (WAYS if name in WAYS_OF else []):
                     got = tokens(pumice, icd, model, setting)
                     want = want or got
                     if got != want or not isinstance(got, list) or len(got) != 24:
                         bad += 1
                         print(f"{name}, {pathlib.Path(icd).name}, {' '.join(setting)}: {got}, not {want}")
+            by_name[name] = want
             print(f"{name}: {want}")
     print(f"{len(MODELS)} models, {len(icds)} drivers, {len(SETTINGS)} settings (further drivers {len(FEW)}), "
           f"{len(WAYS)} ways: {bad} differ")

@@ -154,6 +154,12 @@ static const struct {
       "'blk.0.ffn_up.weight' is of type I8", "F32, F16" },
     { TENSOR("blk.0.attn_norm.weight", Q8_0, 0, EMBD_N, 0), PUMICE_ERROR_UNSUPPORTED,
       "'blk.0.attn_norm.weight' is of type Q8_0", NULL },
+    { TENSOR("blk.1.ffn_up.scale", F32, 0, 2, 1), PUMICE_ERROR_FORMAT,
+      "'blk.1.ffn_up.scale' has the shape [2]", "[1]" },
+    { TENSOR("blk.1.ffn_up.scale", F32, 0, 1, 0), PUMICE_ERROR_FORMAT, "'blk.1.ffn_up.scale' holds 0", NULL },
+    { TENSOR("blk.1.ffn_up.scale", F32, 0, 1, NAN), PUMICE_ERROR_FORMAT, "'blk.1.ffn_up.scale' holds", "nan" },
+    { TENSOR("blk.1.ffn_up.scale", F16, 0, 1, 0), PUMICE_ERROR_FORMAT, "'blk.1.ffn_up.scale'", "F32" },
+    { TENSOR("blk.1.ffn_norm.scale", F32, 0, 1, 1), PUMICE_ERROR_UNSUPPORTED, "'blk.1.ffn_norm.scale'", "'llama'" },
 };
 
 static void put_change(gguf_builder *b, const change *c)
@@ -493,6 +499,47 @@ static void test_qwen2(void **state)
     gb_free(&b);
 }
 
+/* Scales of whole matrices: those that are alike of matrices side by side are one step, so that these stay together. */
+static void test_scales(void **state)
+{
+    static const char *const names[] = { "attn_q", "attn_k", "attn_v", "ffn_down", "ffn_up" };
+    static const float scales[] = { 0.25f, 0.25f, 0.25f, 3.0f, 1.0f };
+    (void)state;
+    gguf_builder b;
+    pum_gguf *gguf;
+    pum_model_def def;
+    pum_graph g;
+    char name[GB_NAME_BYTES];
+    small_model(&b, "llama");
+    load_small(&b, &gguf, &def);
+    uint64_t parameters = def.parameters;
+    pum_model_def_free(&def);
+    pum_gguf_close(&gguf);
+    gb_free(&b);
+    small_model(&b, "llama");
+    for (size_t i = 0; i < PUM_COUNT(names); i++) {
+        snprintf(name, sizeof name, "blk.1.%s.scale", names[i]);
+        gb_tensor(&b, name, PUM_DTYPE_F32, 0, 1, &scales[i]);
+        snprintf(name, sizeof name, "blk.1.%s.input_scale", names[i]);
+        gb_tensor(&b, name, PUM_DTYPE_F32, 0, 1, &scales[3]);
+    }
+    load_small(&b, &gguf, &def);
+    assert_true(def.parameters == parameters);
+    build(&def, &all_rows, &g);
+    assert_int_equal(count_nodes(&g, PUM_OP_LIMIT), 2);
+    const pum_node *of_qkv = find_node(&g, PUM_OP_LIMIT, 0), *of_down = find_node(&g, PUM_OP_LIMIT, 1);
+    assert_true(of_qkv->params.scale == 0.25f && of_down->params.scale == 3.0f);
+    for (size_t i = 7; i < 14; i++) { /* the second layer's */
+        const pum_node *n = find_node(&g, PUM_OP_MATMUL, i);
+        pum_value_id x = n->in[PUM_IN_MATMUL_X];
+        assert_true((x == of_qkv->out) == (i < 10) && (x == of_down->out) == (i == 13));
+    }
+    pum_graph_free(&g);
+    pum_model_def_free(&def);
+    pum_gguf_close(&gguf);
+    gb_free(&b);
+}
+
 /* A row that no architecture has, with every option: LayerNorm and biases everywhere, no gate,
  * parallel with two norms, norms after, partial rotary, windows in all but every other layer,
  * capped scores. */
@@ -684,6 +731,7 @@ int main(void)
         cmocka_unit_test(test_stories_files),
         cmocka_unit_test(test_stories_logits),
         cmocka_unit_test(test_qwen2),
+        cmocka_unit_test(test_scales),
         cmocka_unit_test(test_all_options),
         cmocka_unit_test(test_passes),
     };

@@ -6,7 +6,8 @@
 #include "testing.h"
 
 /* A block of bytes 73 * i + 29, but its factors: F16 0.0625 (the first or only one) and 0.125;
- * MXFP4's exponent is 125. IQ1_M's factor lies in pieces. Some of its values, as ggml reads them. */
+ * MXFP4's exponent is 125. IQ1_M's factor lies in pieces. NVFP4's scales are what they are. Some of its values, as ggml
+ * reads them. */
 typedef struct stored {
     pum_dtype type;
     int count;
@@ -45,6 +46,12 @@ static const stored blocks[] = {
       { 0, 0.0625, 0, 0, 0.125, -0.0625, -0.0625, -0.0625 } },
     { PUM_DTYPE_MXFP4, 4, { 0, 5, 17, 31 },
       { 1, 0.375, -0.25, -0.25 } },
+    { PUM_DTYPE_NVFP4, 8, { 0, 5, 17, 31, 32, 40, 50, 63 },
+      { 0.05078125, -0.40625, 56, 0, 0.234375, -1.40625, -384, 128 } },
+    { PUM_DTYPE_Q1_0, 8, { 0, 37, 70, 77, 85, 101, 111, 127 },
+      { 0.0625, -0.0625, 0.0625, -0.0625, -0.0625, -0.0625, -0.0625, 0.0625 } },
+    { PUM_DTYPE_Q2_0, 8, { 0, 5, 17, 31, 32, 40, 50, 63 },
+      { 0.125, 0.0625, -0.0625, 0.0625, 0.125, 0, 0, 0.125 } },
     { PUM_DTYPE_IQ2_XXS, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
       { -1.3125, 10.4140625, -0.4375, 3.3203125, 4.8828125, 0.6875, 4.1015625, -1.3125 } },
     { PUM_DTYPE_IQ2_XS, 8, { 0, 37, 70, 111, 150, 201, 238, 255 },
@@ -81,6 +88,7 @@ static void factors_of(pum_dtype type, uint16_t at[2])
 static void set_factors(pum_dtype type, uint8_t *block)
 {
     uint16_t at[2];
+    if (type == PUM_DTYPE_NVFP4) return;
     if (type == PUM_DTYPE_MXFP4) {
         block[0] = 125;
         return;
@@ -177,7 +185,8 @@ static void test_rounding(void **state)
                   { PUM_DTYPE_Q4_0, 0.0843 },  { PUM_DTYPE_Q4_1, 0.0788 },  { PUM_DTYPE_Q5_0, 0.0432 },
                   { PUM_DTYPE_Q5_1, 0.0381 },  { PUM_DTYPE_Q2_K, 0.277 },   { PUM_DTYPE_Q3_K, 0.154 },
                   { PUM_DTYPE_Q4_K, 0.0708 },  { PUM_DTYPE_Q5_K, 0.0361 },  { PUM_DTYPE_Q6_K, 0.01765 },
-                  { PUM_DTYPE_IQ4_NL, 0.0805 }, { PUM_DTYPE_IQ4_XS, 0.0896 }, { PUM_DTYPE_MXFP4, 0.115 } };
+                  { PUM_DTYPE_IQ4_NL, 0.0805 }, { PUM_DTYPE_IQ4_XS, 0.0896 }, { PUM_DTYPE_MXFP4, 0.115 },
+                  { PUM_DTYPE_NVFP4, 0.0948 }, { PUM_DTYPE_Q1_0, 0.599 }, { PUM_DTYPE_Q2_0, 0.707 } };
     (void)state;
     enum { COUNT = 4096 };
     static float in[COUNT];
