@@ -215,7 +215,7 @@ static pumice_status check_shape(const loader *l, const char *name, const pum_gg
 
 static pumice_status unsupported_type(const loader *l, const char *name, pum_dtype type)
 {
-    char known[96] = "";
+    char known[224] = "";
     size_t n = 0;
     for (int i = 0; i < PUM_DTYPE_COUNT && n < sizeof known; i++) {
         const pum_dtype_info *info = pum_dtype_get((pum_dtype)i);
