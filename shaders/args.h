@@ -110,9 +110,9 @@ PUM_ARGS(pum_args_quantize_act) {
     PUM_UINT x_stride;
 };
 
-/* y[r, y_first + n] = act(sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the piece
- * bound. With GLU the piece holds 2 n_rows rows, gate first: y[r, y_first + n] = act(row n x) * (row n_rows + n x).
- * matvec_dot8 takes x in 8 bits; k is a multiple of 32 then and x_stride is not used.
+/* y[r, y_first + n] = act(scale * sum_k W[n,k] x[r,k] + bias[y_first + n]) + res[r, y_first + n]; n < n_rows of the
+ * piece bound. With GLU the piece holds 2 n_rows rows, gate first: y[r, y_first + n] = act(row n x) *
+ * (row n_rows + n x), both scaled. matvec_dot8 takes x in 8 bits; k is a multiple of 32 then and x_stride is not used.
  *
  * RMSNorm between two kernels needs none of its own: W (g * x) / sqrt(mean(x^2) + eps), g the norm's weights, is begun
  * by the kernel that makes x and ended by the one that reads it. The first writes rows of norm_at columns of x, as many
@@ -126,6 +126,7 @@ PUM_ARGS(pum_args_matmul) {
     PUM_UINT x_sums;          /* x is begun as above, with so many sums; k is a multiple of 4; 0 = x is what it is */
     float eps;                /* of x's norm */
     PUM_UINT norm_at;         /* y is begun as above: its columns; 0 = y alone */
+    float scale;              /* multiplies the sums over k */
 };
 
 /* Rotates `heads` heads of head_dim within x[r, x_first ...] into y[r, y_first ...]; dims beyond rot_dim are copied.

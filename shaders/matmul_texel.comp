@@ -115,7 +115,7 @@ void tile(uint s, uint apart, uint t0, uint lane, uint lanes, float x_scaled)
 #ifdef PUM_VEC
             sum *= x_scaled, up *= x_scaled;
 #endif
-            float stored = finish(t0 + m, to, sum, glu() ? up : 1.0);
+            float stored = finish(t0 + m, to, sum, glu() ? a.scale * up : 1.0);
 #ifdef PUM_VEC
             squares += norm_begin(t0, to, stored);
 #endif

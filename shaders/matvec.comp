@@ -97,7 +97,7 @@ void rows_by_cols(uint n0, uint t0)
         float squares = 0.0;
         [[unroll]] for (uint r = 0u; r < OUT; r++) {
             if (n0 + r >= a.n) continue;
-            float up = GLU != 0u ? acc[(r + OUT) * COLS + t] : 1.0;
+            float up = GLU != 0u ? a.scale * acc[(r + OUT) * COLS + t] : 1.0;
             float stored = finish(t0 + t, n0 + r, acc[r * COLS + t], up);
 #ifndef PUM_DOT8
             squares += norm_begin(t0 + t, n0 + r, stored);

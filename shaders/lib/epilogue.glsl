@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the matmul families do with a finished sum v of batch row t and weight row n: bias, activation, residual, store.
-// Returns what was stored. The factor is 1, or of a gated MLP (v its gate) the sum of up.
+// What the matmul families do with a finished sum v of batch row t and weight row n: scale, bias, activation, residual,
+// store. Returns what was stored. The factor is 1, or of a gated MLP (v its gate) the sum of up, scaled.
 // Needs the specialisation constant ACT, the arguments `a` and the bindings 2, 3 and 4, which it declares.
 #include "act.glsl"
 layout(set = 0, binding = 2) readonly buffer bias_words { float bias[]; };
@@ -16,6 +16,7 @@ float activated(float v) { return activate(ACT, v); }
 float finish(uint t, uint n, float v, float factor)
 {
     uint col = a.y_first + n;
+    v *= a.scale;
     if ((a.epi & EPI_BIAS) != 0u) v += bias[col];
     v = activated(v) * factor;
     if ((a.epi & EPI_RESIDUAL) != 0u) v += res[t * a.res_stride + col];

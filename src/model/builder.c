@@ -11,7 +11,7 @@ pumice_status pum_builder_begin(const pum_model_def *def, const pum_build *build
 {
     pum_builder b = { .def = def, .hp = &def->hp, .build = build, .graph = graph, .layer = -1,
                       .rows = build->rows, .layers = def->layers.data, .first = def->first_layer,
-                      .stack = "", .scaled = { .x = PUM_NO_VALUE } };
+                      .stack = "" };
     b.weights = pum_alloc_array(def->weights.count + 1, sizeof *b.weights);
     if (!b.weights) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to build the graph");
     *out_builder = b;
@@ -84,20 +84,6 @@ static pum_value_id node1(pum_builder *b, pum_op op, pum_value_id x, pum_params 
     return pum_build_node(b, op, in, params, cols, what);
 }
 
-/* Matrices side by side that have one scale share what it makes of x, so that the planner may bind them as one. */
-pum_value_id pum_build_scaled(pum_builder *b, pum_value_id x, int32_t w, const char *what)
-{
-    float scale = b->def->weights.data[w].scale;
-    char name[24];
-    if (scale == 0.0f || scale == 1.0f) return x;
-    if (b->scaled.x == x && b->scaled.scale == scale) return b->scaled.y;
-    snprintf(name, sizeof name, "%s_in", what);
-    b->scaled.x = x;
-    b->scaled.scale = scale;
-    b->scaled.y = node1(b, PUM_OP_LIMIT, x, (pum_params){ .scale = scale }, cols_of(b, x), name);
-    return b->scaled.y;
-}
-
 pum_value_id pum_build_embed(pum_builder *b, int32_t w, uint32_t field, float scale,
                              const char *what)
 {
@@ -130,10 +116,9 @@ pum_value_id pum_build_matmul(pum_builder *b, pum_value_id x, int32_t w, int32_t
                               const char *what)
 {
     if (w < 0) return x;
-    const pum_value_id in[] = { pum_build_weight(b, w), pum_build_scaled(b, x, w, what), pum_build_weight(b, bias),
-                                PUM_NO_VALUE };
-    return pum_build_node(b, PUM_OP_MATMUL, in, (pum_params){ 0 }, b->def->weights.data[w].rows,
-                          what);
+    const pum_value_id in[] = { pum_build_weight(b, w), x, pum_build_weight(b, bias), PUM_NO_VALUE };
+    const pum_weight *matrix = &b->def->weights.data[w];
+    return pum_build_node(b, PUM_OP_MATMUL, in, (pum_params){ .scale = matrix->scale }, matrix->rows, what);
 }
 
 pum_value_id pum_build_add(pum_builder *b, pum_value_id x, pum_value_id y, float scale,
@@ -220,8 +205,8 @@ void pum_build_logits(pum_builder *b, pum_value_id x, pum_value_id logits)
 {
     const pum_hparams *hp = b->hp;
     pum_node n = { .op = PUM_OP_MATMUL, .out = logits, .layer = -1,
-                   .in = { pum_build_weight(b, b->def->head), pum_build_scaled(b, x, b->def->head, "logits"),
-                           pum_build_weight(b, b->def->head_b), PUM_NO_VALUE } };
+                   .in = { pum_build_weight(b, b->def->head), x, pum_build_weight(b, b->def->head_b), PUM_NO_VALUE },
+                   .params = { .scale = b->def->weights.data[b->def->head].scale } };
     pum_graph_node(b->graph, n, b->rows, hp->n_vocab, "logits");
     if (hp->logit_scale == 1.0f && hp->final_softcap == 0.0f) return;
     /* in place: what reads logits, host or sampler, must see the model's own */

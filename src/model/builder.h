@@ -19,10 +19,6 @@ typedef struct pum_builder {
     const char *stack;     /* and what its names begin with: "", "enc." or "dec." */
     uint32_t first;        /* number of layers[0] in the whole model */
     int32_t layer;         /* that of the layer at hand; -1 outside the layers */
-    struct {
-        pum_value_id x, y;
-        float scale;
-    } scaled;              /* the last y = scale * x of pum_build_scaled */
 } pum_builder;
 
 /* The layer at hand. */
@@ -54,8 +50,6 @@ pum_value_id pum_build_norm(pum_builder *b, pum_value_id x, int32_t w, int32_t b
 /* Of q or k, `heads` heads a row, by hp.qk_norm; x itself if w < 0. */
 pum_value_id pum_build_head_norm(pum_builder *b, pum_value_id x, uint32_t heads, int32_t w,
                                  const char *what);
-/* x times the scale of the whole matrix w, which is to multiply it next; x itself if there is none. */
-pum_value_id pum_build_scaled(pum_builder *b, pum_value_id x, int32_t w, const char *what);
 /* x itself if w < 0. */
 pum_value_id pum_build_matmul(pum_builder *b, pum_value_id x, int32_t w, int32_t bias,
                               const char *what);

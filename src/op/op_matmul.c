@@ -374,6 +374,7 @@ static pum_args_matmul product_args(const pum_select *s, const pum_node *node, c
                               .x_stride = x.stride,
                               .x_sums = node->params.x_sums,
                               .eps = node->params.eps,
+                              .scale = node->params.scale != 0.0f ? node->params.scale : 1.0f,
                               .y_stride = (uint32_t)pum_select_value(s, node->out)->cols };
 }
 

@@ -75,7 +75,7 @@ static bool merge_glu(const fuse *f, match *m)
     const pum_node *act = at(f, m->node[0]), *gate = at(f, m->node[1]), *up = at(f, m->node[2]);
     pum_value_id wg = gate->in[PUM_IN_MATMUL_W], wu = up->in[PUM_IN_MATMUL_W];
     if (!is_plain_matmul(gate) || !is_plain_matmul(up) ||
-        gate->in[PUM_IN_MATMUL_X] != up->in[PUM_IN_MATMUL_X] ||
+        gate->in[PUM_IN_MATMUL_X] != up->in[PUM_IN_MATMUL_X] || gate->params.scale != up->params.scale ||
         value(f, wg)->rows != value(f, wu)->rows ||
         !pum_op_matmul_can_glu(f->caps, f->tuning, value(f, wg), value(f, gate->in[PUM_IN_MATMUL_X])) ||
         !pum_plan_can_stack(f->graph, f->caps, f->weights, wg, wu)) {
@@ -86,6 +86,7 @@ static bool merge_glu(const fuse *f, match *m)
     if (both < 0) return false;
     m->merged = *act;
     m->merged.op = PUM_OP_MATMUL_GLU;
+    m->merged.params.scale = gate->params.scale;
     m->merged.in[PUM_IN_GLU_W] = both;
     m->merged.in[PUM_IN_GLU_X] = gate->in[PUM_IN_MATMUL_X];
     return true;

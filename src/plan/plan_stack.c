@@ -93,6 +93,7 @@ static int32_t find_next(const pum_graph *g, const pum_caps *caps, const pum_pla
         const pum_node *n = &g->nodes.data[i];
         if (n->layer != a->layer) break;
         if (is_plain(n) && n->in[PUM_IN_MATMUL_X] == a->in[PUM_IN_MATMUL_X] &&
+            n->params.scale == a->params.scale &&
             g->values.data[n->out].kind == PUM_VALUE_ACT && all_read_columns(g, n->out) &&
             pum_plan_can_stack(g, caps, weights, a->in[PUM_IN_MATMUL_W], n->in[PUM_IN_MATMUL_W]) &&
             can_stack_bias(g, weights, a->in[PUM_IN_MATMUL_BIAS], n->in[PUM_IN_MATMUL_BIAS]) &&

@@ -162,8 +162,8 @@ static double finish(const pum_ref_step *step, const double *x, uint64_t col, ui
 {
     const pum_args_matmul *a = step->args;
     const float *bias = step->bind[2].data, *res = step->bind[3].data;
-    double scale, v = dot(w, x + r * a->k, a->k, &scale), end = norm_end(step, r);
-    v *= end, scale *= end;
+    double scale, v = dot(w, x + r * a->k, a->k, &scale), end = norm_end(step, r) * a->scale;
+    v *= end, scale *= fabs(end);
     if (epi & EPI_BIAS) v += bias[col], scale += fabs((double)bias[col]);
     if (act == ACT_RELU2) scale *= fmax(1.0, 2.0 * fabs(v)); /* the slope; those of the others are at most about 1 */
     v = ref_activate(act, v);

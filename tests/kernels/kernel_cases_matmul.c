@@ -247,6 +247,7 @@ static bool bind_shape(case_rng *rng, pum_dtype type, const shape *s, bool fast,
                              .eps = 1e-5f,
                              .y_first = s->y_first,
                              .norm_at = s->norm_cols ? s->n + s->norm_more : 0,
+                             .scale = case_range(rng, 0, 1) ? 1.0f : case_uniform(rng, 0.5f, 2.0f),
                              .epi = s->epi };
     size_t matrices = s->glu ? 2 : 1;
     size_t y_cols = s->y_first + s->n;
