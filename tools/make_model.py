@@ -136,7 +136,8 @@ def add_weights(writer, args):
     matrix_type = Tensor[args.type.upper()]
     head_size = args.embd // args.heads
 
-    exponents = itertools.cycle(range(-9, -5))
+    # of q, k, v, o, gate, up, down: alike in one layer where engines join matrices, then all different
+    exponents = itertools.cycle((-9, -9, -9, -8, -7, -7, -6, -6, -9, -8, -7, -9, -8, -7))
 
     def matrix(name, rows, columns, may_have_scale=True):
         scale = np.float32(2.0 ** next(exponents) if args.scales and may_have_scale else 1)
@@ -244,6 +245,8 @@ def parse_arguments(argv=None):
     for name in DEFAULTS:
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.scales and args.hollow:
+        parser.error("--scales are numbers, which --hollow files do not have")
     if args.embd % (2 * args.heads):
         parser.error(f"--embd {args.embd} is not an even multiple of --heads {args.heads}")
     if args.heads % args.kv_heads:

@@ -64,7 +64,7 @@ static pumice_status spread(const pumice_transport *t, decision *d, pumice_error
     return PUMICE_OK;
 }
 
-/* Weights by name, type and shape, and the version: what must be the same on all ranks. */
+/* Weights by name, type, shape and scale, and the version: what must be the same on all ranks. */
 static uint64_t hash_model(const pum_model_def *def)
 {
     uint64_t h = pum_hash(PUM_HASH_START, pumice_version(), strlen(pumice_version()));
@@ -76,6 +76,7 @@ static uint64_t hash_model(const pum_model_def *def)
         h = pum_hash(h, &type, sizeof type);
         h = pum_hash(h, &w->rows, sizeof w->rows);
         h = pum_hash(h, &w->cols, sizeof w->cols);
+        h = pum_hash(h, &w->scale, sizeof w->scale);
     }
     return h;
 }

@@ -13,6 +13,27 @@ bool pum_str_equal(pum_str s, const char *text)
     return s.count == n && memcmp(s.data, text, n) == 0;
 }
 
+bool pum_str_begins(pum_str s, const char *with)
+{
+    size_t n = strlen(with);
+    return s.count >= n && memcmp(s.data, with, n) == 0;
+}
+
+bool pum_str_ends(pum_str s, const char *with)
+{
+    size_t n = strlen(with);
+    return s.count >= n && memcmp(s.data + s.count - n, with, n) == 0;
+}
+
+bool pum_str_holds(pum_str s, const char *part)
+{
+    size_t n = strlen(part);
+    for (size_t i = 0; i + n <= s.count; i++) {
+        if (memcmp(s.data + i, part, n) == 0) return true;
+    }
+    return false;
+}
+
 bool pum_name_index_init(pum_name_index *x, pum_str (*at)(const void *owner, size_t index),
                          uint64_t count)
 {

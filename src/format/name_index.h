@@ -13,6 +13,9 @@ typedef struct pum_str { /* a view into memory that lives longer: not NUL-termin
 } pum_str;
 
 bool pum_str_equal(pum_str s, const char *text);
+bool pum_str_begins(pum_str s, const char *with);
+bool pum_str_ends(pum_str s, const char *with);
+bool pum_str_holds(pum_str s, const char *part);
 
 typedef struct pum_name_index {
     pum_str (*at)(const void *owner, size_t index); /* the name of an item */

@@ -101,7 +101,7 @@ typedef struct pum_params {
     uint32_t cross;        /* attention: over the cells of ROW_SEQ2, ROW_LO2, ROW_HI2 (an encoder's) */
     float eps, w_add;      /* norm; eps also of products that end x's */
     uint32_t x_sums;       /* matmul, matmul_norm, matmul_glu: x's norm is ended here, from so many sums (args.h) */
-    float scale;           /* embed, rope, attention scores, softmax, add; of products 0 is none */
+    float scale;           /* embed, rope, attention scores, softmax, add; of matmul 0 is none */
     float softcap, alibi_max, alibi_scale;
     float clamp;        /* limit: cut to [-clamp, clamp]; 0 = not */
     uint32_t rows;      /* limit: the first rows of the input; 0 = all. score: the batch rows */

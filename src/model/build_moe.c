@@ -27,7 +27,7 @@ static pum_value_id shared_expert(pum_builder *b, const pum_layer *l, pum_value_
 static pum_params params_of(const pum_hparams *hp)
 {
     return (pum_params){ .experts = hp->n_experts, .experts_used = hp->n_experts_used,
-                         .renorm = hp->expert_renorm, .scale = hp->expert_scale, .act = hp->act };
+                         .renorm = hp->expert_renorm, .act = hp->act };
 }
 
 /* A row for each pair of row and expert; x has as many, or one for each row. */
@@ -52,7 +52,9 @@ pum_value_id pum_build_moe(pum_builder *b, pum_value_id h)
     pum_params p = params_of(hp);
     pum_value_id logits = pum_build_matmul(b, h, l->router, -1, "router");
     const pum_value_id route_in[] = { logits, none, none, none };
-    pum_value_id route = pum_build_node(b, PUM_OP_ROUTE, route_in, p, 2 * used, "route");
+    pum_params route_p = p;
+    route_p.scale = hp->expert_scale;
+    pum_value_id route = pum_build_node(b, PUM_OP_ROUTE, route_in, route_p, 2 * used, "route");
     const pum_value_id group_in[] = { route, none, none, none };
     pum_value_id group =
         node_of(b, 1, PUM_OP_EXPERT_GROUP, group_in, p, 4 * pairs, "expert_group");

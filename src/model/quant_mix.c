@@ -45,21 +45,6 @@ void pum_quant_mix_names(bool with_f32, char *out, size_t capacity)
     }
 }
 
-static bool ends_with(pum_str s, const char *end)
-{
-    size_t n = strlen(end);
-    return s.count >= n && memcmp(s.data + s.count - n, end, n) == 0;
-}
-
-static bool holds(pum_str s, const char *part)
-{
-    size_t n = strlen(part);
-    for (size_t i = 0; i + n <= s.count; i++) {
-        if (memcmp(s.data + i, part, n) == 0) return true;
-    }
-    return false;
-}
-
 /* Number of the layer in "blk.N.", "enc.blk.N." or "dec.blk.N."; or 0. */
 static uint32_t layer_of(pum_str s)
 {
@@ -79,9 +64,9 @@ bool pum_quant_mix_keeps(pum_str name, uint32_t n_dims)
                                         "altup",                "laurel",
                                         "per_layer_model_proj", "ssm_conv1d",
                                         "shortconv.conv.weight", "attn_rel_b.weight" };
-    if (n_dims < 2 || !ends_with(name, "weight")) return true;
+    if (n_dims < 2 || !pum_str_ends(name, "weight")) return true;
     for (size_t i = 0; i < PUM_COUNT(kept); i++) {
-        if (holds(name, kept[i])) return true;
+        if (pum_str_holds(name, kept[i])) return true;
     }
     return false;
 }
@@ -100,18 +85,18 @@ static pum_dtype by_name(const pum_quant_mix *mix, const pum_quant_model *model,
     uint32_t layer = layer_of(name);
     if (is_head) return mix->head;
     bool block = pum_dtype_get(mix->base)->block_elems == 256;
-    if (holds(name, "attn_v.weight")) {
+    if (pum_str_holds(name, "attn_v.weight")) {
         bool better = mix->better_by_turn ? takes_turn(layer, model->n_layers) : layer < 4;
         if (model->n_experts == 8 && block) return PUM_DTYPE_Q8_0;
         return better ? mix->better : mix->base;
     }
-    if (holds(name, "attn_k.weight") && model->n_experts == 8 && block) return PUM_DTYPE_Q8_0;
-    if (holds(name, "ffn_down")) {
+    if (pum_str_holds(name, "attn_k.weight") && model->n_experts == 8 && block) return PUM_DTYPE_Q8_0;
+    if (pum_str_holds(name, "ffn_down")) {
         bool better = mix->better_by_turn ? takes_turn(layer, model->n_layers)
                                           : layer < model->n_layers / 8;
         return better ? mix->better : mix->base;
     }
-    return holds(name, "attn_qkv.weight") ? mix->qkv : mix->base;
+    return pum_str_holds(name, "attn_qkv.weight") ? mix->qkv : mix->base;
 }
 
 /* The next type whose blocks are smaller. */

@@ -29,41 +29,20 @@ static uint32_t number(const arch_key *a, const char *suffix, uint32_t absent)
     return value;
 }
 
-static bool begins(pum_str s, const char *with)
-{
-    size_t n = strlen(with);
-    return s.count >= n && memcmp(s.data, with, n) == 0;
-}
-
-static bool ends(pum_str s, const char *with)
-{
-    size_t n = strlen(with);
-    return s.count >= n && memcmp(s.data + s.count - n, with, n) == 0;
-}
-
-static bool has(pum_str s, const char *part)
-{
-    size_t n = strlen(part);
-    for (size_t i = 0; i + n <= s.count; i++) {
-        if (memcmp(s.data + i, part, n) == 0) return true;
-    }
-    return false;
-}
-
 bool pum_sizes_ignored(pum_str name)
 {
     static const char *const suffixes[] = { ".attn_rot_embd.weight", ".rotary_emb.inv_freq",
                                             ".cross_attn_rel_b.weight" };
     for (size_t i = 0; i < PUM_COUNT(suffixes); i++) {
-        if (ends(name, suffixes[i])) return true;
+        if (pum_str_ends(name, suffixes[i])) return true;
     }
     return false;
 }
 
 bool pum_sizes_is_parameter(const char *arch, pum_str name)
 {
-    if (begins(name, "rope_f") || pum_sizes_ignored(name)) return false;
-    if (ends(name, ".scale") || ends(name, ".input_scale")) return false;
+    if (pum_str_begins(name, "rope_f") || pum_sizes_ignored(name)) return false;
+    if (pum_str_ends(name, ".scale") || pum_str_ends(name, ".input_scale")) return false;
     return strcmp(arch, "bart") != 0 || !pum_str_equal(name, "output.bias");
 }
 
@@ -90,14 +69,15 @@ void pum_sizes_measure(const pum_gguf *gguf, pum_sizes *out)
  * the K and V of cross-attention, which stay in the cache. */
 static bool is_encoding(pum_str name)
 {
-    return begins(name, "enc.") || has(name, ".cross_attn_k.") || has(name, ".cross_attn_v.");
+    return pum_str_begins(name, "enc.") || pum_str_holds(name, ".cross_attn_k.") ||
+           pum_str_holds(name, ".cross_attn_v.");
 }
 
 uint64_t pum_sizes_decoding(const pum_decoding *d, pum_str name, uint64_t whole)
 {
-    if (is_encoding(name) || has(name, "position_embd")) return 0;
-    if (!d->tied && has(name, "token_embd.")) return 0;
-    return has(name, "_exps.") && d->experts ? whole / d->experts * d->experts_used : whole;
+    if (is_encoding(name) || pum_str_holds(name, "position_embd")) return 0;
+    if (!d->tied && pum_str_holds(name, "token_embd.")) return 0;
+    return pum_str_holds(name, "_exps.") && d->experts ? whole / d->experts * d->experts_used : whole;
 }
 
 void pum_sizes_weights(const pum_gguf *gguf, pum_dtype type, uint64_t *out_bytes,

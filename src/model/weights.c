@@ -12,10 +12,11 @@
 #include "arch.h"
 #include "sizes.h"
 
-/* When a tensor must be there; those of MAY are used where the file has them. Tensors of a layer
+/* When a tensor must be there; those of MAY are used where the file has them, of MAY_EXPERTS in layers with experts
+ * (scales). Tensors of a layer
  * ask about that layer: one may have experts and its neighbour an MLP. */
 typedef enum need {
-    MAY, MUST, NEVER, IF_QKV_BIAS, IF_ATTN_NORM, IF_FFN_NORM, IF_POST_NORMS, IF_QK_NORM, IF_MLP,
+    MAY, MUST, NEVER, MAY_EXPERTS, IF_QKV_BIAS, IF_ATTN_NORM, IF_FFN_NORM, IF_POST_NORMS, IF_QK_NORM, IF_MLP,
     IF_GATE, IF_EXPERTS, IF_SHARED, IF_POSITIONS, IF_PROJECTED, IF_OUTPUT_NORM
 } need;
 
@@ -61,9 +62,9 @@ static const row layer_rows[] = {
     { "ffn_gate_exps.weight",       AT(gate_exps),        FF_EXPERT, EMBD, IF_EXPERTS, EXPERTS },
     { "ffn_up_exps.weight",         AT(up_exps),          FF_EXPERT, EMBD, IF_EXPERTS, EXPERTS },
     { "ffn_down_exps.weight",       AT(down_exps),        EMBD, FF_EXPERT, IF_EXPERTS, EXPERTS },
-    { "ffn_gate_exps.scale",        AT(gate_exps_scale),  ONE,  EXPERTS, MAY, ONE },
-    { "ffn_up_exps.scale",          AT(up_exps_scale),    ONE,  EXPERTS, MAY, ONE },
-    { "ffn_down_exps.scale",        AT(down_exps_scale),  ONE,  EXPERTS, MAY, ONE },
+    { "ffn_gate_exps.scale",        AT(gate_exps_scale),  ONE,  EXPERTS, MAY_EXPERTS, ONE },
+    { "ffn_up_exps.scale",          AT(up_exps_scale),    ONE,  EXPERTS, MAY_EXPERTS, ONE },
+    { "ffn_down_exps.scale",        AT(down_exps_scale),  ONE,  EXPERTS, MAY_EXPERTS, ONE },
     { "ffn_gate_inp_shexp.weight",  AT(shared_router),    ONE,  EMBD, MAY, ONE },
     { "ffn_gate_shexp.weight",      AT(gate_shared),      FF_SHARED, EMBD, IF_SHARED, ONE },
     { "ffn_up_shexp.weight",        AT(up_shared),        FF_SHARED, EMBD, IF_SHARED, ONE },
@@ -257,6 +258,19 @@ static const pum_gguf_tensor *find(loader *l, const char *name)
     return t;
 }
 
+static pumice_status check_scales(const loader *l, const char *name, const pum_gguf_tensor *t)
+{
+    if (t->type != PUM_DTYPE_F32) return PUM_DAMAGED(l, "tensor '%s' must be of type F32", name);
+    for (uint64_t i = 0; t->data && i < t->ne[0]; i++) {
+        float scale;
+        memcpy(&scale, t->data + 4 * i, sizeof scale);
+        if (scale > 0.0f && !isinf(scale)) continue;
+        return PUM_DAMAGED(l, "tensor '%s' holds %g, but a scale must be finite and more than 0", name,
+                           (double)scale);
+    }
+    return PUMICE_OK;
+}
+
 /* The number in "<matrix>.scale", which files with matrices in NVFP4 have (of experts: rows of the table above); beside
  * it may stand "<matrix>.input_scale", for engines that round activations to 4 bits. */
 static pumice_status load_scale(loader *l, const part *p, float *out_scale)
@@ -271,12 +285,10 @@ static pumice_status load_scale(loader *l, const part *p, float *out_scale)
     const pum_gguf_tensor *t = find(l, name);
     if (!t) return PUMICE_OK;
     PUM_TRY(check_shape(l, name, t, 1, 1, 1));
-    if (t->type != PUM_DTYPE_F32) return PUM_DAMAGED(l, "tensor '%s' must be of type F32", name);
-    if (!t->data) return PUMICE_OK; /* without weights */
-    memcpy(out_scale, t->data, sizeof *out_scale);
-    if (*out_scale > 0.0f && !isinf(*out_scale)) return PUMICE_OK;
-    return PUM_DAMAGED(l, "tensor '%s' holds %g, but a scale must be finite and more than 0", name,
-                       (double)*out_scale);
+    PUM_TRY(check_scales(l, name, t));
+    if (t->data) memcpy(out_scale, t->data, sizeof *out_scale);
+    if (*out_scale == 1.0f) *out_scale = 0.0f; /* none, so that such matrices are alike */
+    return PUMICE_OK;
 }
 
 static pumice_status add_matrix(loader *l, const char *name, const part *p, bool joins, int32_t *out_index)
@@ -337,6 +349,7 @@ static need decide(const loader *l, need n)
     case MAY:
     case MUST:
     case NEVER: return n;
+    case MAY_EXPERTS: return has_experts(l) ? MAY : NEVER;
     case IF_QKV_BIAS: return l->arch->options & PUM_ARCH_QKV_BIAS ? MUST : MAY;
     case IF_FFN_NORM:
         if (placed && hp->parallel) return MAY; /* one norm for both branches, or two */
@@ -428,6 +441,7 @@ static pumice_status load_row(loader *l, const row *r, void *fields)
     if (n != NEVER) PUM_TRY(find_row(l, r, &p));
     if (p.source) {
         bool vector = r->rows == ONE || r->rows == Q_NORMS || r->rows == K_NORMS;
+        if (r->need == MAY_EXPERTS) PUM_TRY(check_scales(l, name, &p.shape));
         PUM_TRY(vector ? add_vector(l, name, &p, &index) : add_matrix(l, name, &p, joins_before(r), &index));
     } else if (n == MUST) {
         return PUM_DAMAGED(l, "tensor '%s' is missing", name);

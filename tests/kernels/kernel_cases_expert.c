@@ -180,11 +180,19 @@ static bool make_scale(case_rng *rng, const pum_caps *caps, int kernel, uint32_t
     pum_args_expert_scale args = { .cols = cols, .pairs = pairs, .used = used, .x_stride = cols + coin(rng),
                                    .route_stride = 2 * used + coin(rng), .y_stride = cols + coin(rng) };
     (void)kernel;
-    float *x = case_bind(out, 0, CASE_INPUT, 4 * ((size_t)(pairs - 1) * args.x_stride + cols));
+    bool in_place = variant % 2;
+    if (in_place) args.y_stride = args.x_stride;
+    float *x = case_bind(out, 0, in_place ? CASE_F32 : CASE_INPUT,
+                         4 * ((size_t)(pairs - 1) * args.x_stride + cols));
     float *route = case_bind(out, 1, CASE_INPUT, 4 * ((size_t)(rows - 1) * args.route_stride + 2 * used));
     float *by = case_bind(out, 2, CASE_INPUT, 4 * (size_t)experts);
-    void *y = case_bind(out, 3, CASE_F32, 4 * ((size_t)(pairs - 1) * args.y_stride + cols));
-    if (!x || !route || !by || !y) return false;
+    if (!x || !route || !by) return false;
+    if (in_place) {
+        out->bind[0].keep = true;
+        case_share(out, 3, 0);
+    } else if (!case_bind(out, 3, CASE_F32, 4 * ((size_t)(pairs - 1) * args.y_stride + cols))) {
+        return false;
+    }
     case_fill_f32(rng, x, out->bind[0].bytes / 4, 2.0f);
     case_fill_f32(rng, by, experts, 2.0f);
     fill_routes(rng, route, rows, args.route_stride, used, experts);

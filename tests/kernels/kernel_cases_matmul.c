@@ -40,7 +40,7 @@ static uint32_t fit_cols(pum_dtype type, uint32_t want)
 }
 
 /* Makes a block's bits extreme or random, but for its factors, which could become infinite: F16
- * numbers at `where`, or the first byte. */
+ * numbers at `where`, or the first byte. NVFP4's cannot. */
 static void make_extreme(case_rng *rng, pum_dtype type, uint8_t *block)
 {
     static const struct factors {
@@ -62,6 +62,9 @@ static void make_extreme(case_rng *rng, pum_dtype type, uint8_t *block)
     if (kind == 1) memset(block, 0x7f, bytes);
     for (uint32_t i = 0; kind >= 2 && kind <= 3 && i < bytes; i++) block[i] = (uint8_t)case_next(rng);
     memcpy(block + f.at, kept, f.bytes);
+    for (int i = 0; type == PUM_DTYPE_NVFP4 && kind >= 4 && kind <= 5 && i < 4; i++) { /* any, or subnormal ones */
+        block[i] = (uint8_t)(kind == 4 ? case_next(rng) : case_range(rng, 0, 7));
+    }
 }
 
 /* Random blocks of a type that nothing here rounds to, their factor from 2^-7 to 2^-6. */

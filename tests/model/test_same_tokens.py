@@ -70,8 +70,8 @@ def main():
                         print(f"{name}, {pathlib.Path(icd).name}, {' '.join(setting)}: {got}, not {want}")
             by_name[name] = want
             print(f"{name}: {want}")
-    print(f"{len(MODELS)} models, {len(icds)} drivers, {len(SETTINGS)} settings (further drivers {len(FEW)}), "
-          f"{len(WAYS)} ways: {bad} differ")
+    print(f"{len(MODELS)} models, {len(icds)} drivers, {len(SETTINGS)} settings ({len(BRIEF)} models and further "
+          f"drivers {len(FEW)}), {len(WAYS)} ways: {bad} differ")
     return 1 if bad else 0
 
 

@@ -176,8 +176,10 @@ static inline void host_row(host *h, const pum_node *n, uint32_t row)
     case PUM_OP_MATMUL:
         for (uint64_t i = 0; i < cols; i++) {
             uint64_t k = values[n->in[PUM_IN_MATMUL_W]].cols;
-            y[i] = in[2] ? in[2][i] : 0;
+            y[i] = 0;
             for (uint64_t j = 0; j < k; j++) y[i] += in[0][i * k + j] * in[1][j];
+            if (n->params.scale != 0) y[i] *= (double)n->params.scale;
+            if (in[2]) y[i] += in[2][i];
         }
         break;
     case PUM_OP_ROPE: host_rope(h, n, in[0], row, y); break;

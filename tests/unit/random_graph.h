@@ -77,7 +77,8 @@ static inline pum_value_id rg_matmul(random_graph *r, pum_value_id x, uint64_t k
     pum_value_id w = rg_weight(r, type, n, k);
     pum_value_id b = bias ? rg_weight(r, PUM_DTYPE_F32, 1, n) : PUM_NO_VALUE;
     pum_value_id in[] = { w, x, b, PUM_NO_VALUE };
-    return rg_node(r, PUM_OP_MATMUL, in, 4, (pum_params){ 0 }, n);
+    static const float scales[] = { 0.0f, 0.5f, 0.25f }; /* of the whole matrix */
+    return rg_node(r, PUM_OP_MATMUL, in, 4, (pum_params){ .scale = scales[rg_next(r, 9) / 4] }, n);
 }
 
 static inline void rg_attention(random_graph *r, int32_t layer)
@@ -165,6 +166,10 @@ static inline void rg_experts(random_graph *r)
     u = rg_node(r, PUM_OP_ACT, act, 2, (pum_params){ .act = ACT_SILU }, ff);
     pum_value_id down[] = { rg_weight(r, rg_type(r), p.experts * r->d, ff), u, route, group };
     u = rg_node(r, PUM_OP_EXPERT_MATMUL, down, 4, p, r->d);
+    if (rg_next(r, 2)) {
+        pum_value_id scale[] = { u, route, rg_weight(r, PUM_DTYPE_F32, 1, p.experts) };
+        u = rg_node(r, PUM_OP_EXPERT_SCALE, scale, 3, p, r->d);
+    }
     r->graph.rows = rows;
     pum_value_id sum[] = { u, route, none, none };
     if (rg_next(r, 2)) {

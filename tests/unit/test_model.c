@@ -159,6 +159,8 @@ static const struct {
     { TENSOR("blk.1.ffn_up.scale", F32, 0, 1, 0), PUMICE_ERROR_FORMAT, "'blk.1.ffn_up.scale' holds 0", NULL },
     { TENSOR("blk.1.ffn_up.scale", F32, 0, 1, NAN), PUMICE_ERROR_FORMAT, "'blk.1.ffn_up.scale' holds", "nan" },
     { TENSOR("blk.1.ffn_up.scale", F16, 0, 1, 0), PUMICE_ERROR_FORMAT, "'blk.1.ffn_up.scale'", "F32" },
+    { TENSOR("blk.1.ffn_up_exps.scale", F32, 0, 4, 1), PUMICE_ERROR_UNSUPPORTED,
+      "'blk.1.ffn_up_exps.scale'", "'llama'" },
     { TENSOR("blk.1.ffn_norm.scale", F32, 0, 1, 1), PUMICE_ERROR_UNSUPPORTED, "'blk.1.ffn_norm.scale'", "'llama'" },
 };
 
@@ -499,17 +501,23 @@ static void test_qwen2(void **state)
     gb_free(&b);
 }
 
-/* Scales of whole matrices. */
+/* Scales of whole matrices: of single ones, of one that holds q, k and v, and of a table that is the head too. */
 static void test_scales(void **state)
 {
-    static const char *const names[] = { "attn_q", "attn_k", "attn_v", "ffn_down", "ffn_up" };
-    static const float scales[] = { 0.25f, 0.25f, 0.25f, 3.0f, 1.0f };
+    static const struct {
+        const char *matrix;
+        float scale;
+    } scales[] = { { "token_embd", 2.0f },        { "blk.0.attn_qkv", 0.125f }, { "blk.1.attn_q", 0.25f },
+                   { "blk.1.attn_k", 0.25f },     { "blk.1.ffn_up", 1.0f },     { "blk.1.ffn_down", 3.0f } };
+    static const float want[] = { 0.125f, 0.125f, 0.125f, 0, 0, 0, 0, 0.25f, 0.25f, 0, 0, 0, 0, 3.0f, 2.0f };
+    static const char *const parts[] = { "attn_q", "attn_k", "attn_v" };
     (void)state;
     gguf_builder b;
     pum_gguf *gguf;
     pum_model_def def;
     pum_graph g;
     char name[GB_NAME_BYTES];
+    uint64_t seed = 3;
     small_model(&b, "llama");
     load_small(&b, &gguf, &def);
     uint64_t parameters = def.parameters;
@@ -517,17 +525,23 @@ static void test_scales(void **state)
     pum_gguf_close(&gguf);
     gb_free(&b);
     small_model(&b, "llama");
-    for (size_t i = 0; i < PUM_COUNT(names); i++) {
-        snprintf(name, sizeof name, "blk.1.%s.scale", names[i]);
-        gb_tensor(&b, name, PUM_DTYPE_F32, 0, 1, &scales[i]);
-        snprintf(name, sizeof name, "blk.1.%s.input_scale", names[i]);
-        gb_tensor(&b, name, PUM_DTYPE_F32, 0, 1, &scales[3]);
+    for (size_t i = 0; i < PUM_COUNT(parts); i++) {
+        snprintf(name, sizeof name, "blk.0.%s.weight", parts[i]);
+        gb_drop(&b, name);
+    }
+    put_tensor(&b, "blk.0.attn_qkv.weight", (HEADS + 2 * KV_HEADS) * HEAD, EMBD_N, &seed);
+    for (size_t i = 0; i < PUM_COUNT(scales); i++) {
+        snprintf(name, sizeof name, "%s.scale", scales[i].matrix);
+        gb_tensor(&b, name, PUM_DTYPE_F32, 0, 1, &scales[i].scale);
+        snprintf(name, sizeof name, "%s.input_scale", scales[i].matrix);
+        gb_tensor(&b, name, PUM_DTYPE_F32, 0, 1, &scales[i].scale);
     }
     load_small(&b, &gguf, &def);
     assert_true(def.parameters == parameters);
     build(&def, &all_rows, &g);
-    for (size_t i = 0; i < 14; i++) { /* 7 a layer */
-        static const float want[14] = { [7] = 0.25f, [8] = 0.25f, [9] = 0.25f, [12] = 1.0f, [13] = 3.0f };
+    assert_true(find_node(&g, PUM_OP_EMBED, 0)->params.scale == 2.0f);
+    assert_int_equal(count_nodes(&g, PUM_OP_MATMUL), PUM_COUNT(want));
+    for (size_t i = 0; i < PUM_COUNT(want); i++) {
         assert_true(find_node(&g, PUM_OP_MATMUL, i)->params.scale == want[i]);
     }
     pum_graph_free(&g);

@@ -239,6 +239,41 @@ static void test_reuse_and_fusion_pay(void **state)
     assert_int_equal(extra_barriers, 0); /* reuse must not serialise what could overlap */
 }
 
+/* embed -> gate, up -> activation: one product if the scales of their matrices are alike, else two with their own. */
+static void test_scales_of_products(void **state)
+{
+    (void)state;
+    static const float scales[][2] = { { 0.0f, 0.0f }, { 0.5f, 0.5f }, { 0.5f, 0.25f }, { 0.0f, 0.25f } };
+    static const char *const profiles[] = { "lavapipe", "navi31", "minimal" };
+    for (size_t i = 0; i < PUM_COUNT(scales) * PUM_COUNT(profiles); i++) {
+        const float *want = scales[i / PUM_COUNT(profiles)];
+        pum_caps caps = profile(profiles[i % PUM_COUNT(profiles)]);
+        planned all;
+        random_graph *r = &all.r;
+        pum_value_id product[2];
+        begin_graph(&all, &caps, 1, 256);
+        pum_value_id table = rg_weight(r, PUM_DTYPE_F16, 100, 256);
+        pum_value_id x = rg_node(r, PUM_OP_EMBED, &table, 1, (pum_params){ .scale = 1 }, 256);
+        for (int k = 0; k < 2; k++) {
+            pum_value_id in[] = { rg_weight(r, PUM_DTYPE_Q8_0, 64, 256), x, PUM_NO_VALUE, PUM_NO_VALUE };
+            product[k] = rg_node(r, PUM_OP_MATMUL, in, 4, (pum_params){ .scale = want[k] }, 64);
+        }
+        rg_keep(r, rg_node(r, PUM_OP_ACT, product, 2, (pum_params){ .act = ACT_SILU }, 64));
+        plan_graph(&all, 0, NULL);
+        size_t n = 0;
+        for (size_t j = 0; j < all.plan.steps.count; j++) {
+            const pum_step *s = &all.plan.steps.data[j];
+            pum_args_matmul args;
+            if (pum_kernels[s->kernel].args != PUM_ARGS_MATMUL) continue;
+            memcpy(&args, s->args, sizeof args);
+            assert_true(n < 2 && args.scale == (want[n] != 0.0f ? want[n] : 1.0f));
+            n++;
+        }
+        assert_int_equal(n, want[0] == want[1] ? 1 : 2);
+        planned_free(&all);
+    }
+}
+
 /* embed -> norm -> product -> add -> norm -> product: how many steps of the norm kernel are left, and begun norms. */
 static void count_norms(const pum_tuning *tuning, const pum_caps *caps, uint32_t rows, uint32_t d, uint32_t norm,
                         bool other_reader, uint32_t *out_norms, uint32_t *out_begun)
@@ -595,7 +630,7 @@ int main(void)
         cmocka_unit_test(test_checker_finds_faults),
         cmocka_unit_test(test_reuse_and_fusion_pay),
         cmocka_unit_test(test_attention_with_subgroups),
-        cmocka_unit_test(test_norms_between_matvecs),
+        cmocka_unit_test(test_scales_of_products), cmocka_unit_test(test_norms_between_matvecs),
         cmocka_unit_test(test_keys_without_queries),
         cmocka_unit_test(test_few_rounds),
         cmocka_unit_test(test_plans_are_stable),
