@@ -15,6 +15,7 @@ writes peer.md and peer.json.
 """
 import argparse
 import array
+import itertools
 import json
 import os
 import pathlib
@@ -39,7 +40,7 @@ FIRST_WORD = 300  # ids below stand for bytes, characters and control tokens
 # ---- processes ----
 
 class Run:
-    """One process: when each line of its output came, its exit and its CPU time."""
+    """One process: when its output began and each line of it came, its exit and its CPU time."""
 
     def __init__(self, command, environment, limit_s):
         self.lines = []
@@ -53,7 +54,9 @@ class Run:
         self.timed_out = False
         timer = threading.Timer(limit_s, self.stop, [process])
         timer.start()
-        for line in process.stdout:
+        head = process.stdout.read(1)
+        self.first_s = time.monotonic() - begin
+        for line in itertools.chain([head + process.stdout.readline()], process.stdout):
             self.lines.append((time.monotonic() - begin, line))
         self.code = process.wait()
         self.wall_s = time.monotonic() - begin
@@ -170,24 +173,24 @@ def pumice_speed(args, results, model, path, rnd, cache):
             cpu = row.get("samples_cpu_ns") or [0] * len(row["samples_ts"])
             for speed, cpu_ns in zip(row["samples_ts"], cpu):
                 results.add(model, "pumice", name, rnd, speed, cpu_ns / 1e9 / count)
-    run = pumice_run(args, path, args.greedy, env)
+    run = pumice_run(args, path, args.greedy, env, "--json")
     if run.code == 0:
         text = "".join(line for _, line in run.lines)
         results.greedy[model, "pumice"] = json.loads(text)["tokens"]
 
 
-def pumice_run(args, path, count, env):
+def pumice_run(args, path, count, env, *options):
     return Run([args.pumice, "run", str(path), "--tokens",
                 ",".join(map(str, prompt_of(args.prompt, 1))), "-n", str(count), "--temp", "0",
-                "--ignore-eos", "--json", "-q"], env, args.limit)
+                "--ignore-eos", "-q", *options], env, args.limit)
 
 
 def pumice_first(args, results, model, path, rnd, cache, measure):
-    """The whole process with one token, its end included."""
+    """Process start to the first token's text, as of the peer; CPU time is of the whole process."""
     run = pumice_run(args, path, 1, environment(args, cache))
     results.fault(model, "pumice", run.fault())
     if run.code == 0:
-        results.add(model, "pumice", measure, rnd, run.wall_s, run.cpu_s)
+        results.add(model, "pumice", measure, rnd, run.first_s, run.cpu_s)
 
 
 def measure_round(args, results, model, path, rnd, cache_of):
