@@ -2,12 +2,13 @@
 """Writes GGUF version 3 files: metadata of every GGUF type, and tensors.
 
 Tensors may be stored as F32, F16, BF16, Q8_0, Q5_0, Q4_0, Q6_K, Q4_K, NVFP4,
-Q2_0 or Q1_0; quantizing is done here with numpy, by rounding to the nearest value that the
-largest and smallest of a block allow.  Of the types with codebooks (IQ1, IQ2, IQ3) there are only blocks of random
-codes and the right size, for benches and tests.  A tensor's data may be given as an array or as a function that
-returns one, which is called only when that tensor is written, so that a file
-larger than memory can be made.  Shapes are given as numpy has them, outermost
-first; GGUF stores them innermost first.
+Q2_0 or Q1_0; quantizing is done here with numpy, by rounding to the nearest
+value that the largest and smallest of a block allow (Q1_0: their mean).  Of the
+types with codebooks (IQ1, IQ2, IQ3) there are only blocks of random codes and
+the right size, for benches and tests.  A tensor's data may be given as an array
+or as a function that returns one, which is called only when that tensor is
+written, so that a file larger than memory can be made.  Shapes are given as
+numpy has them, outermost first; GGUF stores them innermost first.
 """
 import enum
 import struct

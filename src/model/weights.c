@@ -12,9 +12,8 @@
 #include "arch.h"
 #include "sizes.h"
 
-/* When a tensor must be there; those of MAY are used where the file has them, of MAY_EXPERTS in layers with experts
- * (scales). Tensors of a layer
- * ask about that layer: one may have experts and its neighbour an MLP. */
+/* When a tensor must be there; those of MAY are used where the file has them, of MAY_EXPERTS (scales) in layers with
+ * experts. Tensors of a layer ask about that layer: one may have experts and its neighbour an MLP. */
 typedef enum need {
     MAY, MUST, NEVER, MAY_EXPERTS, IF_QKV_BIAS, IF_ATTN_NORM, IF_FFN_NORM, IF_POST_NORMS, IF_QK_NORM, IF_MLP,
     IF_GATE, IF_EXPERTS, IF_SHARED, IF_POSITIONS, IF_PROJECTED, IF_OUTPUT_NORM
