@@ -235,15 +235,22 @@ typedef struct pumice_model_params {
      * with any model, one session at a time; the others call pumice_model_serve. Copied, but `user`
      * must outlive the model. NULL = this process alone. */
     const pumice_transport *transport;
-    /* 1 = a device that is known to read a mapped file's pages (software devices) uses weights where they are, as far
-     * as it reads them as the file has them (F32, F16, BF16, Q4_K, Q5_K): nothing is copied, the first token comes
-     * sooner, and the memory is the system's cache of the file; but decoding is slower than with a copy in large pages.
-     * The file must then stay as it is while the model lives: if it is truncated, the process gets SIGBUS. */
-    uint32_t in_place;
+    uint32_t in_place; /* PUMICE_IN_PLACE_...: of devices that are known to read a mapped file's pages */
     /* How the sessions of `session` will choose tokens: kernels for that are then made ahead too. Only a temperature
      * above 0, or none, makes a difference. NULL = not ahead. Read during the call. */
     const struct pumice_sampling *sampling;
 } pumice_model_params;
+
+/* How long a device uses weights where they are in the mapped file. Devices that are known to read a file's pages
+ * (software devices) do so as far as they read weights as the file has them (F32, F16, BF16, Q4_K, Q5_K); all others
+ * copy while loading. The file must stay as it is meanwhile: if it is truncated, the process gets SIGBUS, as it does
+ * while loading. (A file that is replaced, by renaming another, stays.) */
+enum {
+    PUMICE_IN_PLACE_AT_FIRST = 0, /* the first token comes sooner; a second after loading a thread copies them to large
+                                   * pages, which are read faster (pumice_timings.in_place_bytes is 0 from then on) */
+    PUMICE_IN_PLACE_ALWAYS = 1,   /* nothing is copied, the memory is the system's cache of the file */
+    PUMICE_IN_PLACE_NEVER = 2     /* all is copied when pumice_model_load returns */
+};
 
 /* What a model was trained to predict, which is what pumice_session_score counts. */
 enum {

@@ -29,8 +29,18 @@ typedef struct pum_model_part {
     const pum_model_def *def; /* the model's, or `own` */
     pum_model_def own;        /* some of its layers; empty if it has all */
     pum_placement placement;
-    pum_vk_buffer *buffers; /* one per placement buffer */
+    /* Where weights that are used in the file at first will lie (settle.c); empty: where they are */
+    pum_placement settled;
+    atomic_bool is_settled;
+    struct pum_settling *settling; /* NULL = not under way */
+    pum_vk_buffer *buffers; /* one per buffer of `settled`, or else of `placement` */
 } pum_model_part;
+
+/* Where the weights are now: once more than a moment after loading, the same for good. Any thread. */
+static inline const pum_placement *pum_part_weights(const pum_model_part *part)
+{
+    return atomic_load(&part->is_settled) ? &part->settled : &part->placement;
+}
 
 /* Bytes of weights, as they lie on the devices, by how they got there. */
 typedef struct pum_load_bytes {
@@ -49,9 +59,9 @@ struct pumice_model {
     struct pum_message *quit;   /* with this, made early so that it cannot fail */
     atomic_bool in_session;     /* rank 0: of the one session that ranks serve */
     bool vocab_only;
-    bool in_place; /* the file may be used where it is mapped */
+    uint32_t in_place; /* whether the file may be used where it is mapped: PUMICE_IN_PLACE_... */
     uint64_t open_ns, upload_ns, ahead_ns; /* what loading took; the last: until the pipelines made ahead were there */
-    pum_load_bytes loaded;
+    pum_load_bytes loaded; /* when loading ended: see pum_parts_loaded */
 };
 
 void pum_device_keep(pumice_device *device);
@@ -78,6 +88,8 @@ void pum_parts_free(pumice_model *model);
 /* One part for one device, of a group of ranks. */
 pumice_status pum_parts_make_one(pumice_model *model, pumice_device *device, uint32_t first,
                                  uint32_t count, pumice_error *err);
+/* How the weights got where they are now. */
+pum_load_bytes pum_parts_loaded(const pumice_model *model);
 uint64_t pum_parts_weight_bytes(const pumice_model *model);
 
 /* ---- group.c: ranks that load a model together. All ranks call these in the same order ---- */

@@ -55,6 +55,10 @@ static pumice_status check_params(load *l)
         if (l->devices && l->devices[i]) continue;
         return pum_fail(&l->err, PUMICE_ERROR_INVALID, "a device must be given");
     }
+    if (p->in_place > PUMICE_IN_PLACE_NEVER) {
+        return pum_fail(&l->err, PUMICE_ERROR_INVALID, "params.in_place is %u: give one of PUMICE_IN_PLACE_...",
+                        p->in_place);
+    }
     if (!t) return PUMICE_OK;
     PUM_TRY(pum_params_check(t->struct_size, sizeof *t, "pumice_transport", &l->err));
     if (t->rank < t->n_ranks && t->n_ranks <= PUM_MAX_PARTS && t->send && t->receive &&

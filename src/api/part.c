@@ -3,7 +3,7 @@
  * how the weights get there upload.c's. */
 #include "part.h"
 
-#include "api.h"
+#include "settle.h"
 
 /* How many layers each device takes, into counts[n]. */
 static pumice_status choose_counts(const pumice_model *m, pumice_device *const *devices, uint32_t n,
@@ -19,32 +19,50 @@ static pumice_status choose_counts(const pumice_model *m, pumice_device *const *
     return pum_cut_make(&m->def, session, worth, n, counts, err);
 }
 
+static size_t count_buffers(const pum_model_part *p)
+{
+    return PUM_MAX(p->placement.buffer_bytes.count, p->settled.buffer_bytes.count);
+}
+
 static void drop_placement(pum_model_part *p)
 {
-    for (size_t b = 0; p->buffers && b < p->placement.buffer_bytes.count; b++) {
+    for (size_t b = 0; p->buffers && b < count_buffers(p); b++) {
         pum_vk_buffer_destroy(p->device->vk, &p->buffers[b]);
     }
     pum_free(p->buffers);
     p->buffers = NULL;
     pum_placement_free(&p->placement);
+    pum_placement_free(&p->settled);
 }
 
-/* May the device read the mapped file where it is? */
-static bool uses_pages(const pumice_model *m, const pumice_device *device)
+/* How long the device reads the mapped file where it is. */
+static uint32_t in_place(const pumice_model *m, const pumice_device *device)
 {
     const pum_caps *caps = pum_vk_device_caps(device->vk);
-    if (!(caps->bits & PUM_CAP_HOST_IMPORT)) return false;
-    return (caps->flags & PUM_FLAG_HOST_IMPORT) || (m->in_place && device->tuning.host_import);
+    if (!(caps->bits & PUM_CAP_HOST_IMPORT)) return PUMICE_IN_PLACE_NEVER;
+    if (caps->flags & PUM_FLAG_HOST_IMPORT) return PUMICE_IN_PLACE_ALWAYS;
+    return device->tuning.host_import ? m->in_place : PUMICE_IN_PLACE_NEVER;
 }
 
-/* Lays the weights out with the file's pages as buffers; false, and nothing is laid out, where the driver does not take
- * them: then all is copied. */
-static bool place_in_place(pum_model_part *p)
+/* Whether a weight lies in the file's pages. */
+static bool uses_pages(const pum_placement *at)
+{
+    for (size_t i = 0; i < at->pieces.count; i++) {
+        if (at->pieces.data[i].buffer < at->n_host) return true;
+    }
+    return false;
+}
+
+/* Lays the weights out with the file's pages as buffers, `at_first` for a while; false, and nothing is laid out, where
+ * the driver does not take them: then all is copied. */
+static bool place_in_place(pum_model_part *p, bool at_first)
 {
     pumice_error err = { 0 };
     pum_placement *at = &p->placement;
-    pumice_status status = pum_weights_place(p->def, pum_vk_device_caps(p->device->vk), true, at, &err);
-    if (status == PUMICE_OK) p->buffers = pum_alloc_array(at->buffer_bytes.count, sizeof *p->buffers);
+    const pum_caps *caps = pum_vk_device_caps(p->device->vk);
+    pumice_status status = pum_weights_place(p->def, caps, true, at, &err);
+    if (status == PUMICE_OK && at_first && uses_pages(at)) status = pum_placement_settle(at, caps, &p->settled, &err);
+    if (status == PUMICE_OK) p->buffers = pum_alloc_array(count_buffers(p), sizeof *p->buffers);
     for (uint32_t i = 0; i < at->n_host && status == PUMICE_OK && p->buffers; i++) {
         status = pum_vk_buffer_import(p->device->vk, (const void *)(uintptr_t)at->host.data[i],
                                       at->buffer_bytes.data[i], "file", &p->buffers[i], &err);
@@ -67,7 +85,8 @@ static pumice_status make_part(pumice_model *m, pumice_device *device, uint32_t 
         PUM_TRY(pum_model_def_part(&m->def, first, count, &part->own, err));
         part->def = &part->own;
     }
-    if (uses_pages(m, device) && place_in_place(part)) return PUMICE_OK;
+    uint32_t how = in_place(m, device);
+    if (how != PUMICE_IN_PLACE_NEVER && place_in_place(part, how == PUMICE_IN_PLACE_AT_FIRST)) return PUMICE_OK;
     return pum_weights_place(part->def, pum_vk_device_caps(device->vk), false, &part->placement, err);
 }
 
@@ -104,6 +123,7 @@ void pum_parts_free(pumice_model *model)
 {
     for (uint32_t i = 0; i < model->n_parts; i++) {
         pum_model_part *p = &model->parts[i];
+        pum_settle_end(p);
         drop_placement(p);
         pum_model_def_free(&p->own);
         pumice_device_destroy(&p->device);
@@ -111,6 +131,22 @@ void pum_parts_free(pumice_model *model)
     pum_free(model->parts);
     model->parts = NULL;
     model->n_parts = 0;
+}
+
+pum_load_bytes pum_parts_loaded(const pumice_model *model)
+{
+    pum_load_bytes b = model->loaded;
+    for (uint32_t i = 0; i < model->n_parts; i++) {
+        const pum_model_part *p = &model->parts[i];
+        if (!atomic_load(&p->is_settled)) continue;
+        for (size_t k = 0; k < p->placement.pieces.count; k++) {
+            const pum_piece *piece = &p->placement.pieces.data[k];
+            if (piece->buffer >= p->placement.n_host) continue;
+            b.in_place -= piece->size_bytes;
+            b.copied += piece->size_bytes;
+        }
+    }
+    return b;
 }
 
 uint64_t pum_parts_weight_bytes(const pumice_model *model)

@@ -39,7 +39,7 @@ static pumice_status plan(pum_stage *s, const pum_pass_key *key, pum_plan *out_p
 {
     const pum_model_part *p = s->part;
     return pum_pass_plan(p->def, &s->size, &s->caps, &p->device->tuning,
-                         &p->placement, &s->kv_place, &s->plan_options, key, out_plan, s->err);
+                         s->weights, &s->kv_place, &s->plan_options, key, out_plan, s->err);
 }
 
 pumice_status pum_pass_arena(pum_stage *s, uint64_t *out_bytes)

@@ -140,6 +140,7 @@ static pumice_status run(pum_stage *s, pum_message **message)
     pum_pass *pass;
     s->last = NULL;
     if (!pum_stage_has_part(def, &m->key)) return PUMICE_OK;
+    pum_stage_settle(s);
     PUM_TRY(pum_pass_get_large(s, &key, m->key.encode ? "an encoder's input" : "a prefix", &pass));
     PUM_TRY(unpack(s, m));
     PUM_TRY(pum_pass_run(s, pass));

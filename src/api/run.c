@@ -200,6 +200,7 @@ pumice_status pum_run_prepare(pumice_session *s, const pum_pass_key *key, const 
     pum_pass_key k = pum_stage_key(first->part->def, key);
     pum_pass *pass;
     bool several = s->driver.several;
+    pum_stage_settle(first);
     if (key->head != PUM_HEAD_NONE && !several) s->states_seq = -1; /* logits come where they are */
     if (several && !pum_stage_has_part(first->part->def, key)) return pum_pass_grow(first, key->rows);
     return pum_pass_get_large(first, &k, what, &pass);

@@ -537,11 +537,12 @@ pumice_status pumice_session_get_timings(const pumice_session *session, pumice_t
     full.model_open_ns = session->model->open_ns;
     full.model_upload_ns = session->model->upload_ns;
     full.model_ahead_ns = session->model->ahead_ns;
-    full.in_place_bytes = session->model->loaded.in_place;
-    full.copied_bytes = session->model->loaded.copied;
-    full.repacked_host_bytes = session->model->loaded.repacked_host;
-    full.repacked_device_bytes = session->model->loaded.repacked_device;
-    full.rounded_bytes = session->model->loaded.rounded;
+    const pum_load_bytes loaded = pum_parts_loaded(session->model);
+    full.in_place_bytes = loaded.in_place;
+    full.copied_bytes = loaded.copied;
+    full.repacked_host_bytes = loaded.repacked_host;
+    full.repacked_device_bytes = loaded.repacked_device;
+    full.rounded_bytes = loaded.rounded;
     for (uint32_t i = 0; i < session->n_stages; i++) {
         full.plan_ns += session->stages[i].plan_ns;
         full.pipeline_ns += session->stages[i].pipeline_ns;
@@ -657,7 +658,7 @@ static uint32_t wait_for(uint32_t in_flight, uint64_t pass_ns)
 
 /* Runs passes until `max` tokens are chosen or generation ends. The first pass may only sample; the
  * others evaluate the token chosen last and choose the next. The device feeds itself, so up to
- * `depth` are in flight. */
+ * `depth` are in flight. Ends early, with one token or more, when the stage should settle. */
 static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum_pass *first,
                               pum_pass *step, generation *g)
 {
@@ -669,7 +670,7 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
     uint64_t woken_ns = 0, pass_ns = 0; /* when the last wait ended, how long a pass took then */
     pumice_status status = PUMICE_OK;
     while (!g->ended && done < max) {
-        while (submitted < max && submitted - done < depth) {
+        while (submitted < max && submitted - done < depth && (submitted == 0 || pum_stage_is_settled(stage))) {
             /* its token and its cell must be there, so that it does not run before the first has */
             if (submitted == 1 && done == 1) PUM_GOTO(pum_pass_prove(stage, &step));
             if (submitted == 1 && !step->proven) break;
@@ -677,6 +678,7 @@ static pumice_status generate(pumice_session *s, uint32_t seq, uint32_t max, pum
             PUM_GOTO(pum_exec_submit(pass->exec, &s->cancel, &ticket[submitted % depth], &s->err));
             submitted++;
         }
+        if (submitted == done) break; /* the weights have moved */
         uint32_t n = wait_for(submitted - done, pass_ns);
         PUM_GOTO(pum_vk_wait(stage->vk, ticket[(done + n - 1) % depth], &s->err));
         uint64_t now_ns = pum_now_ns();
@@ -707,6 +709,7 @@ static pumice_status choose_run(pumice_session *s, uint32_t seq, uint32_t max, g
     pum_stage *only = &s->stages[0];
     pum_pass *first, *step;
     if (s->driver.several) return generate_in_turns(s, seq, max, g);
+    pum_stage_settle(only);
     PUM_TRY(pum_pass_get(only, &key, &step)); /* twice, since making one may move the other */
     PUM_TRY(pum_pass_get(only, &first_key, &first));
     write_step(s, &seq, 1, p);
@@ -723,7 +726,7 @@ static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, gener
         uint32_t n = until_renewal(s, seq, max), before = g->given;
         PUM_TRY(choose_run(s, seq, n, g));
         max -= PUM_MIN(max, g->given - before);
-        if (g->given - before < n) break;
+        if (g->given == before) break;
     }
     return PUMICE_OK;
 }

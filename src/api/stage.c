@@ -55,6 +55,7 @@ pumice_status pum_stage_create(pum_stage *stage)
     pum_vk_trusted_caps(s->vk, &s->caps);
     PUM_TRY(pum_kv_place(def, &s->caps, s->size.kv_k, s->size.kv_v, s->size.pages,
                          &s->kv_place, s->err));
+    s->weights = pum_part_weights(s->part);
     PUM_TRY(create_kv(s));
     PUM_TRY(pum_pass_arena(s, &arena));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, arena, "activations", &s->arena, s->err));
@@ -77,8 +78,18 @@ pumice_status pum_stage_create(pum_stage *stage)
                                           .kv = s->kv,
                                           .n_kv = s->kv_place.buffer_bytes.count,
                                           .weights = s->part->buffers,
-                                          .n_weights = s->part->placement.buffer_bytes.count };
+                                          .n_weights = s->weights->buffer_bytes.count };
     return PUMICE_OK;
+}
+
+bool pum_stage_is_settled(const pum_stage *stage) { return stage->weights == pum_part_weights(stage->part); }
+
+void pum_stage_settle(pum_stage *stage)
+{
+    if (pum_stage_is_settled(stage)) return;
+    pum_pass_clear(stage);
+    stage->weights = pum_part_weights(stage->part);
+    stage->exec_buffers.n_weights = stage->weights->buffer_bytes.count;
 }
 
 void pum_stage_destroy(pum_stage *stage)

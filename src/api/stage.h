@@ -37,6 +37,7 @@ typedef struct pum_stage {
     pumice_error *err;  /* where a failure is told */
     atomic_int *cancel; /* non-zero ends the pass that runs */
 
+    const pum_placement *weights; /* where they are, or were when passes were last dropped */
     pum_placement kv_place;
     /* `logits` takes the hidden rows of a part that others go on with; `hidden` those that come */
     pum_vk_buffer *kv, arena, step, logits, hidden;
@@ -56,6 +57,11 @@ pum_stage pum_stage_for(const pum_model_part *part, const pum_session_size *size
 /* Makes its buffers. Destroy in any case. */
 pumice_status pum_stage_create(pum_stage *stage);
 void pum_stage_destroy(pum_stage *stage);
+/* If the weights have come to where they stay, passes are made anew that use them there. No pass may be running;
+ * pointers to passes become invalid. */
+void pum_stage_settle(pum_stage *stage);
+/* Whether that has nothing to do. */
+bool pum_stage_is_settled(const pum_stage *stage);
 uint64_t pum_stage_activation_bytes(const pum_stage *stage);
 /* Copies pages of every layer's K and V: of the decoder's cache, or with `cross` of what the encoder
  * made. No pass may be running. */

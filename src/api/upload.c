@@ -3,22 +3,16 @@
  * the device reads it where it is, rounded or
  * repacked by the device, or by the host, which writes straight into the device's memory where it
  * sees it, on all cores, and else into the staging ring. */
-#include "api.h"
 #include "part.h"
 #include "quantizer.h"
 #include "repacker.h"
+#include "settle.h"
 #include "task.h"
 
 typedef enum way { WAY_NONE, WAY_ROUND, WAY_DEVICE, WAY_HOST } way;
 
 enum { MOST_WORKERS = 8 };
 static const uint64_t SLICE_BYTES = 4u << 20; /* between two calls of progress */
-
-/* Some rows of a piece. */
-typedef struct slice {
-    uint32_t piece;
-    uint64_t row, rows;
-} slice;
 
 typedef struct upload {
     const pumice_model_params *params;
@@ -28,14 +22,14 @@ typedef struct upload {
     pum_repacker repacker;
     bool staged;  /* the host does not see the device's memory */
     bool repacks; /* the device does it, as long as it does it right */
-    PUM_ARRAY(slice) slices; /* what the host does */
+    pum_slices slices; /* what the host does: copies, or nothing but reads ahead */
     atomic_size_t next;
     atomic_bool stop;
     atomic_uint_fast64_t done; /* of the whole model */
     uint64_t total;
 } upload;
 
-/* ---- the host's way ---- */
+/* ---- the host's way, and none ---- */
 
 typedef struct row_source {
     const pum_weight *weight;
@@ -66,17 +60,47 @@ static uint64_t device_row_bytes(const pum_weight *w)
     return bytes;
 }
 
-static pumice_status do_slice(upload *u, const slice *s, uint64_t *out_bytes, pumice_error *err)
+pumice_status pum_slices_add(pum_slices *slices, const pum_model_part *part, uint32_t piece, uint64_t slice_bytes,
+                             pumice_error *err)
 {
-    const pum_piece *piece = &u->part->placement.pieces.data[s->piece];
-    const pum_weight *w = &u->part->def->weights.data[piece->tensor];
-    row_source source = { .weight = w, .row = piece->row_first + s->row, .err = err };
+    const pum_piece *p = &part->placement.pieces.data[piece];
+    const pum_weight *w = &part->def->weights.data[p->tensor];
+    uint64_t step = PUM_MAX(slice_bytes / device_row_bytes(w), 1u);
+    for (uint64_t row = 0; row < p->row_count; row += step) {
+        pum_slice s = { piece, row, PUM_MIN(step, p->row_count - row) };
+        if (!pum_array_push(slices, s)) {
+            return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
+        }
+    }
+    return PUMICE_OK;
+}
+
+pumice_status pum_slice_copy(const pum_model_part *part, const pum_placement *placement, const pum_slice *slice,
+                             uint64_t *out_bytes, pumice_error *err)
+{
+    const pum_piece *piece = &placement->pieces.data[slice->piece];
+    const pum_weight *w = &part->def->weights.data[piece->tensor];
+    row_source source = { .weight = w, .row = piece->row_first + slice->row, .err = err };
     uint64_t row_bytes = device_row_bytes(w);
-    *out_bytes = s->rows * row_bytes;
-    PUM_TRY(pum_vk_buffer_stream(u->part->device->vk, &u->part->buffers[piece->buffer],
-                                 piece->offset_bytes + s->row * row_bytes, row_bytes, s->rows,
+    *out_bytes = slice->rows * row_bytes;
+    PUM_TRY(pum_vk_buffer_stream(part->device->vk, &part->buffers[piece->buffer],
+                                 piece->offset_bytes + slice->row * row_bytes, row_bytes, slice->rows,
                                  produce_rows, &source, err));
     return source.status;
+}
+
+/* What is used where it is need only be there. */
+static pumice_status do_slice(upload *u, const pum_slice *s, uint64_t *out_bytes, pumice_error *err)
+{
+    const pum_placement *at = &u->part->placement;
+    const pum_piece *piece = &at->pieces.data[s->piece];
+    const pum_weight *w = &u->part->def->weights.data[piece->tensor];
+    if (piece->buffer >= at->n_host) return pum_slice_copy(u->part, at, s, out_bytes, err);
+    *out_bytes = s->rows * w->row_bytes;
+    const uint8_t *data = w->data;
+    if (pum_memory_populate(data + (piece->row_first + s->row) * w->row_bytes, *out_bytes)) return PUMICE_OK;
+    return pum_fail(err, PUMICE_ERROR_IO, "'%s' cannot be read from the file, which is shorter than it was or damaged",
+                    w->name);
 }
 
 static pumice_status report(upload *u, uint64_t bytes, pumice_error *err)
@@ -132,16 +156,7 @@ static pumice_status do_slices(upload *u, pumice_error *err)
 
 static pumice_status add_slices(upload *u, uint32_t index, pumice_error *err)
 {
-    const pum_piece *piece = &u->part->placement.pieces.data[index];
-    const pum_weight *w = &u->part->def->weights.data[piece->tensor];
-    uint64_t step = PUM_MAX(SLICE_BYTES / device_row_bytes(w), 1u);
-    for (uint64_t row = 0; row < piece->row_count; row += step) {
-        slice s = { index, row, PUM_MIN(step, piece->row_count - row) };
-        if (!pum_array_push(&u->slices, s)) {
-            return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-        }
-    }
-    return PUMICE_OK;
+    return pum_slices_add(&u->slices, u->part, index, SLICE_BYTES, err);
 }
 
 /* ---- the device's ways ---- */
@@ -207,8 +222,8 @@ static pumice_status fill_buffers(upload *u, pumice_error *err)
         const pum_piece *piece = &m->placement.pieces.data[i];
         const pum_weight *w = &m->def->weights.data[piece->tensor];
         way by = way_of(u, piece, w);
-        if (by == WAY_NONE) PUM_TRY(report(u, piece->row_count * device_row_bytes(w), err));
-        else PUM_TRY(by == WAY_HOST ? add_slices(u, i, err) : on_device(u, i, by, err));
+        bool by_host = by == WAY_HOST || by == WAY_NONE;
+        PUM_TRY(by_host ? add_slices(u, i, err) : on_device(u, i, by, err));
         count(u, w, piece, by);
     }
     return do_slices(u, err);
@@ -216,13 +231,13 @@ static pumice_status fill_buffers(upload *u, pumice_error *err)
 
 static pumice_status make_buffers(pum_model_part *m, pumice_error *err)
 {
-    size_t n = m->placement.buffer_bytes.count;
+    const pum_placement *all = m->settled.pieces.count ? &m->settled : &m->placement;
+    size_t n = all->buffer_bytes.count;
     if (!m->buffers) m->buffers = pum_alloc_array(n, sizeof *m->buffers);
     if (!m->buffers) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
     for (size_t i = m->placement.n_host; i < n; i++) {
         pum_vk_buffer *b = &m->buffers[i];
-        PUM_TRY(pum_vk_buffer_create(m->device->vk, PUM_VK_DEVICE, m->placement.buffer_bytes.data[i], "weights", b,
-                                     err));
+        PUM_TRY(pum_vk_buffer_create(m->device->vk, PUM_VK_DEVICE, all->buffer_bytes.data[i], "weights", b, err));
         if (b->mapped) pum_memory_large_pages(b->mapped, b->size_bytes);
     }
     return PUMICE_OK;
@@ -264,7 +279,8 @@ static pumice_status upload_part(pum_model_part *m, const pumice_model_params *p
     drop_pages(m);
     *io_done = atomic_load(&u.done);
     pumice_status ended = pum_vk_stream_end(m->device->vk, status == PUMICE_OK ? err : NULL);
-    return status == PUMICE_OK ? ended : status;
+    if (status == PUMICE_OK) status = ended;
+    return status == PUMICE_OK && m->settled.pieces.count ? pum_settle_begin(m, err) : status;
 }
 
 pumice_status pum_parts_upload(pumice_model *model, const pumice_model_params *params,

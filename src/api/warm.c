@@ -18,7 +18,7 @@ static pumice_status make_pipelines(pum_warm *w, const pum_model_part *part, pum
     pum_vk_trusted_caps(part->device->vk, &caps);
     PUM_GOTO(pum_session_size_make(def, &w->params, &size, err));
     PUM_GOTO(pum_kv_place(def, &caps, size.kv_k, size.kv_v, size.pages, &kv, err));
-    PUM_GOTO(pum_pass_plan(def, &size, &caps, &part->device->tuning, &part->placement, &kv, &options,
+    PUM_GOTO(pum_pass_plan(def, &size, &caps, &part->device->tuning, pum_part_weights(part), &kv, &options,
                            &key, &plan, err));
     status = pum_exec_prepare(part->device->vk, &plan, &w->stop, err);
 fail:

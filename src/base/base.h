@@ -132,6 +132,9 @@ pumice_status pum_file_map(const char *path, pum_file *out_file, pumice_error *e
 void pum_file_unmap(pum_file *file);
 /* Has the system read all of it soon, in the background; only a hint. */
 void pum_file_prefetch(const pum_file *file);
+/* Reads a mapped file's pages now, where the system can, so that they need not be waited for later; false: that cannot
+ * be done, the file is shorter than it was or damaged. */
+bool pum_memory_populate(const void *data, uint64_t bytes);
 /* Asks for large pages behind memory that is about to be written for the first time, a hint: a page
  * fault costs more than to fill 4 KiB. Nothing happens to what is there, or where there are none. */
 void pum_memory_large_pages(void *data, uint64_t bytes);

@@ -89,6 +89,22 @@ void pum_memory_large_pages(void *data, uint64_t bytes)
 #endif
 }
 
+bool pum_memory_populate(const void *data, uint64_t bytes)
+{
+#ifdef MADV_POPULATE_READ
+    uintptr_t first = (uintptr_t)data / PUM_PAGE_BYTES * PUM_PAGE_BYTES;
+    uintptr_t end = (uintptr_t)pum_align_up((uintptr_t)data + bytes, PUM_PAGE_BYTES);
+    while (madvise((void *)first, (size_t)(end - first), MADV_POPULATE_READ) != 0) {
+        if (errno == EFAULT || errno == EHWPOISON) return false;
+        if (errno != EINTR && errno != EAGAIN) break; /* a kernel before 5.14: they come when they are read */
+    }
+#else
+    (void)data;
+    (void)bytes;
+#endif
+    return true;
+}
+
 void pum_file_unmap(pum_file *file)
 {
     if (file->handle) munmap(file->handle, (size_t)file->size_bytes);

@@ -18,6 +18,19 @@ void pum_task_join(pum_task *task);
 
 uint32_t pum_core_count(void); /* of the machine, at least 1 */
 
+/* ---- locks: of what several threads change, and wait for ---- */
+
+typedef struct pum_lock pum_lock;
+
+pum_lock *pum_lock_create(void); /* NULL: no memory */
+void pum_lock_destroy(pum_lock **lock);
+void pum_lock_take(pum_lock *lock);
+void pum_lock_give(pum_lock *lock);
+/* Gives the lock until pum_lock_wake, or, unless most_ns is 0, for so long; then it is taken again. May end for no
+ * reason, so look whether what was waited for is there. */
+void pum_lock_wait(pum_lock *lock, uint64_t most_ns);
+void pum_lock_wake(pum_lock *lock); /* all that wait */
+
 /* ---- channels: what one thread hands to another, in order ---- */
 
 /* The first member of what goes through a channel, so that to put it in cannot fail. */

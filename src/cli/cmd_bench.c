@@ -398,6 +398,7 @@ static int run_model(bench *b)
 {
     static const int32_t default_prompt = DEFAULT_PROMPT, default_gen = DEFAULT_GEN;
     const cli_list *prompts = &b->options->n_prompt, *gens = &b->options->n_gen;
+    b->run.measures = true;
     int code = cli_open_model(&b->run, b->path);
     for (size_t i = 0; code == CLI_OK && i < (prompts->count ? prompts->count : 1); i++) {
         int32_t n = prompts->count ? prompts->data[i] : default_prompt;

@@ -324,6 +324,7 @@ static int work(profile *p)
     const cli_options *o = p->run.options;
     int code =
         o->n_gen.count > 1 ? cli_usage("-n takes one number here") : cli_prompt_read(o, &p->prompt);
+    p->run.measures = true;
     if (code == CLI_OK) code = cli_open_device(&p->run);
     if (code == CLI_OK) code = cli_open_model(&p->run, o->models[0]);
     if (code != CLI_OK) return code;

@@ -364,6 +364,7 @@ static int load(cli_run *run, const char *path, bool vocab_only)
                                    .progress_user = &p,
                                    .session = vocab_only ? NULL : &session,
                                    .sampling = run->sampling,
+                                   .in_place = run->measures ? PUMICE_IN_PLACE_NEVER : PUMICE_IN_PLACE_AT_FIRST,
                                    .quant = run->options->quant,
                                    .vocab_only = vocab_only };
     if (!vocab_only && (run->n_devices > 1 || split->count)) {

@@ -54,6 +54,7 @@ typedef struct cli_run {
     pumice_model *model;
     pumice_session *session;
     const pumice_sampling *sampling; /* of a command that samples, set before the model is opened */
+    bool measures; /* decoding, not loading: set before the model is opened */
     pumice_device_info device_info; /* of the first; its name tells all */
     pumice_model_info model_info;
     uint64_t device_ns, load_ns; /* what opening them took */

@@ -96,6 +96,10 @@ typedef struct pum_tensor_size {
  * when one row or an unsplittable tensor is larger than a binding may be. */
 pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, const pum_caps *caps,
                                  pum_placement *out_placement, pumice_error *err);
+/* The same weights with none left in the host's pages: those that were are in further buffers, behind the others, which
+ * stay what they were. */
+pumice_status pum_placement_settle(const pum_placement *placement, const pum_caps *caps, pum_placement *out_settled,
+                                   pumice_error *err);
 void pum_placement_free(pum_placement *placement);
 /* The buffer of the host's pages that holds a range of its memory, and where in it; false: none does. */
 bool pum_placement_find_host(const pum_placement *placement, uint64_t at, uint64_t bytes, uint32_t *out_buffer,

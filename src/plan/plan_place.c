@@ -6,6 +6,7 @@
 #include "plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "op.h"
 
@@ -13,34 +14,44 @@
  */
 static const uint64_t BUFFER_TARGET_BYTES = 512ull << 20;
 
-static pumice_status add_piece(pum_placement *p, uint32_t tensor, uint64_t first, uint64_t count,
-                               uint64_t bytes, uint64_t align, uint64_t buffer_limit,
-                               pumice_error *err)
-{
-    size_t last = p->buffer_bytes.count;
-    if (last == p->n_host || p->buffer_bytes.data[last - 1] + bytes > buffer_limit) {
-        if (!pum_array_push(&p->buffer_bytes, 0)) goto no_memory;
-        last++;
-    }
-    uint64_t *end = &p->buffer_bytes.data[last - 1];
-    pum_piece piece = { .tensor = tensor,
-                        .row_first = first,
-                        .row_count = count,
-                        .buffer = (uint32_t)(last - 1),
-                        .offset_bytes = *end,
-                        .size_bytes = pum_align_up(bytes, 16) /* kernels load words */ };
-    if (!pum_array_push(&p->pieces, piece)) goto no_memory;
-    *end = pum_align_up(*end + bytes, align);
-    return PUMICE_OK;
-no_memory:
-    return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
-}
-
-/* ---- tensors in the host's memory ---- */
-
 typedef struct limits {
     uint64_t align, range, buffer;
 } limits;
+
+/* Of memory of the device's own. */
+static limits limits_of(const pum_caps *caps)
+{
+    limits l = { .align = PUM_MAX(caps->offset_align_bytes, 64u) };
+    l.range = PUM_MIN(caps->max_buffer_range_bytes, caps->max_allocation_bytes) / l.align * l.align;
+    /* a piece may be as long as the range, so a buffer must hold at least that */
+    l.buffer = PUM_MIN(caps->max_allocation_bytes / l.align * l.align, PUM_MAX(BUFFER_TARGET_BYTES, l.range));
+    return l;
+}
+
+/* Puts a piece behind the others, not into the first `full` buffers; false: no memory. */
+static bool reserve(pum_placement *p, size_t full, uint64_t bytes, const limits *l, pum_piece *piece)
+{
+    size_t last = p->buffer_bytes.count;
+    if (last == full || p->buffer_bytes.data[last - 1] + bytes > l->buffer) {
+        if (!pum_array_push(&p->buffer_bytes, 0)) return false;
+        last++;
+    }
+    uint64_t *end = &p->buffer_bytes.data[last - 1];
+    piece->buffer = (uint32_t)(last - 1);
+    piece->offset_bytes = *end;
+    *end = pum_align_up(*end + bytes, l->align);
+    return true;
+}
+
+static bool add_piece(pum_placement *p, uint32_t tensor, uint64_t first, uint64_t count, uint64_t bytes,
+                      const limits *l)
+{
+    pum_piece piece = { .tensor = tensor, .row_first = first, .row_count = count,
+                        .size_bytes = pum_align_up(bytes, 16) /* kernels load words */ };
+    return reserve(p, p->n_host, bytes, l, &piece) && pum_array_push(&p->pieces, piece);
+}
+
+/* ---- tensors in the host's memory ---- */
 
 static uint64_t page_of(uint64_t at) { return at / PUM_PAGE_BYTES * PUM_PAGE_BYTES; }
 
@@ -167,18 +178,13 @@ pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, c
 {
     pum_placement p = { 0 };
     pumice_status status;
-    uint64_t align = PUM_MAX(caps->offset_align_bytes, 64u);
-    uint64_t range =
-        PUM_MIN(caps->max_buffer_range_bytes, caps->max_allocation_bytes) / align * align;
-    /* a piece may be as long as the range, so a buffer must hold at least that */
-    uint64_t limit =
-        PUM_MIN(caps->max_allocation_bytes / align * align, PUM_MAX(BUFFER_TARGET_BYTES, range));
-    const limits host = { PUM_MAX(caps->offset_align_bytes, 16u), range,
+    const limits own = limits_of(caps);
+    const limits host = { PUM_MAX(caps->offset_align_bytes, 16u), own.range,
                           caps->max_allocation_bytes / PUM_PAGE_BYTES * PUM_PAGE_BYTES };
     bool *stays = pum_alloc_array(count + 1, sizeof *stays);
     uint64_t bytes = 0;
     if (!stays) goto no_memory;
-    for (size_t i = 0; i < count; i++) PUM_GOTO(check_size(&tensors[i], caps, range, &bytes, err));
+    for (size_t i = 0; i < count; i++) PUM_GOTO(check_size(&tensors[i], caps, own.range, &bytes, err));
     if (!place_host(&p, tensors, count, &host, stays)) goto no_memory;
     for (size_t i = 0; i < count; i++) {
         const pum_tensor_size *t = &tensors[i];
@@ -188,10 +194,10 @@ pumice_status pum_placement_make(const pum_tensor_size *tensors, size_t count, c
             if (!add_in_place(&p, t, (uint32_t)i, &host)) goto no_memory;
             continue;
         }
-        uint64_t step = rows_per_piece(t, &host);
+        uint64_t step = rows_per_piece(t, &own);
         for (uint64_t row = 0; row < t->rows; row += step) {
             uint64_t n = PUM_MIN(step, t->rows - row);
-            PUM_GOTO(add_piece(&p, (uint32_t)i, row, n, n * t->row_bytes, align, limit, err));
+            if (!add_piece(&p, (uint32_t)i, row, n, n * t->row_bytes, &own)) goto no_memory;
         }
     }
     if (!pum_array_push(&p.first, (uint32_t)p.pieces.count)) goto no_memory;
@@ -205,6 +211,30 @@ fail:
     pum_placement_free(&p);
     *out_placement = (pum_placement){ 0 };
     return status;
+}
+
+/* *out gets what was pushed to `from`; false: no memory. */
+#define COPY_ARRAY(out, from)                                                                                          \
+    (pum_array_reserve(out, (from)->count) &&                                                                          \
+     (memcpy((out)->data, (from)->data, (from)->count * sizeof *(from)->data), (out)->count = (from)->count, true))
+
+pumice_status pum_placement_settle(const pum_placement *placement, const pum_caps *caps, pum_placement *out_settled,
+                                   pumice_error *err)
+{
+    const pum_placement *from = placement;
+    pum_placement p = { .n_host = from->n_host, .total_bytes = from->total_bytes };
+    const limits own = limits_of(caps);
+    size_t full = from->buffer_bytes.count;
+    bool fine = COPY_ARRAY(&p.pieces, &from->pieces) && COPY_ARRAY(&p.first, &from->first) &&
+                COPY_ARRAY(&p.buffer_bytes, &from->buffer_bytes) && COPY_ARRAY(&p.host, &from->host);
+    for (size_t i = 0; i < p.pieces.count && fine; i++) {
+        pum_piece *piece = &p.pieces.data[i];
+        if (piece->buffer < from->n_host) fine = reserve(&p, full, piece->size_bytes, &own, piece);
+    }
+    *out_settled = p;
+    if (fine) return PUMICE_OK;
+    pum_placement_free(out_settled);
+    return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to lay out the weights");
 }
 
 void pum_placement_free(pum_placement *placement)

@@ -124,6 +124,15 @@ static void test_in_two_parts(void **state)
     fail_each(path, NULL, 2);
 }
 
+/* Matrices that a software device uses in the file at first. */
+static void test_in_the_file(void **state)
+{
+    char path[TEST_PATH_BYTES];
+    (void)state;
+    if (!test_data("stories260K/stories260K-F16.gguf", path)) skip();
+    fail_each(path, NULL, 1);
+}
+
 static void test_quantizing_while_loading(void **state)
 {
     char path[TEST_PATH_BYTES];
@@ -136,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_allocation_fails_once),
                                         cmocka_unit_test(test_in_two_parts),
+                                        cmocka_unit_test(test_in_the_file),
                                         cmocka_unit_test(test_quantizing_while_loading) };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,11 +90,11 @@ static int on_progress(void *user, uint64_t done, uint64_t total)
     return s->cancel;
 }
 
-static void assert_weights(const pum_model_part *part)
+static void assert_weights(const pum_model_part *part, const pum_placement *placement)
 {
     pumice_error err = { 0 };
-    for (size_t i = 0; i < part->placement.pieces.count; i++) {
-        const pum_piece *p = &part->placement.pieces.data[i];
+    for (size_t i = 0; i < placement->pieces.count; i++) {
+        const pum_piece *p = &placement->pieces.data[i];
         const pum_weight *w = &part->def->weights.data[p->tensor];
         uint64_t row_bytes;
         assert_true(pum_dtype_device_row_bytes(w->dtype, w->cols, &row_bytes));
@@ -115,12 +115,13 @@ static void assert_weights(const pum_model_part *part)
 typedef struct outcome {
     vk_log log;
     seen progress;
-    pum_load_bytes loaded;
+    pum_load_bytes loaded, later; /* when loading ended, and when all was copied that is to be */
     pumice_status status;
 } outcome;
 
 /* Uploads the weights to a device that is made less than it is, and compares. */
-static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool cancel, outcome *out)
+static void upload_how(const char *caps, const pum_vk_kernel_words *replaced, bool cancel, uint32_t in_place,
+                       outcome *out)
 {
     pumice_error err = { 0 };
     *out = (outcome){ .progress.cancel = cancel };
@@ -132,7 +133,7 @@ static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool c
     device->vk = vk_open(&params);
     atomic_init(&device->references, 1);
     pum_tuning_for(pum_vk_device_caps(device->vk), &device->tuning);
-    pumice_model model = { 0 };
+    pumice_model model = { .in_place = in_place };
     make_weights(&model.def);
     map_weights(&model.def);
     model.def.hp.n_layers = 1;
@@ -143,7 +144,11 @@ static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool c
     out->status = pum_parts_upload(&model, &p, &err);
     out->loaded = model.loaded;
     if (out->status == PUMICE_OK) {
-        assert_weights(&model.parts[0]);
+        const pum_model_part *part = &model.parts[0];
+        assert_weights(part, &part->placement);
+        for (int i = 0; part->settling && i < 6000 && !atomic_load(&part->is_settled); i++) usleep(10000);
+        assert_weights(part, pum_part_weights(part));
+        out->later = pum_parts_loaded(&model);
         assert_int_equal(out->progress.done, out->progress.total);
         assert_int_equal(out->progress.total, model.parts[0].placement.total_bytes);
     }
@@ -152,6 +157,11 @@ static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool c
     pumice_device_destroy(&device);
     munmap(file.data, file.size_bytes);
     assert_int_equal(out->log.errors, 0);
+}
+
+static void upload(const char *caps, const pum_vk_kernel_words *replaced, bool cancel, outcome *out)
+{
+    upload_how(caps, replaced, cancel, PUMICE_IN_PLACE_NEVER, out);
 }
 
 static void assert_way(const char *caps, bool on_device)
@@ -212,6 +222,27 @@ static void test_in_place(void **state)
     assert_int_equal(o.loaded.in_place, 0);
 }
 
+/* What is copied later is so byte for byte, however the buffers are cut; the rest is where it was. */
+static void test_in_place_at_first(void **state)
+{
+    static const char *const caps[] = { "repack=0", "repack=1", "range=1M,allocation=2M", "align=4K" };
+    (void)state;
+    for (size_t i = 0; i < PUM_COUNT(caps); i++) {
+        outcome o;
+        upload_how(caps[i], NULL, false, PUMICE_IN_PLACE_AT_FIRST, &o);
+        assert_int_equal(o.status, PUMICE_OK);
+        assert_true(o.loaded.in_place > 0 || i >= 2); /* it may be that nothing can be bound */
+        assert_int_equal(o.later.in_place, 0);
+        assert_int_equal(o.later.copied, o.loaded.copied + o.loaded.in_place);
+    }
+    outcome o;
+    upload_how("", NULL, false, PUMICE_IN_PLACE_ALWAYS, &o);
+    assert_true(o.later.in_place > 0);
+    assert_memory_equal(&o.later, &o.loaded, sizeof o.later);
+    upload_how("", NULL, true, PUMICE_IN_PLACE_AT_FIRST, &o);
+    assert_int_equal(o.status, PUMICE_ERROR_CANCELLED);
+}
+
 static void test_import_refused(void **state)
 {
     (void)state;
@@ -268,7 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_host),   cmocka_unit_test(test_on_device), cmocka_unit_test(test_device_staged),
         cmocka_unit_test(test_cancel), cmocka_unit_test(test_wrong_kernel), cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_import_refused),
+        cmocka_unit_test(test_in_place_at_first), cmocka_unit_test(test_import_refused),
     };
     test_keep_modules();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,8 @@
 #include "task.h"
 #include "testing.h"
 
+#include <sys/mman.h>
+
 static void test_utf8(void **state)
 {
     (void)state;
@@ -180,6 +182,67 @@ static void test_files(void **state)
 
 static void add_one(void *user) { atomic_fetch_add((atomic_int *)user, 1); }
 
+/* Pages of a file that was cut short are found missing, not run into. */
+static void test_missing_pages(void **state)
+{
+    (void)state;
+    enum { BYTES = 8 * PUM_PAGE_BYTES };
+    pumice_error err = { 0 };
+    pum_file file;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/pumice-pages-%ld", (long)getpid());
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(ftruncate(fileno(f), BYTES), 0);
+    assert_int_equal(pum_file_map(path, &file, &err), PUMICE_OK);
+    assert_true(pum_memory_populate(file.data + 100, BYTES - 100));
+    assert_int_equal(ftruncate(fileno(f), BYTES / 2), 0);
+    assert_true(pum_memory_populate(file.data, BYTES / 2));
+#ifdef MADV_POPULATE_READ
+    bool known = madvise((void *)(uintptr_t)file.data, PUM_PAGE_BYTES, MADV_POPULATE_READ) == 0; /* to the kernel */
+    assert_int_equal(pum_memory_populate(file.data + 1, BYTES - 1), !known);
+#endif
+    pum_file_unmap(&file);
+    fclose(f);
+    unlink(path);
+}
+
+typedef struct counter {
+    pum_lock *lock;
+    uint32_t count;
+} counter;
+
+static void count_up(void *user)
+{
+    counter *c = user;
+    for (int i = 0; i < 1000; i++) {
+        pum_lock_take(c->lock);
+        c->count++;
+        pum_lock_wake(c->lock);
+        pum_lock_give(c->lock);
+    }
+}
+
+static void test_locks(void **state)
+{
+    (void)state;
+    counter c = { .lock = pum_lock_create() };
+    pum_task tasks[3] = { 0 };
+    assert_non_null(c.lock);
+    for (int i = 0; i < 3; i++) assert_true(pum_task_start(&tasks[i], count_up, &c));
+    pum_lock_take(c.lock);
+    while (c.count < 3000) pum_lock_wait(c.lock, 0);
+    for (uint64_t begin = pum_now_ns(), end = begin + 20000000; pum_now_ns() < end;) {
+        pum_lock_wait(c.lock, 20000000); /* nobody wakes it, but it ends */
+    }
+    assert_int_equal(c.count, 3000);
+    pum_lock_give(c.lock);
+    for (int i = 0; i < 3; i++) pum_task_join(&tasks[i]);
+    pum_lock_destroy(&c.lock);
+    assert_null(c.lock);
+    pum_lock_destroy(&c.lock);
+}
+
 static void test_tasks(void **state)
 {
     (void)state;
@@ -211,7 +274,7 @@ int main(void)
         cmocka_unit_test(test_sizes), cmocka_unit_test(test_planes_of_q8_0),
         cmocka_unit_test(test_planes_round_trip), cmocka_unit_test(test_array_arena_text),
         cmocka_unit_test(test_files), cmocka_unit_test(test_step_layout),
-        cmocka_unit_test(test_tasks),
+        cmocka_unit_test(test_missing_pages), cmocka_unit_test(test_locks), cmocka_unit_test(test_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

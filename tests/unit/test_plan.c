@@ -490,6 +490,33 @@ static pum_tensor_size in_host(uint64_t at, uint64_t rows, bool joins)
                               .host_bytes = rows * 256, .host_same = true, .joins = joins };
 }
 
+/* Those that stay at first come to buffers behind all others, and nothing else moves. */
+static void assert_settles(const pum_placement *p, const pum_caps *caps, const bool *moves)
+{
+    pum_placement later;
+    pumice_error err = { 0 };
+    assert_int_equal(pum_placement_settle(p, caps, &later, &err), PUMICE_OK);
+    assert_int_equal(later.pieces.count, p->pieces.count);
+    assert_int_equal(later.total_bytes, p->total_bytes);
+    assert_true(later.buffer_bytes.count > p->buffer_bytes.count);
+    assert_memory_equal(later.buffer_bytes.data, p->buffer_bytes.data, p->buffer_bytes.count * sizeof(uint64_t));
+    for (size_t i = 0; i < later.pieces.count; i++) {
+        const pum_piece *piece = &later.pieces.data[i], *before = &p->pieces.data[i];
+        assert_int_equal(piece->row_count, before->row_count);
+        assert_int_equal(piece->size_bytes, before->size_bytes);
+        if (!moves[piece->tensor]) assert_memory_equal(piece, before, sizeof *piece);
+        else assert_true(piece->buffer >= p->buffer_bytes.count);
+        assert_true(piece->offset_bytes + piece->size_bytes <= later.buffer_bytes.data[piece->buffer]);
+        for (size_t k = 0; k < i; k++) {
+            const pum_piece *other = &later.pieces.data[k];
+            assert_true(other->buffer != piece->buffer ||
+                        other->offset_bytes + other->size_bytes <= piece->offset_bytes ||
+                        piece->offset_bytes + piece->size_bytes <= other->offset_bytes);
+        }
+    }
+    pum_placement_free(&later);
+}
+
 static void test_host_tensors(void **state)
 {
     (void)state;
@@ -525,6 +552,7 @@ static void test_host_tensors(void **state)
         used += p.buffer_bytes.data[i];
     }
     assert_true(used < 1 << 17); /* pages of tensors, not what is between */
+    assert_settles(&p, &caps, stays);
     pum_placement_free(&p);
 
     caps.max_buffer_range_bytes = 1024; /* pieces of four rows */
