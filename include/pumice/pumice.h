@@ -80,8 +80,8 @@ typedef struct pumice_error {
 typedef int32_t pumice_log_level;
 enum { PUMICE_LOG_ERROR = 1, PUMICE_LOG_WARNING = 2, PUMICE_LOG_INFO = 3, PUMICE_LOG_DEBUG = 4 };
 
-/* Called on the thread that does the work; `text` is one line without a newline, valid during the
- * call. */
+/* Called on the thread that does the work, which may be the library's own as long as a model lives; `text` is one
+ * line without a newline, valid during the call. */
 typedef void (*pumice_log_fn)(void *user, pumice_log_level level, const char *text);
 
 /* Progress of a long call: `done` of `total` units. Return non-zero to cancel it. */
@@ -247,7 +247,8 @@ typedef struct pumice_model_params {
  * while loading. (A file that is replaced, by renaming another, stays.) */
 enum {
     PUMICE_IN_PLACE_AT_FIRST = 0, /* the first token comes sooner; a second after loading a thread copies them to large
-                                   * pages, which are read faster (pumice_timings.in_place_bytes is 0 from then on) */
+                                   * pages, which are read faster. When pumice_timings.in_place_bytes has become 0 the
+                                   * file is used by calls alone that were running then */
     PUMICE_IN_PLACE_ALWAYS = 1,   /* nothing is copied, the memory is the system's cache of the file */
     PUMICE_IN_PLACE_NEVER = 2     /* all is copied when pumice_model_load returns */
 };

@@ -36,7 +36,7 @@ typedef struct pum_model_part {
     pum_vk_buffer *buffers; /* one per buffer of `settled`, or else of `placement` */
 } pum_model_part;
 
-/* Where the weights are now: once more than a moment after loading, the same for good. Any thread. */
+/* Where the weights are now; changes once at most. Any thread. */
 static inline const pum_placement *pum_part_weights(const pum_model_part *part)
 {
     return atomic_load(&part->is_settled) ? &part->settled : &part->placement;

@@ -4,6 +4,7 @@
 #include "part.h"
 #include "quant_mix.h"
 #include "ring.h"
+#include "settle.h"
 #include "sizes.h"
 #include "warm.h"
 
@@ -168,6 +169,7 @@ pumice_status pumice_model_load(pumice_device *device, const pumice_model_params
         pum_warm_end(&l.warm, status != PUMICE_OK);
         if (status != PUMICE_OK) destroy(l.model);
     }
+    for (uint32_t i = 0; status == PUMICE_OK && i < l.model->n_parts; i++) pum_settle_begin(&l.model->parts[i]);
     if (status == PUMICE_OK) *out_model = l.model;
     else if (err) *err = l.err;
     return status;

@@ -6,11 +6,10 @@
 #include "task.h"
 
 static const uint64_t AFTER_NS = 1000000000; /* loading: most have their first token by then */
-static const uint64_t SLICE_BYTES = 1u << 20; /* whoever frees the model waits for one */
+static const uint64_t STEP_BYTES = 1u << 20; /* whoever frees the model waits for one */
 
 struct pum_settling {
     pum_model_part *part;
-    pum_slices slices;
     pum_task task;
     pum_lock *lock;
     bool ends; /* asked to, under the lock */
@@ -21,24 +20,40 @@ static bool wait_until(struct pum_settling *s, uint64_t time_ns)
 {
     pum_lock_take(s->lock);
     for (uint64_t now = pum_now_ns(); !s->ends && now < time_ns; now = pum_now_ns()) {
-        pum_lock_wait(s->lock, time_ns - now);
+        pum_lock_wait_for(s->lock, time_ns - now);
     }
     bool ends = s->ends;
     pum_lock_give(s->lock);
     return ends;
 }
 
+/* Copies a piece, if not told to end. */
+static pumice_status copy_piece(struct pum_settling *s, uint32_t index, bool *out_ends, pumice_error *err)
+{
+    const pum_model_part *part = s->part;
+    const pum_piece *piece = &part->placement.pieces.data[index];
+    uint64_t row_bytes = part->def->weights.data[piece->tensor].row_bytes;
+    uint64_t step = PUM_MAX(STEP_BYTES / row_bytes, 1u);
+    for (uint64_t row = 0; row < piece->row_count; row += step) {
+        *out_ends = wait_until(s, 0);
+        if (*out_ends) break;
+        PUM_TRY(pum_rows_copy(part, &part->settled, index, row, PUM_MIN(step, piece->row_count - row), err));
+    }
+    return PUMICE_OK;
+}
+
 static void copy(struct pum_settling *s)
 {
     pum_model_part *part = s->part;
+    const pum_placement *from = &part->placement;
     pumice_error err = { 0 };
     pumice_status status = PUMICE_OK;
-    uint64_t bytes;
     bool ends = false;
-    for (size_t i = 0; i < s->slices.count && status == PUMICE_OK && !ends; i++) {
-        status = pum_slice_copy(part, &part->settled, &s->slices.data[i], &bytes, &err);
-        ends = wait_until(s, 0);
+    for (uint32_t i = 0; i < from->pieces.count && status == PUMICE_OK && !ends; i++) {
+        if (from->pieces.data[i].buffer < from->n_host) status = copy_piece(s, i, &ends, &err);
     }
+    pumice_status ended = pum_vk_stream_end(part->device->vk, status == PUMICE_OK ? &err : NULL);
+    if (status == PUMICE_OK) status = ended;
     if (status == PUMICE_OK && !ends) {
         atomic_store(&part->is_settled, true);
     } else if (!ends) {
@@ -54,25 +69,19 @@ static void work(void *user)
     if (!wait_until(s, pum_now_ns() + AFTER_NS)) copy(s);
 }
 
-static pumice_status list_slices(struct pum_settling *s, pumice_error *err)
+pumice_status pum_settle_make(pum_model_part *part, pumice_error *err)
 {
-    const pum_placement *placement = &s->part->placement;
-    for (uint32_t i = 0; i < placement->pieces.count; i++) {
-        if (placement->pieces.data[i].buffer >= placement->n_host) continue;
-        PUM_TRY(pum_slices_add(&s->slices, s->part, i, SLICE_BYTES, err));
-    }
-    return PUMICE_OK;
-}
-
-pumice_status pum_settle_begin(pum_model_part *part, pumice_error *err)
-{
+    if (!part->settled.pieces.count) return PUMICE_OK;
     struct pum_settling *s = part->settling = pum_alloc(sizeof *s);
     if (s) s->part = part;
     if (s) s->lock = pum_lock_create();
-    if (!s || !s->lock) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-    PUM_TRY(list_slices(s, err));
-    if (!pum_task_start(&s->task, work, s)) copy(s); /* no thread to be had: now */
-    return PUMICE_OK;
+    return s && s->lock ? PUMICE_OK : pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
+}
+
+void pum_settle_begin(pum_model_part *part)
+{
+    struct pum_settling *s = part->settling;
+    if (s && !pum_task_start(&s->task, work, s)) copy(s); /* no thread to be had: now */
 }
 
 void pum_settle_end(pum_model_part *part)
@@ -87,7 +96,6 @@ void pum_settle_end(pum_model_part *part)
     }
     pum_task_join(&s->task);
     pum_lock_destroy(&s->lock);
-    pum_array_free(&s->slices);
     pum_free(s);
     part->settling = NULL;
 }

@@ -6,26 +6,16 @@
 
 #include "api.h"
 
-/* Some rows of a piece, which are copied together. */
-typedef struct pum_slice {
-    uint32_t piece;
-    uint64_t row, rows; /* of the piece */
-} pum_slice;
-
-typedef PUM_ARRAY(pum_slice) pum_slices;
-
-/* ---- upload.c ---- */
-/* Cuts a piece into slices of about so many bytes. */
-pumice_status pum_slices_add(pum_slices *slices, const pum_model_part *part, uint32_t piece, uint64_t slice_bytes,
-                             pumice_error *err);
-/* Copies one to where `placement` has it, as the device reads its rows. */
-pumice_status pum_slice_copy(const pum_model_part *part, const pum_placement *placement, const pum_slice *slice,
-                             uint64_t *out_bytes, pumice_error *err);
-
-/* ---- settle.c ---- */
-/* Has a thread copy what part->settled has elsewhere than part->placement, in a while; its buffers are there. */
-pumice_status pum_settle_begin(pum_model_part *part, pumice_error *err);
+/* Makes what pum_settle_begin needs, where part->settled has something elsewhere than part->placement. */
+pumice_status pum_settle_make(pum_model_part *part, pumice_error *err);
+/* Loading has ended: a thread copies that in a while. The buffers are there. */
+void pum_settle_begin(pum_model_part *part);
 /* Ends the thread, whether all is copied or not. */
 void pum_settle_end(pum_model_part *part);
+
+/* upload.c: copies rows of a piece to where `placement` has it, as the device reads them. Where they go through the
+ * staging ring they are on their way, until pum_vk_stream_end. */
+pumice_status pum_rows_copy(const pum_model_part *part, const pum_placement *placement, uint32_t piece, uint64_t row,
+                            uint64_t rows, pumice_error *err);
 
 #endif

@@ -47,6 +47,20 @@ static void write_input_tables(pum_stage *s)
     }
 }
 
+/* Enough for passes with the weights where they are and where they will be: what was bound as one may be cut there. */
+static pumice_status size_arena(pum_stage *s, uint64_t *out_bytes)
+{
+    const pum_placement *now = s->weights, *later = &s->part->settled;
+    PUM_TRY(pum_pass_arena(s, out_bytes));
+    if (now == later || later->buffer_bytes.count <= s->part->placement.buffer_bytes.count + 1) return PUMICE_OK;
+    uint64_t bytes;
+    s->weights = later;
+    pumice_status status = pum_pass_arena(s, &bytes);
+    s->weights = now;
+    *out_bytes = PUM_MAX(*out_bytes, bytes);
+    return status;
+}
+
 pumice_status pum_stage_create(pum_stage *stage)
 {
     pum_stage *s = stage;
@@ -57,7 +71,7 @@ pumice_status pum_stage_create(pum_stage *stage)
                          &s->kv_place, s->err));
     s->weights = pum_part_weights(s->part);
     PUM_TRY(create_kv(s));
-    PUM_TRY(pum_pass_arena(s, &arena));
+    PUM_TRY(size_arena(s, &arena));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE, arena, "activations", &s->arena, s->err));
     PUM_TRY(pum_vk_buffer_create(s->vk, PUM_VK_DEVICE,
                                  def->goes_on ? row_bytes(s) : s->size.logits_bytes, "logits",

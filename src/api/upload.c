@@ -14,6 +14,12 @@ typedef enum way { WAY_NONE, WAY_ROUND, WAY_DEVICE, WAY_HOST } way;
 enum { MOST_WORKERS = 8 };
 static const uint64_t SLICE_BYTES = 4u << 20; /* between two calls of progress */
 
+/* Some rows of a piece. */
+typedef struct slice {
+    uint32_t piece;
+    uint64_t row, rows;
+} slice;
+
 typedef struct upload {
     const pumice_model_params *params;
     pum_model_part *part;
@@ -22,7 +28,7 @@ typedef struct upload {
     pum_repacker repacker;
     bool staged;  /* the host does not see the device's memory */
     bool repacks; /* the device does it, as long as it does it right */
-    pum_slices slices; /* what the host does: copies, or nothing but reads ahead */
+    PUM_ARRAY(slice) slices; /* what the host does: copies, or reads ahead */
     atomic_size_t next;
     atomic_bool stop;
     atomic_uint_fast64_t done; /* of the whole model */
@@ -60,43 +66,26 @@ static uint64_t device_row_bytes(const pum_weight *w)
     return bytes;
 }
 
-pumice_status pum_slices_add(pum_slices *slices, const pum_model_part *part, uint32_t piece, uint64_t slice_bytes,
-                             pumice_error *err)
+pumice_status pum_rows_copy(const pum_model_part *part, const pum_placement *placement, uint32_t piece, uint64_t row,
+                            uint64_t rows, pumice_error *err)
 {
-    const pum_piece *p = &part->placement.pieces.data[piece];
+    const pum_piece *p = &placement->pieces.data[piece];
     const pum_weight *w = &part->def->weights.data[p->tensor];
-    uint64_t step = PUM_MAX(slice_bytes / device_row_bytes(w), 1u);
-    for (uint64_t row = 0; row < p->row_count; row += step) {
-        pum_slice s = { piece, row, PUM_MIN(step, p->row_count - row) };
-        if (!pum_array_push(slices, s)) {
-            return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
-        }
-    }
-    return PUMICE_OK;
-}
-
-pumice_status pum_slice_copy(const pum_model_part *part, const pum_placement *placement, const pum_slice *slice,
-                             uint64_t *out_bytes, pumice_error *err)
-{
-    const pum_piece *piece = &placement->pieces.data[slice->piece];
-    const pum_weight *w = &part->def->weights.data[piece->tensor];
-    row_source source = { .weight = w, .row = piece->row_first + slice->row, .err = err };
+    row_source source = { .weight = w, .row = p->row_first + row, .err = err };
     uint64_t row_bytes = device_row_bytes(w);
-    *out_bytes = slice->rows * row_bytes;
-    PUM_TRY(pum_vk_buffer_stream(part->device->vk, &part->buffers[piece->buffer],
-                                 piece->offset_bytes + slice->row * row_bytes, row_bytes, slice->rows,
-                                 produce_rows, &source, err));
+    PUM_TRY(pum_vk_buffer_stream(part->device->vk, &part->buffers[p->buffer], p->offset_bytes + row * row_bytes,
+                                 row_bytes, rows, produce_rows, &source, err));
     return source.status;
 }
 
 /* What is used where it is need only be there. */
-static pumice_status do_slice(upload *u, const pum_slice *s, uint64_t *out_bytes, pumice_error *err)
+static pumice_status do_slice(upload *u, const slice *s, uint64_t *out_bytes, pumice_error *err)
 {
     const pum_placement *at = &u->part->placement;
     const pum_piece *piece = &at->pieces.data[s->piece];
     const pum_weight *w = &u->part->def->weights.data[piece->tensor];
-    if (piece->buffer >= at->n_host) return pum_slice_copy(u->part, at, s, out_bytes, err);
-    *out_bytes = s->rows * w->row_bytes;
+    *out_bytes = s->rows * device_row_bytes(w);
+    if (piece->buffer >= at->n_host) return pum_rows_copy(u->part, at, s->piece, s->row, s->rows, err);
     const uint8_t *data = w->data;
     if (pum_memory_populate(data + (piece->row_first + s->row) * w->row_bytes, *out_bytes)) return PUMICE_OK;
     return pum_fail(err, PUMICE_ERROR_IO, "'%s' cannot be read from the file, which is shorter than it was or damaged",
@@ -156,7 +145,16 @@ static pumice_status do_slices(upload *u, pumice_error *err)
 
 static pumice_status add_slices(upload *u, uint32_t index, pumice_error *err)
 {
-    return pum_slices_add(&u->slices, u->part, index, SLICE_BYTES, err);
+    const pum_piece *piece = &u->part->placement.pieces.data[index];
+    const pum_weight *w = &u->part->def->weights.data[piece->tensor];
+    uint64_t step = PUM_MAX(SLICE_BYTES / device_row_bytes(w), 1u);
+    for (uint64_t row = 0; row < piece->row_count; row += step) {
+        slice s = { index, row, PUM_MIN(step, piece->row_count - row) };
+        if (!pum_array_push(&u->slices, s)) {
+            return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");
+        }
+    }
+    return PUMICE_OK;
 }
 
 /* ---- the device's ways ---- */
@@ -280,7 +278,7 @@ static pumice_status upload_part(pum_model_part *m, const pumice_model_params *p
     *io_done = atomic_load(&u.done);
     pumice_status ended = pum_vk_stream_end(m->device->vk, status == PUMICE_OK ? err : NULL);
     if (status == PUMICE_OK) status = ended;
-    return status == PUMICE_OK && m->settled.pieces.count ? pum_settle_begin(m, err) : status;
+    return status == PUMICE_OK ? pum_settle_make(m, err) : status;
 }
 
 pumice_status pum_parts_upload(pumice_model *model, const pumice_model_params *params,

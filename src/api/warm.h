@@ -15,7 +15,7 @@ typedef struct pum_warm {
 } pum_warm;
 
 /* Begins, if `params` is given (NULL = nothing to do); with the kernels of `sampling`, which may be
- * NULL. The model's definition and placement must not change until the end. A failure shows when the
+ * NULL. The model's definition and first placement must not change until the end. A failure shows when the
  * session makes what is missing. */
 void pum_warm_begin(pum_warm *warm, const pumice_model *model, const pumice_session_params *params,
                     const pumice_sampling *sampling);

@@ -92,8 +92,8 @@ void pum_memory_large_pages(void *data, uint64_t bytes)
 bool pum_memory_populate(const void *data, uint64_t bytes)
 {
 #ifdef MADV_POPULATE_READ
-    uintptr_t first = (uintptr_t)data / PUM_PAGE_BYTES * PUM_PAGE_BYTES;
-    uintptr_t end = (uintptr_t)pum_align_up((uintptr_t)data + bytes, PUM_PAGE_BYTES);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)data / page * page;
+    uintptr_t end = (uintptr_t)pum_align_up((uintptr_t)data + bytes, page);
     while (madvise((void *)first, (size_t)(end - first), MADV_POPULATE_READ) != 0) {
         if (errno == EFAULT || errno == EHWPOISON) return false;
         if (errno != EINTR && errno != EAGAIN) break; /* a kernel before 5.14: they come when they are read */

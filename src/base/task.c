@@ -92,12 +92,10 @@ void pum_lock_take(pum_lock *lock) { pthread_mutex_lock(&lock->mutex); }
 
 void pum_lock_give(pum_lock *lock) { pthread_mutex_unlock(&lock->mutex); }
 
-void pum_lock_wait(pum_lock *lock, uint64_t most_ns)
+void pum_lock_wait(pum_lock *lock) { pthread_cond_wait(&lock->changed, &lock->mutex); }
+
+void pum_lock_wait_for(pum_lock *lock, uint64_t most_ns)
 {
-    if (most_ns == 0) {
-        pthread_cond_wait(&lock->changed, &lock->mutex);
-        return;
-    }
     uint64_t end = pum_now_ns() + most_ns;
     struct timespec at = { .tv_sec = (time_t)(end / 1000000000), .tv_nsec = (long)(end % 1000000000) };
     pthread_cond_timedwait(&lock->changed, &lock->mutex, &at);
@@ -144,7 +142,7 @@ pum_link *pum_channel_take(pum_channel *channel)
 {
     pum_channel *c = channel;
     pum_lock_take(c->lock);
-    while (!c->first) pum_lock_wait(c->lock, 0);
+    while (!c->first) pum_lock_wait(c->lock);
     pum_link *item = c->first;
     c->first = item->next;
     if (!c->first) c->last = NULL;

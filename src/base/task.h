@@ -26,9 +26,10 @@ pum_lock *pum_lock_create(void); /* NULL: no memory */
 void pum_lock_destroy(pum_lock **lock);
 void pum_lock_take(pum_lock *lock);
 void pum_lock_give(pum_lock *lock);
-/* Gives the lock until pum_lock_wake, or, unless most_ns is 0, for so long; then it is taken again. May end for no
- * reason, so look whether what was waited for is there. */
-void pum_lock_wait(pum_lock *lock, uint64_t most_ns);
+/* Gives the lock until pum_lock_wake, or at most for so long, and takes it again. May end for no reason, so look
+ * whether what was waited for is there. */
+void pum_lock_wait(pum_lock *lock);
+void pum_lock_wait_for(pum_lock *lock, uint64_t most_ns);
 void pum_lock_wake(pum_lock *lock); /* all that wait */
 
 /* ---- channels: what one thread hands to another, in order ---- */

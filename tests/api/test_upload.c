@@ -5,6 +5,7 @@
  * not copied. A device that moves bytes wrongly is found out. */
 #include "api.h"
 #include "kernels_spv.h"
+#include "settle.h"
 #include "testing.h"
 #include "vk_tools.h"
 
@@ -146,6 +147,7 @@ static void upload_how(const char *caps, const pum_vk_kernel_words *replaced, bo
     if (out->status == PUMICE_OK) {
         const pum_model_part *part = &model.parts[0];
         assert_weights(part, &part->placement);
+        pum_settle_begin(&model.parts[0]);
         for (int i = 0; part->settling && i < 6000 && !atomic_load(&part->is_settled); i++) usleep(10000);
         assert_weights(part, pum_part_weights(part));
         out->later = pum_parts_loaded(&model);

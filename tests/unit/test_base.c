@@ -231,9 +231,9 @@ static void test_locks(void **state)
     assert_non_null(c.lock);
     for (int i = 0; i < 3; i++) assert_true(pum_task_start(&tasks[i], count_up, &c));
     pum_lock_take(c.lock);
-    while (c.count < 3000) pum_lock_wait(c.lock, 0);
+    while (c.count < 3000) pum_lock_wait(c.lock);
     for (uint64_t begin = pum_now_ns(), end = begin + 20000000; pum_now_ns() < end;) {
-        pum_lock_wait(c.lock, 20000000); /* nobody wakes it, but it ends */
+        pum_lock_wait_for(c.lock, 20000000); /* nobody wakes it, but it ends */
     }
     assert_int_equal(c.count, 3000);
     pum_lock_give(c.lock);
