@@ -33,8 +33,14 @@ typedef struct pum_model_part {
     pum_placement settled;
     atomic_bool is_settled;
     struct pum_settling *settling; /* NULL = not under way */
-    pum_vk_buffer *buffers; /* one per buffer of `settled`, or else of `placement` */
+    pum_vk_buffer *buffers; /* those of pum_part_buffers */
 } pum_model_part;
+
+/* The sizes of all buffers: the second placement has the first one's too. */
+static inline const pum_placement *pum_part_buffers(const pum_model_part *part)
+{
+    return part->settled.pieces.count ? &part->settled : &part->placement;
+}
 
 /* Where the weights are now; changes once at most. Any thread. */
 static inline const pum_placement *pum_part_weights(const pum_model_part *part)

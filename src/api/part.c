@@ -19,14 +19,9 @@ static pumice_status choose_counts(const pumice_model *m, pumice_device *const *
     return pum_cut_make(&m->def, session, worth, n, counts, err);
 }
 
-static size_t count_buffers(const pum_model_part *p)
-{
-    return PUM_MAX(p->placement.buffer_bytes.count, p->settled.buffer_bytes.count);
-}
-
 static void drop_placement(pum_model_part *p)
 {
-    for (size_t b = 0; p->buffers && b < count_buffers(p); b++) {
+    for (size_t b = 0; p->buffers && b < pum_part_buffers(p)->buffer_bytes.count; b++) {
         pum_vk_buffer_destroy(p->device->vk, &p->buffers[b]);
     }
     pum_free(p->buffers);
@@ -48,7 +43,7 @@ static uint32_t in_place(const pumice_model *m, const pumice_device *device)
 static bool uses_pages(const pum_placement *at)
 {
     for (size_t i = 0; i < at->pieces.count; i++) {
-        if (at->pieces.data[i].buffer < at->n_host) return true;
+        if (pum_placement_in_pages(at, &at->pieces.data[i])) return true;
     }
     return false;
 }
@@ -62,7 +57,7 @@ static bool place_in_place(pum_model_part *p, bool at_first)
     const pum_caps *caps = pum_vk_device_caps(p->device->vk);
     pumice_status status = pum_weights_place(p->def, caps, true, at, &err);
     if (status == PUMICE_OK && at_first && uses_pages(at)) status = pum_placement_settle(at, caps, &p->settled, &err);
-    if (status == PUMICE_OK) p->buffers = pum_alloc_array(count_buffers(p), sizeof *p->buffers);
+    if (status == PUMICE_OK) p->buffers = pum_alloc_array(pum_part_buffers(p)->buffer_bytes.count, sizeof *p->buffers);
     for (uint32_t i = 0; i < at->n_host && status == PUMICE_OK && p->buffers; i++) {
         status = pum_vk_buffer_import(p->device->vk, (const void *)(uintptr_t)at->host.data[i],
                                       at->buffer_bytes.data[i], "file", &p->buffers[i], &err);
@@ -141,7 +136,7 @@ pum_load_bytes pum_parts_loaded(const pumice_model *model)
         if (!atomic_load(&p->is_settled)) continue;
         for (size_t k = 0; k < p->placement.pieces.count; k++) {
             const pum_piece *piece = &p->placement.pieces.data[k];
-            if (piece->buffer >= p->placement.n_host) continue;
+            if (!pum_placement_in_pages(&p->placement, piece)) continue;
             b.in_place -= piece->size_bytes;
             b.copied += piece->size_bytes;
         }

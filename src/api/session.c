@@ -726,7 +726,6 @@ static pumice_status choose(pumice_session *s, uint32_t seq, uint32_t max, gener
         uint32_t n = until_renewal(s, seq, max), before = g->given;
         PUM_TRY(choose_run(s, seq, n, g));
         max -= PUM_MIN(max, g->given - before);
-        if (g->given == before) break;
     }
     return PUMICE_OK;
 }

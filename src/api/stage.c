@@ -92,7 +92,7 @@ pumice_status pum_stage_create(pum_stage *stage)
                                           .kv = s->kv,
                                           .n_kv = s->kv_place.buffer_bytes.count,
                                           .weights = s->part->buffers,
-                                          .n_weights = s->weights->buffer_bytes.count };
+                                          .n_weights = pum_part_buffers(s->part)->buffer_bytes.count };
     return PUMICE_OK;
 }
 
@@ -103,7 +103,6 @@ void pum_stage_settle(pum_stage *stage)
     if (pum_stage_is_settled(stage)) return;
     pum_pass_clear(stage);
     stage->weights = pum_part_weights(stage->part);
-    stage->exec_buffers.n_weights = stage->weights->buffer_bytes.count;
 }
 
 void pum_stage_destroy(pum_stage *stage)

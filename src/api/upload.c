@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How a model's rows get from the file to a device. Decides the way of each weight: none at all if
- * the device reads it where it is, rounded or
- * repacked by the device, or by the host, which writes straight into the device's memory where it
- * sees it, on all cores, and else into the staging ring. */
+ * How a model's rows get from the file to a device. Decides the way of each weight: none at all if the device reads it
+ * where it is, rounded or repacked by the device, or by the host, which writes straight into the device's memory where
+ * it sees it, on all cores, and else into the staging ring. */
 #include "part.h"
 #include "quantizer.h"
 #include "repacker.h"
@@ -85,7 +84,7 @@ static pumice_status do_slice(upload *u, const slice *s, uint64_t *out_bytes, pu
     const pum_piece *piece = &at->pieces.data[s->piece];
     const pum_weight *w = &u->part->def->weights.data[piece->tensor];
     *out_bytes = s->rows * device_row_bytes(w);
-    if (piece->buffer >= at->n_host) return pum_rows_copy(u->part, at, s->piece, s->row, s->rows, err);
+    if (!pum_placement_in_pages(at, piece)) return pum_rows_copy(u->part, at, s->piece, s->row, s->rows, err);
     const uint8_t *data = w->data;
     if (pum_memory_populate(data + (piece->row_first + s->row) * w->row_bytes, *out_bytes)) return PUMICE_OK;
     return pum_fail(err, PUMICE_ERROR_IO, "'%s' cannot be read from the file, which is shorter than it was or damaged",
@@ -161,7 +160,7 @@ static pumice_status add_slices(upload *u, uint32_t index, pumice_error *err)
 
 static way way_of(const upload *u, const pum_piece *piece, const pum_weight *w)
 {
-    if (piece->buffer < u->part->placement.n_host) return WAY_NONE;
+    if (pum_placement_in_pages(&u->part->placement, piece)) return WAY_NONE;
     if (w->stored != w->dtype) return WAY_ROUND;
     return u->repacks && pum_repacker_rows(&u->repacker, w) ? WAY_DEVICE : WAY_HOST;
 }
@@ -229,7 +228,7 @@ static pumice_status fill_buffers(upload *u, pumice_error *err)
 
 static pumice_status make_buffers(pum_model_part *m, pumice_error *err)
 {
-    const pum_placement *all = m->settled.pieces.count ? &m->settled : &m->placement;
+    const pum_placement *all = pum_part_buffers(m);
     size_t n = all->buffer_bytes.count;
     if (!m->buffers) m->buffers = pum_alloc_array(n, sizeof *m->buffers);
     if (!m->buffers) return pum_fail(err, PUMICE_ERROR_HOST_MEMORY, "no memory to load the model");

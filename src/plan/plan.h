@@ -80,6 +80,12 @@ typedef struct pum_placement {
     uint64_t total_bytes;
 } pum_placement;
 
+/* The piece is used in the host's pages. */
+static inline bool pum_placement_in_pages(const pum_placement *placement, const pum_piece *piece)
+{
+    return piece->buffer < placement->n_host;
+}
+
 typedef struct pum_tensor_size {
     const char *name; /* for messages */
     uint64_t rows, row_bytes;

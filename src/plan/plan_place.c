@@ -229,7 +229,7 @@ pumice_status pum_placement_settle(const pum_placement *placement, const pum_cap
                 COPY_ARRAY(&p.buffer_bytes, &from->buffer_bytes) && COPY_ARRAY(&p.host, &from->host);
     for (size_t i = 0; i < p.pieces.count && fine; i++) {
         pum_piece *piece = &p.pieces.data[i];
-        if (piece->buffer < from->n_host) fine = reserve(&p, full, piece->size_bytes, &own, piece);
+        if (pum_placement_in_pages(from, piece)) fine = reserve(&p, full, piece->size_bytes, &own, piece);
     }
     *out_settled = p;
     if (fine) return PUMICE_OK;
